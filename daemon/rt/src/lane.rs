@@ -381,12 +381,15 @@ impl LaneRx {
                 heard_to += u64::from(peeked);
                 self.hold = Hold::CLEAN;
             }
-            Hold::Down { fade, .. } => {
+            Hold::Down { fade, resume } => {
                 // What the ramp let be heard is consumed now, and the cut goes on from there; the pause holds what comes after.
                 let from = fade.level_down();
                 self.consume(fade.done() as usize);
                 self.hold = Hold::CLEAN;
                 self.owes_paused = true;
+                if resume {
+                    self.resume(0, now);
+                }
                 self.cut = Some(Fade::new(self.within_span(fade_frames), from));
                 return;
             }
