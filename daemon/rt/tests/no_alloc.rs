@@ -31,11 +31,11 @@ fn rendering_never_allocates_or_frees() {
         }
         for (i, lane) in lanes.iter_mut().enumerate() {
             let turn = period + i as u64;
-            if turn % 11 == 0 {
+            if turn.is_multiple_of(11) {
                 span += 1;
                 lane.begin(id(span)).ok();
             }
-            if turn % 5 == 0 {
+            if turn.is_multiple_of(5) {
                 lane.push(&samples[..(turn % 900) as usize]);
             }
             let command = match turn % 23 {
@@ -50,7 +50,7 @@ fn rendering_never_allocates_or_frees() {
             };
             lane.command(command).ok();
             // Some facts stay unread for long.
-            if turn % 97 == 0 {
+            if turn.is_multiple_of(97) {
                 while lane.next_fact().is_some() {}
             }
         }
