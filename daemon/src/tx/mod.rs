@@ -1,1 +1,3 @@
-
+//! x
+#![allow(dead_code)]
+mod resample;
