@@ -7,7 +7,9 @@
 //! Locks: a store's lock is the innermost one; nothing is called under it but resampling after a change of rate.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::resample::{Pool, Resampler, rescale, samples_to_us, us_to_samples};
 use super::{MarkKind, StoreMark};
@@ -25,6 +27,8 @@ const SLOW_START_US: u64 = 300_000;
 const QUICK: f64 = 1.2;
 /// After an underrun, playback goes on with this much stored.
 const RESTART_US: u64 = 100_000;
+/// How often a waiting writer looks whether it is still wanted.
+const GIVE_UP_POLL: Duration = Duration::from_millis(20);
 /// Wall time before a writer's measured speed means something.
 const METER_US: u64 = 10_000;
 
@@ -179,16 +183,14 @@ impl Store {
         state.complete = true;
     }
 
-    /// Waits until less than `look_ahead_us` is stored unplayed. False once cut.
-    pub(crate) fn wait_for_room(&self, look_ahead_us: u64) -> bool {
+    /// Waits until less than `look_ahead_us` is stored unplayed, or `give_up` is set. False once cut or given up.
+    pub(crate) fn wait_for_room(&self, look_ahead_us: u64, give_up: &AtomicBool) -> bool {
         let mut state = self.state();
-        while !state.cut && state.ahead_us() >= look_ahead_us {
-            state = self
-                .room
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+        while !state.cut && !give_up.load(Ordering::Acquire) && state.ahead_us() >= look_ahead_us {
+            let waited = self.room.wait_timeout(state, GIVE_UP_POLL);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        !state.cut
+        !state.cut && !give_up.load(Ordering::Acquire)
     }
 
     pub(crate) fn measured(&self, audio_us: u64, wall_us: u64) {

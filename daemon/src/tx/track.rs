@@ -53,6 +53,7 @@ pub(super) struct Engine<'a> {
 pub(super) struct Track {
     id: u64,
     pub(super) output: Output,
+    look_ahead_us: u64,
     paused: bool,
     /// The last pause's, which the resume complements.
     fade_us: u32,
@@ -92,6 +93,7 @@ struct Span {
 
 struct Lane {
     tx: LaneTx,
+    rate: u32,
     commands: VecDeque<Command>,
     /// A span is begun and neither ended nor followed.
     open: bool,
@@ -114,10 +116,11 @@ pub(super) enum Wish {
 }
 
 impl Track {
-    pub(super) fn new(id: u64, output: Output) -> Self {
+    pub(super) fn new(id: u64, output: Output, look_ahead_us: u64) -> Self {
         Track {
             id,
             output,
+            look_ahead_us,
             paused: false,
             fade_us: 5_000,
             gain: 1.0,
@@ -201,7 +204,7 @@ impl Track {
         match &mut self.lane {
             Some(lane) if !was => {
                 self.fade_us = fade_us;
-                let fade_frames = frames(fade_us, lane.rate());
+                let fade_frames = frames(fade_us, lane.rate);
                 lane.order(Command::Pause { fade_frames });
                 self.owes_paused = true;
             }
@@ -220,7 +223,7 @@ impl Track {
         let was = std::mem::replace(&mut self.paused, false);
         self.owes_paused = false;
         if let (true, Some(lane)) = (was, &mut self.lane) {
-            let fade_frames = frames(self.fade_us, lane.rate());
+            let fade_frames = frames(self.fade_us, lane.rate);
             lane.order(Command::Resume { fade_frames });
         }
     }
@@ -247,6 +250,7 @@ impl Track {
             position: lane.tx.position(),
             next_us: now + latency_us,
             rate,
+            now,
         };
         self.advance(&heard, out);
         for fact in facts {
@@ -280,20 +284,15 @@ impl Track {
     /// Gives the lane back and drops the queue; owed cuts are answered.
     pub(super) fn close(&mut self, now: u64, out: &mut Out) {
         self.lane = None;
-        self.due.clear();
+        for due in self.due.drain(..) {
+            if let TxEvent::Ended { played_us, .. } = due.event {
+                out.done.push((due.utterance, played_us));
+            }
+        }
         while let Some(entry) = self.queue.front() {
             entry.store.cut();
             self.finish_cut(0, now, now, out);
         }
-    }
-
-    pub(super) fn utterances(&self) -> impl Iterator<Item = u64> {
-        let queued = self.queue.iter().map(|e| e.utterance);
-        queued.chain(self.due.iter().map(|d| d.utterance))
-    }
-
-    pub(super) fn has_lane(&self) -> bool {
-        self.lane.is_some()
     }
 
     // ---- the pump ----------------------------------------------------------------------------------------------
@@ -302,7 +301,7 @@ impl Track {
     pub(super) fn pump(&mut self, engine: Option<Engine<'_>>, now: u64, out: &mut Out) -> Wish {
         let mut wants_lane = false;
         if let Some(mut engine) = engine {
-            self.listen(&engine, out);
+            self.listen(&engine, now, out);
             self.end_without_sound(now, out);
             wants_lane = !self.take_lane(&mut engine);
             self.feed(&engine, now);
@@ -316,7 +315,7 @@ impl Track {
         if wants_lane { Wish::Soon } else { self.wish() }
     }
 
-    fn listen(&mut self, engine: &Engine<'_>, out: &mut Out) {
+    fn listen(&mut self, engine: &Engine<'_>, now: u64, out: &mut Out) {
         let Some(lane) = &mut self.lane else { return };
         lane.send_orders();
         let facts: Vec<Fact> = std::iter::from_fn(|| lane.tx.next_fact()).collect();
@@ -327,6 +326,7 @@ impl Track {
             position,
             next_us: next_us + engine.latency_us,
             rate: engine.rate,
+            now,
         };
         if read.is_some() {
             self.advance(&heard, out);
@@ -364,12 +364,10 @@ impl Track {
         if !std::mem::replace(&mut entry.started, true) {
             let at_us = heard.at(span.begin);
             let utterance = entry.utterance;
-            push_due(
-                &mut self.due,
-                at_us,
+            push_due(&mut self.due, at_us, utterance, |at_us| TxEvent::Started {
                 utterance,
-                TxEvent::Started { utterance, at_us },
-            );
+                at_us,
+            });
         }
         entry.held = held;
         entry.store.set_played(held);
@@ -383,12 +381,11 @@ impl Track {
             let position = position.min(entry.held);
             let at_us = heard.at(span.begin + position.saturating_sub(span.from));
             let utterance = entry.utterance;
-            let event = TxEvent::Mark {
+            push_due(&mut self.due, at_us, utterance, |at_us| TxEvent::Mark {
                 utterance,
                 mark,
                 at_us,
-            };
-            push_due(&mut self.due, at_us, utterance, event);
+            });
         }
     }
 
@@ -406,15 +403,15 @@ impl Track {
             return false;
         };
         let Some(span) = entry.span else { return false };
-        entry.tell_underrun(heard.next_us, out);
+        entry.tell_underrun(heard.now, out);
         let at_us = heard.at(span.begin + (entry.held - span.from));
         let utterance = entry.utterance;
-        let event = TxEvent::Ended {
+        let played_us = samples_to_us(entry.held, level.rate);
+        push_due(&mut self.due, at_us, utterance, |at_us| TxEvent::Ended {
             utterance,
-            played_us: samples_to_us(entry.held, level.rate),
+            played_us,
             at_us,
-        };
-        push_due(&mut self.due, at_us, utterance, event);
+        });
         true
     }
 
@@ -429,6 +426,7 @@ impl Track {
                 position: 0,
                 next_us: now,
                 rate: level.rate,
+                now,
             };
             self.queue[0].span = Some(Span {
                 begin: 0,
@@ -454,7 +452,7 @@ impl Track {
                     if held > entry.held {
                         self.move_to(i, held, heard);
                     }
-                    self.finish_cut(i, at_us, at_us, out);
+                    self.finish_cut(i, at_us, heard.now, out);
                 }
             }
             Fact::CutMissed { span } => {
@@ -464,7 +462,7 @@ impl Track {
                     if held > self.queue[i].held {
                         self.move_to(i, held, heard);
                     }
-                    self.finish_cut(i, heard.now_us(), heard.now_us(), out);
+                    self.finish_cut(i, heard.now, heard.now, out);
                 }
             }
             Fact::Paused { at_us, .. } => {
@@ -535,6 +533,7 @@ impl Track {
         };
         self.lane = Some(Lane {
             tx,
+            rate: engine.rate,
             commands: VecDeque::new(),
             open: false,
             idle_since_us: None,
@@ -576,7 +575,17 @@ impl Track {
     }
 
     /// Says Low once each time a store falls below the look-ahead.
-    fn look_ahead(&mut self, _events: &mut Vec<TxEvent>) {}
+    fn look_ahead(&mut self, events: &mut Vec<TxEvent>) {
+        for entry in &mut self.queue {
+            let is_ahead = entry.store.ahead_us() >= self.look_ahead_us;
+            let was_ahead = std::mem::replace(&mut entry.was_ahead, is_ahead);
+            if was_ahead && !is_ahead && !entry.store.level().complete {
+                events.push(TxEvent::Low {
+                    utterance: entry.utterance,
+                });
+            }
+        }
+    }
 
     fn say_hungry(&mut self, events: &mut Vec<TxEvent>) {
         if self.owes_hungry && self.queue.iter().all(Entry::is_all_pushed) {
@@ -619,6 +628,7 @@ struct Heard {
     position: u64,
     next_us: u64,
     rate: u32,
+    now: u64,
 }
 
 impl Heard {
@@ -627,10 +637,6 @@ impl Heard {
         let before = self.position.saturating_sub(q);
         self.next_us
             .saturating_sub(samples_to_us(before, self.rate))
-    }
-
-    fn now_us(&self) -> u64 {
-        self.next_us
     }
 }
 
@@ -730,11 +736,16 @@ fn frames(us: u32, rate: u32) -> u32 {
 }
 
 /// Events leave in order: none before the one it follows.
-fn push_due(due: &mut VecDeque<Due>, at_us: u64, utterance: u64, event: TxEvent) {
+fn push_due(
+    due: &mut VecDeque<Due>,
+    at_us: u64,
+    utterance: u64,
+    event: impl FnOnce(u64) -> TxEvent,
+) {
     let at_us = due.back().map_or(at_us, |last| at_us.max(last.at_us));
     due.push_back(Due {
         at_us,
         utterance,
-        event,
+        event: event(at_us),
     });
 }

@@ -6,6 +6,7 @@
 //! so that a worker's end, however it comes, can never leave a listener waiting. Not here: who is played when.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::clock::Clock;
 use super::feeder::Wake;
@@ -32,6 +33,7 @@ pub struct StoreWriter {
     env: WriterEnv,
     piece: Option<Piece>,
     blocking: bool,
+    give_up: Arc<AtomicBool>,
     finished: bool,
 }
 
@@ -52,6 +54,7 @@ impl StoreWriter {
             env,
             piece: None,
             blocking: true,
+            give_up: Arc::default(),
             finished: false,
         }
     }
@@ -88,7 +91,11 @@ impl StoreWriter {
         let begun = self.env.clock.now_us();
         let worked_us = piece.last_write_us.map(|last| begun.saturating_sub(last));
         for slice in pcm.chunks(SLICE) {
-            if self.blocking && !self.store.wait_for_room(self.env.look_ahead_us) {
+            if self.blocking
+                && !self
+                    .store
+                    .wait_for_room(self.env.look_ahead_us, &self.give_up)
+            {
                 return Err(CutOff);
             }
             piece.converted.clear();
@@ -103,7 +110,7 @@ impl StoreWriter {
             let audio_us = pcm.len() as u64 * 1_000_000 / u64::from(piece.rate);
             self.store.measured(audio_us, wall_us);
         }
-        if self.store.is_cut() {
+        if self.store.is_cut() || self.give_up.load(Ordering::Acquire) {
             return Err(CutOff);
         }
         Ok(())
@@ -151,6 +158,11 @@ impl StoreWriter {
     /// Whether `write` waits at the look-ahead bound; true at first.
     pub fn set_blocking(&mut self, blocking: bool) {
         self.blocking = blocking;
+    }
+
+    /// Ends this piece's waits and refuses what comes once `give_up` is set, though the utterance is not cut.
+    pub fn set_give_up(&mut self, give_up: Arc<AtomicBool>) {
+        self.give_up = give_up;
     }
 
     /// How fast this backend wrote before, as audio time per wall time; used until this utterance has its own measure.
