@@ -37,7 +37,11 @@ impl Watch {
                 "milliseconds",
                 "Longest gap between two periods or packets of TX.",
             ),
-            fps: metrics.gauge("utterd_tx_fps", "per second", "20 ms pieces of audio sent a second on the local output; of a call its packets."),
+            fps: metrics.gauge(
+                "utterd_tx_fps",
+                "per second",
+                "20 ms pieces of audio sent a second on the local output; of a call its packets.",
+            ),
             underruns: metrics.counter(
                 "utterd_tx_underrun_total",
                 "underruns",
