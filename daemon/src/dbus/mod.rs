@@ -20,7 +20,6 @@ use std::thread;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use utterd_core::Input;
 use zbus::blocking::{Connection, MessageIterator, connection};
-use zbus::fdo::{RequestNameFlags, RequestNameReply};
 use zbus::message::Message;
 use zbus::zvariant::Value;
 
@@ -32,6 +31,10 @@ use outbox::{Calls, Outbox};
 
 /// The name on the bus.
 pub const NAME: &str = "org.utterd.Utterd1";
+
+/// RequestName's flag and the answer that is wanted (D-Bus specification, "org.freedesktop.DBus.RequestName").
+const DO_NOT_QUEUE: u32 = 4;
+const PRIMARY_OWNER: u32 = 1;
 
 /// Slow questions that may wait; more are refused.
 const QUERIES: usize = 64;
