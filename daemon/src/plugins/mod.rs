@@ -11,6 +11,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod check;
+mod check_suite;
 mod elf;
 mod host;
 mod library;
