@@ -161,17 +161,11 @@ impl Bus {
             .map_err(failed)?;
         // Calls may arrive as soon as the name is ours, so the queue stands first.
         let messages = MessageIterator::from(&connection);
-        match connection.request_name_with_flags(NAME, RequestNameFlags::DoNotQueue.into()) {
-            Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => {}
-            Ok(_) | Err(zbus::Error::NameTaken) => {
-                return Err(BusError::NameTaken { bus: kind.clone() });
-            }
-            Err(cause) => {
-                return Err(BusError::Name {
-                    bus: kind.clone(),
-                    cause,
-                });
-            }
+        let reply = connection.call_method(bus, "/org/freedesktop/DBus", bus, "RequestName", &(NAME, DO_NOT_QUEUE));
+        match reply.and_then(|r| r.body().deserialize::<u32>()) {
+            Ok(PRIMARY_OWNER) => {}
+            Ok(_) => return Err(BusError::NameTaken { bus: kind.clone() }),
+            Err(cause) => return Err(BusError::Name { bus: kind.clone(), cause }),
         }
         Ok(Self {
             connection,
