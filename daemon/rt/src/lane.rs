@@ -130,9 +130,9 @@ impl LaneRx {
         if self.finished {
             return;
         }
-        // The order of these looks is what makes every sample's span, and every command's span, known: see tx.rs.
-        let commands = self.commands.slots();
+        // The order of these looks makes every order known before the samples sent after it, and the span of every sample and order: see tx.rs.
         self.visible = self.position + self.samples.slots() as u64;
+        let commands = self.commands.slots();
         let _markers_seen = self.markers.slots();
         if self.cut.is_none() && self.tail.is_over() {
             self.pass_markers();
