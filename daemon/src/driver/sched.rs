@@ -18,6 +18,9 @@ pub fn now_us() -> u64 {
         .saturating_add(now.tv_nsec as u64 / 1_000)
 }
 
+/// Below the render thread stand slots, telephony children and detectors, each one lower; with less than this they meet ordinary threads.
+const ROOMY: i32 = 8;
+
 /// How a thread is scheduled, as the kernel says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
@@ -90,6 +93,13 @@ pub fn check_render_thread(tid: i32, driver: &str) {
                 priority = now.priority,
                 "render thread is real-time"
             );
+            if driver == "jack" && now.priority < ROOMY {
+                tracing::warn!(
+                    driver,
+                    priority = now.priority,
+                    "little room below the render thread for detectors and children: start jackd with -P 70"
+                );
+            }
         }
         Ok(now) => {
             tracing::warn!(
