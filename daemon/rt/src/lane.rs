@@ -130,9 +130,9 @@ impl LaneRx {
         if self.finished {
             return;
         }
-        // The order of these looks is what makes every sample's span, and every command's span, known: see tx.rs.
-        let commands = self.commands.slots();
+        // The order of these looks makes every order known before the samples sent after it, and the span of every sample and order: see tx.rs.
         self.visible = self.position + self.samples.slots() as u64;
+        let commands = self.commands.slots();
         let _markers_seen = self.markers.slots();
         if self.cut.is_none() && self.tail.is_over() {
             self.pass_markers();
@@ -381,12 +381,15 @@ impl LaneRx {
                 heard_to += u64::from(peeked);
                 self.hold = Hold::CLEAN;
             }
-            Hold::Down { fade, .. } => {
+            Hold::Down { fade, resume } => {
                 // What the ramp let be heard is consumed now, and the cut goes on from there; the pause holds what comes after.
                 let from = fade.level_down();
                 self.consume(fade.done() as usize);
                 self.hold = Hold::CLEAN;
                 self.owes_paused = true;
+                if resume {
+                    self.resume(0, now);
+                }
                 self.cut = Some(Fade::new(self.within_span(fade_frames), from));
                 return;
             }

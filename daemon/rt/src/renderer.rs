@@ -138,18 +138,9 @@ impl Renderer {
             if self.home.is_full() {
                 return sent;
             }
-            let Ok(mut lanes) = self.lanes.read_chunk(alive - sent) else {
-                return sent;
-            };
-            let (first, second) = lanes.as_mut_slices();
-            if let Some(i) = first.iter().position(LaneRx::is_finished) {
-                first.swap(0, i);
-            } else if let Some(i) = second.iter().position(LaneRx::is_finished) {
-                core::mem::swap(&mut first[0], &mut second[i]);
-            } else {
+            if !self.bring_forward(alive - sent) {
                 return sent;
             }
-            drop(lanes);
             if let Ok(lane) = self.lanes.pop() {
                 // Cannot fail: only this thread fills the ring, and it has just seen room.
                 let pushed = self.home.push(lane);
@@ -157,6 +148,26 @@ impl Renderer {
             }
         }
         alive
+    }
+
+    /// Swaps a finished lane, if there is one, to where the ring is read next.
+    fn bring_forward(&mut self, alive: usize) -> bool {
+        let Ok(mut lanes) = self.lanes.read_chunk(alive) else {
+            return false;
+        };
+        let (first, second) = lanes.as_mut_slices();
+        if let Some(i) = first.iter().position(LaneRx::is_finished) {
+            first.swap(0, i);
+            return true;
+        }
+        match (
+            first.first_mut(),
+            second.iter_mut().find(|lane| lane.is_finished()),
+        ) {
+            (Some(front), Some(finished)) => core::mem::swap(front, finished),
+            _ => return false,
+        }
+        true
     }
 
     /// Frames a second. [any]
