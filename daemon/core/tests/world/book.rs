@@ -547,7 +547,7 @@ impl Book {
                 );
                 within(REPLY_US);
                 self.all_ended(call);
-                if options.reason.as_deref() != Some("barge-in") {
+                if call.allowed && options.reason.as_deref() != Some("barge-in") {
                     if call.dooms.is_empty() {
                         let word = if options.utterance.is_some() { "already" } else { "nothing" };
                         assert_eq!(report.result, Some(word), "C5");
