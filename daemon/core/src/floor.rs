@@ -259,7 +259,10 @@ impl Core {
                 self.utterances.get(id).filter(|u| u.is_waiting())?.class,
             ))
         });
-        waiting.max_by_key(|(id, class)| (*class, Reverse(*id)))
+        // One that is held keeps its place: what was said after it is not heard before it.
+        waiting
+            .max_by_key(|(id, class)| (*class, Reverse(*id)))
+            .filter(|(id, _)| self.utterances.get(id).is_some_and(|u| u.held.is_none()))
     }
 
     fn commit(&mut self, next: Candidate) {

@@ -124,7 +124,8 @@ impl Core {
             protect_us: options.protect_us.unwrap_or(0),
             accepted: self.now,
             stage: Stage::Waiting,
-            held: mode == Mode::Replace,
+            held: None,
+            expires: options.expires_us.map(|after| self.now.saturating_add(after)),
             pieces: pieces.into(),
             syntheses: Vec::new(),
             store_full: false,
@@ -195,7 +196,14 @@ impl Core {
         let Some(record) = self.utterances.get_mut(&utterance) else {
             return;
         };
-        record.held = false;
+        record.held = None;
+        if record.cancel.is_some() {
+            return;
+        }
+        if record.expires.is_some_and(|at| at <= self.now) {
+            self.expire(utterance);
+            return;
+        }
         let muted = self.sessions.get(&record.session).is_some_and(|s| s.muted);
         self.admit(utterance, muted);
     }
@@ -557,7 +565,8 @@ impl Core {
         let Some(u) = self.utterances.get(&id) else {
             return;
         };
-        if u.has_started() || u.cancel.is_some() {
+        // While it is held its Say is not answered, so nothing may name it: `release` looks again.
+        if u.has_started() || u.cancel.is_some() || u.held.is_some() {
             return;
         }
         // Its requests are stopped like a cancel's; nobody waits for their answers, so the outcome goes out now.

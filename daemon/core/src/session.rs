@@ -143,8 +143,10 @@ pub(crate) struct Utterance {
     pub(crate) protect_us: Micros,
     pub(crate) accepted: Micros,
     pub(crate) stage: Stage,
-    /// Not to be heard yet: mode "replace" waits for what it replaces.
-    pub(crate) held: bool,
+    /// Not to be heard yet, and not answered: mode "replace" waits for what this cancel ends.
+    pub(crate) held: Option<CancelId>,
+    /// When it expires if it has not begun.
+    pub(crate) expires: Option<Micros>,
     /// Not requested yet.
     pub(crate) pieces: VecDeque<Piece>,
     pub(crate) syntheses: Vec<SynthesisRecord>,
@@ -179,7 +181,7 @@ pub(crate) struct SynthesisRecord {
 
 impl Utterance {
     pub(crate) fn is_waiting(&self) -> bool {
-        self.stage == Stage::Waiting && self.cancel.is_none() && !self.held
+        self.stage == Stage::Waiting && self.cancel.is_none()
     }
 
     pub(crate) fn has_started(&self) -> bool {
