@@ -155,6 +155,7 @@ impl Core {
             PlaybackEvent::Low { utterance } => {
                 if let Some(u) = self.utterances.get_mut(&utterance) {
                     u.store_full = false;
+                    u.ran_low = true;
                     self.request_pieces(utterance);
                 }
             }

@@ -152,6 +152,8 @@ pub(crate) struct Utterance {
     pub(crate) syntheses: Vec<SynthesisRecord>,
     /// Enough is stored; `PlaybackEvent::Low` clears it.
     pub(crate) store_full: bool,
+    /// `Low` came since the last request.
+    pub(crate) ran_low: bool,
     /// Sentences not yet signalled.
     pub(crate) sentences: VecDeque<Piece>,
     /// Code points up to the end of the last word heard.

@@ -606,6 +606,14 @@ impl Book {
                 within(REPLY_US);
                 self.all_ended(call);
             }
+            (Request::Open { id, options }, Ok(_)) => {
+                let s = self.sessions.get_mut(id).expect("it was opened");
+                s.private = options.private.unwrap_or(s.private);
+            }
+            (Request::Configure { target, options }, Ok(_)) => {
+                let s = self.sessions.get_mut(name(target)).expect("it is open");
+                s.private = options.private.unwrap_or(s.private);
+            }
             _ => {}
         }
     }
