@@ -159,16 +159,7 @@ impl Core {
                     self.request_pieces(utterance);
                 }
             }
-            PlaybackEvent::Paused { track } => {
-                if let Some(floor) = self
-                    .by_track
-                    .get(&track)
-                    .and_then(|(s, _)| self.sessions.get(s))
-                    .map(|s| s.floor)
-                {
-                    self.fell_silent(floor, track);
-                }
-            }
+            PlaybackEvent::Paused { track } => self.fell_silent(track),
         }
     }
 

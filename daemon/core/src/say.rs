@@ -670,6 +670,8 @@ impl Core {
         if idle {
             if let Some(floor) = self.floors.get_mut(&floor) {
                 floor.members.remove(&session_id);
+                // Nothing accepted: it has yielded, and does not hold the floor again before it is heard again.
+                floor.holder = floor.holder.filter(|h| *h != session_id);
             }
             session.idle_epoch += 1;
             if let Some(after) = session.idle_timeout_us {

@@ -29,6 +29,8 @@ pub(crate) struct Playing {
     pub(crate) committed: VecDeque<UtteranceId>,
     /// As last ordered.
     pub(crate) paused: bool,
+    /// A pause that was ordered is silent by then; earlier if it says so.
+    pub(crate) silent_by: Micros,
     /// All that was ordered is in the ring.
     pub(crate) hungry: bool,
 }

@@ -462,9 +462,9 @@ impl Core {
             session: name.clone(),
             properties,
         });
-        for track in tracks {
-            self.by_track.remove(&track);
-            self.out.push(Effect::CloseTrack { track });
+        for track in &tracks {
+            self.by_track.remove(track);
+            self.out.push(Effect::CloseTrack { track: *track });
         }
         self.sessions.remove(&id);
         self.names.remove(&name);
@@ -494,6 +494,9 @@ impl Core {
         }
         for token in tokens {
             self.reply(token, Reply::Done);
+        }
+        for track in tracks {
+            self.stop_waiting(floor, track);
         }
         self.schedule(floor);
     }
