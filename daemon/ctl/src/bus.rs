@@ -361,6 +361,21 @@ pub(crate) fn session_path(id: &str) -> String {
     path
 }
 
+/// The id that `session_path` escaped; None for another object.
+pub(crate) fn session_id(path: &str) -> Option<String> {
+    let escaped = path.strip_prefix(ROOT)?.strip_prefix("/session/")?;
+    let mut id = Vec::new();
+    let mut rest = escaped.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'_' {
+            id.push(byte);
+        } else if let (Some(high), Some(low)) = (rest.next(), rest.next()) {
+            id.push(u8::from_str_radix(std::str::from_utf8(&[high, low]).ok()?, 16).ok()?);
+        }
+    }
+    String::from_utf8(id).ok()
+}
+
 /// A word of a report or of properties; absent or of another type = "".
 pub(crate) fn text<'d>(dict: &'d Dict, key: &str) -> &'d str {
     dict.get(key)
@@ -408,6 +423,7 @@ mod tests {
                 session_path(id),
                 format!("/org/utterd/Utterd1/session/{end}")
             );
+            assert_eq!(session_id(&session_path(id)).unwrap(), id);
         }
     }
 

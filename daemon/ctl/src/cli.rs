@@ -24,7 +24,7 @@ no utterd is there. `utterctl status` says which. Colours: only on a terminal, a
 const SAY_HELP: &str = "\
 Without --session each call speaks in a session of its own, which closes when utterctl ends: two shells are heard one
 after the other and neither can cancel the other. With --no-wait utterctl is gone at once, so the speech goes to one session
-for each login session or terminal (shell-<sid>), or to \"default\" where the daemon has no idle-timeout yet; again
+for each terminal or login session (shell-<uid>-<sid>), or to \"default\" where the daemon has no idle-timeout yet; again
 the shells are heard one after the other. With --session ID that session is opened if need be and stays open.
 
 Ctrl-C while it speaks cancels this utterance (and no other) and exits with 3.";

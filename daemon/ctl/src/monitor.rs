@@ -36,7 +36,7 @@ pub(crate) fn run(bus: &Bus, session: Option<&str>, out: &Out) -> Result<Exit, T
         let unix = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs_f64());
-        out.json(&json!({"time": unix, "path": seen.path, "interface": seen.interface, "signal": seen.signal, "args": seen.args}));
+        out.json(&json!({"time": unix, "session": bus::session_id(&seen.path), "path": seen.path, "interface": seen.interface, "signal": seen.signal, "args": seen.args}));
         let seconds = out.dim(&format!("{:10.3}", start.elapsed().as_secs_f64()));
         out.line(&format!(
             "{seconds}  {}  {} {}",
@@ -91,11 +91,12 @@ impl Seen {
         })
     }
 
-    /// The last part of the path says which session or call; of the root nothing needs saying.
-    fn place(&self) -> &str {
-        match self.path.strip_prefix(ROOT).unwrap_or(&self.path) {
-            "" => "-",
-            rest => rest.strip_prefix("/session/").unwrap_or(rest),
+    /// Which session, or which other object; of the root nothing needs saying.
+    fn place(&self) -> String {
+        match bus::session_id(&self.path) {
+            Some(id) => clean(&id),
+            None if self.path == ROOT => "-".into(),
+            None => clean(self.path.strip_prefix(ROOT).unwrap_or(&self.path)),
         }
     }
 
@@ -151,7 +152,7 @@ mod tests {
         let seen = Seen::of(&message).unwrap();
         assert_eq!(
             (seen.place(), seen.signal.as_str()),
-            ("a_2db", "UtteranceProgress")
+            ("a-b".into(), "UtteranceProgress")
         );
         assert_eq!(seen.words(), "7 word 0 5 0 at-us=5 text=\"Hello\\nyou\"");
     }
@@ -163,7 +164,7 @@ mod tests {
             .build(&())
             .unwrap();
         let seen = Seen::of(&message).unwrap();
-        assert_eq!((seen.place(), seen.words().as_str()), ("-", ""));
+        assert_eq!((seen.place().as_str(), seen.words().as_str()), ("-", ""));
     }
 
     #[test]

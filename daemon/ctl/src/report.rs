@@ -69,7 +69,7 @@ fn stages(report: &Dict) -> String {
     };
     let ms = |key: &str| match stages.get::<&str, u64>(&key) {
         Ok(Some(us)) => Some(format!(
-            "{} {:.1} ms",
+            "{} {:.2} ms",
             key.trim_end_matches("-us"),
             us as f64 / 1e3
         )),
@@ -138,7 +138,7 @@ mod tests {
                 "  heard     \"Hello there\"",
                 "  played    1.32 s",
                 "  dropped   1 waiting",
-                "  stages    guard 0.0 ms · silent 5.3 ms · done 6.1 ms",
+                "  stages    guard 0.01 ms · silent 5.30 ms · done 6.10 ms",
                 "  synthesis 41 streaming: told",
             ]
         );

@@ -81,7 +81,7 @@ fn leave_it(bus: &Bus, args: &SayArgs, text: &str, out: &Out) -> Result<Exit, Tr
             match open(bus, &shell_session(), options) {
                 // A daemon that cannot close idle sessions yet: one session for all shells rather than one left behind by each.
                 Err(trouble)
-                    if trouble.is("NotSupported")
+                    if (trouble.is("NotSupported") || trouble.is("InvalidArgs"))
                         && trouble.message.contains("idle-timeout-ms") =>
                 {
                     open(bus, "default", session_options(args))?
@@ -252,10 +252,11 @@ fn own_session() -> String {
     format!("utterctl-{}-{now:x}", std::process::id())
 }
 
-/// The same for all hooks of one terminal or agent: their `progress` messages replace each other, and nobody else's.
+/// The same for all hooks of one user in one terminal or agent: their `progress` messages replace each other, and nobody else's.
 fn shell_session() -> String {
+    let uid = rustix::process::getuid().as_raw();
     let sid = rustix::process::getsid(None).map_or(0, |pid| pid.as_raw_nonzero().get());
-    format!("shell-{sid}")
+    format!("shell-{uid}-{sid}")
 }
 
 pub(crate) fn wait(

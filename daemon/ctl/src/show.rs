@@ -232,13 +232,15 @@ impl Progress {
         }
     }
 
-    /// The end: what the report says was heard is what stays on the screen.
+    /// The end: what the report says was heard stays on the screen, whole.
     pub(crate) fn finish(&mut self, heard: &str) -> String {
-        let mut written = self.advance(heard.chars().count());
-        if self.heard > 0 {
-            written.push('\n');
+        let to = heard.chars().count();
+        let new = self.advance(to);
+        match self.columns {
+            _ if self.heard == 0 => String::new(),
+            None => new + "\n",
+            Some(_) => format!("\r\x1b[K{}\n", clean(heard)),
         }
-        written
     }
 }
 
@@ -317,6 +319,16 @@ mod tests {
         let line = p.advance(27);
         assert_eq!(line, "\r\x1b[K…three four five six");
         assert!(line.trim_start_matches("\r\x1b[K").width() <= 20);
+    }
+
+    #[test]
+    fn what_was_heard_stays_on_the_screen_whole() {
+        let mut p = progress("one two three four five six", Some(10));
+        p.advance(13);
+        assert_eq!(
+            p.finish("one two three four"),
+            "\r\x1b[Kone two three four\n"
+        );
     }
 
     #[test]
