@@ -20,11 +20,7 @@ pub(crate) fn cancel(bus: &Bus, args: &CancelArgs, out: &Out) -> Result<Exit, Tr
     options.extend(args.utterance.map(|n| ("utterance".into(), Value::from(n))));
     options.extend(args.turn.map(|n| ("turn".into(), Value::from(n))));
     options.extend(args.fade_ms.map(|n| ("fade-ms".into(), Value::from(n))));
-    options.extend(
-        args.reason
-            .as_ref()
-            .map(|word| ("reason".into(), Value::from(word.clone()))),
-    );
+    options.extend(args.reason.as_ref().map(|word| ("reason".into(), Value::from(word.clone()))));
     let ask = |id: &str| bus.call::<_, Dict>(ROOT, MANAGER, "Cancel", &(id, &options));
     let details = match (&args.at.session, args.utterance) {
         (Some(id), _) => ask(id)?,
@@ -36,15 +32,9 @@ pub(crate) fn cancel(bus: &Bus, args: &CancelArgs, out: &Out) -> Result<Exit, Tr
     match result {
         "nothing" => out.line("nothing to cancel"),
         "protected" => out.warning("protected: it goes on; without --reason barge-in it stops"),
-        result => report::lines(result, &details)
-            .iter()
-            .for_each(|line| out.line(line)),
+        result => report::lines(result, &details).iter().for_each(|line| out.line(line)),
     }
-    Ok(if result == "protected" {
-        Exit::Other
-    } else {
-        Exit::Completed
-    })
+    Ok(if result == "protected" { Exit::Other } else { Exit::Completed })
 }
 
 /// CancelAll answers with a count; the reports are in the UtteranceFinished signals that precede its reply.
@@ -56,9 +46,7 @@ fn cancel_all(bus: &Bus, options: &Options, out: &Out) -> Result<Exit, Trouble> 
             .member()
             .is_some_and(|member| member.as_str() == "UtteranceFinished");
         match message.body().deserialize::<(u64, String, Dict)>() {
-            Ok((_, outcome, details)) if is_end && outcome == "cancelled" => {
-                sender.send(details).is_ok()
-            }
+            Ok((_, outcome, details)) if is_end && outcome == "cancelled" => sender.send(details).is_ok(),
             _ => true,
         }
     });
@@ -83,17 +71,8 @@ fn cancel_all(bus: &Bus, options: &Options, out: &Out) -> Result<Exit, Trouble> 
     Ok(Exit::Completed)
 }
 
-pub(crate) fn pause(
-    bus: &Bus,
-    session: Option<&str>,
-    pause: bool,
-    out: &Out,
-) -> Result<Exit, Trouble> {
-    let (method, done) = if pause {
-        ("Pause", "paused")
-    } else {
-        ("Resume", "resumed")
-    };
+pub(crate) fn pause(bus: &Bus, session: Option<&str>, pause: bool, out: &Out) -> Result<Exit, Trouble> {
+    let (method, done) = if pause { ("Pause", "paused") } else { ("Resume", "resumed") };
     let call = |path: &str| bus.call::<_, ()>(path, SESSION, method, &(Options::new(),));
     let mut changed = Vec::new();
     if let Some(id) = session {
@@ -113,14 +92,9 @@ pub(crate) fn pause(
                 Ok(()) => changed.push(session.id().to_owned()),
                 // Somebody else's, or closed since we asked.
                 Err(trouble)
-                    if [
-                        "NotPermitted",
-                        "AccessDenied",
-                        "UnknownObject",
-                        "SessionClosed",
-                    ]
-                    .iter()
-                    .any(|word| trouble.is(word)) =>
+                    if ["NotPermitted", "AccessDenied", "UnknownObject", "SessionClosed"]
+                        .iter()
+                        .any(|word| trouble.is(word)) =>
                 {
                     out.detail(&format!("{}: {}", session.id(), trouble.message));
                 }
@@ -183,23 +157,14 @@ fn to_db(percent: f64) -> f64 {
 }
 
 fn to_percent(db: f64) -> f64 {
-    if db <= -120.0 {
-        0.0
-    } else {
-        100.0 * 10_f64.powf(db / 20.0)
-    }
+    if db <= -120.0 { 0.0 } else { 100.0 * 10_f64.powf(db / 20.0) }
 }
 
 pub(crate) fn describe_gain(db: f64) -> String {
     format!("{:.0}% ({db:+.1} dB)", to_percent(db))
 }
 
-pub(crate) fn volume(
-    bus: &Bus,
-    level: Option<Level>,
-    session: Option<&str>,
-    out: &Out,
-) -> Result<Exit, Trouble> {
+pub(crate) fn volume(bus: &Bus, level: Option<Level>, session: Option<&str>, out: &Out) -> Result<Exit, Trouble> {
     let (path, interface) = target(session);
     let mut gain = bus::float(&bus.properties(&path, interface)?, "GainDb");
     if let Some(level) = level {
@@ -211,12 +176,7 @@ pub(crate) fn volume(
     Ok(Exit::Completed)
 }
 
-pub(crate) fn mute(
-    bus: &Bus,
-    session: Option<&str>,
-    muted: bool,
-    out: &Out,
-) -> Result<Exit, Trouble> {
+pub(crate) fn mute(bus: &Bus, session: Option<&str>, muted: bool, out: &Out) -> Result<Exit, Trouble> {
     let (path, interface) = target(session);
     bus.set(&path, interface, "Muted", Value::from(muted))?;
     out.json(&json!({"session": session, "muted": muted}));
@@ -275,11 +235,7 @@ mod tests {
             (-5.0, -120.0),
             (99_999.0, 24.0),
         ] {
-            assert!(
-                (to_db(percent) - db).abs() < 1e-4,
-                "{percent}% = {} dB",
-                to_db(percent)
-            );
+            assert!((to_db(percent) - db).abs() < 1e-4, "{percent}% = {} dB", to_db(percent));
         }
         assert_eq!(describe_gain(-120.0), "0% (-120.0 dB)");
         assert_eq!(describe_gain(0.0), "100% (+0.0 dB)");

@@ -82,17 +82,10 @@ impl From<zbus::Error> for Trouble {
                 "org.freedesktop.DBus.Error.Timeout".into(),
                 "utterd did not answer within 10 s".into(),
             ),
-            zbus::Error::InputOutput(why) => (
-                String::new(),
-                format!("the connection to the bus broke: {why}"),
-            ),
+            zbus::Error::InputOutput(why) => (String::new(), format!("the connection to the bus broke: {why}")),
             other => (String::new(), other.to_string()),
         };
-        let mut trouble = Trouble {
-            name,
-            message,
-            next: None,
-        };
+        let mut trouble = Trouble { name, message, next: None };
         (trouble.message, trouble.next) = explain(&trouble);
         trouble
     }
@@ -102,32 +95,21 @@ impl From<zbus::Error> for Trouble {
 fn explain(trouble: &Trouble) -> (String, Option<&'static str>) {
     const START: &str = "start it with: systemctl --user start utterd (or run: utterd --session)";
     const LOG: &str = "its log says more: journalctl --user -u utterd, or journalctl -u utterd";
-    let word = trouble
-        .name
-        .strip_prefix("org.freedesktop.DBus.Error.")
-        .unwrap_or_default();
+    let word = trouble.name.strip_prefix("org.freedesktop.DBus.Error.").unwrap_or_default();
     match word {
         "ServiceUnknown" | "NameHasNoOwner" => ("utterd is not running".into(), Some(START)),
         "NoReply" | "Disconnected" => ("utterd went away before it answered".into(), Some(LOG)),
         "Timeout" => (trouble.message.clone(), Some(LOG)),
         "AccessDenied" => (
             format!("the bus refused: {}", trouble.message),
-            Some(
-                "on the system bus only root and the group utterd may do this; --user takes the session bus",
-            ),
+            Some("on the system bus only root and the group utterd may do this; --user takes the session bus"),
         ),
         "UnknownMethod" | "UnknownInterface" | "UnknownProperty" => (
             format!("this utterd cannot do that: {}", trouble.message),
             Some("compare the versions: utterctl --version, utterctl status"),
         ),
-        "UnknownObject" => (
-            "no such session is open".into(),
-            Some("utterctl sessions lists the open ones"),
-        ),
-        _ if word.starts_with("Spawn.") => (
-            format!("the bus could not start utterd: {}", trouble.message),
-            Some(LOG),
-        ),
+        "UnknownObject" => ("no such session is open".into(), Some("utterctl sessions lists the open ones")),
+        _ if word.starts_with("Spawn.") => (format!("the bus could not start utterd: {}", trouble.message), Some(LOG)),
         _ => (trouble.message.clone(), None),
     }
 }
@@ -135,7 +117,7 @@ fn explain(trouble: &Trouble) -> (String, Option<&'static str>) {
 #[derive(Clone)]
 pub(crate) struct Bus {
     connection: Connection,
-    /// "session bus", "system bus" or the address.
+    /// "session bus", "system bus" or "bus at ADDRESS".
     pub(crate) label: String,
 }
 
@@ -166,11 +148,7 @@ impl Bus {
         let bus = match choice {
             Choice::Session => Bus::connect(Builder::session(), "session bus".into(), patience)?,
             Choice::System => Bus::connect(Builder::system(), "system bus".into(), patience)?,
-            Choice::Address(address) => Bus::connect(
-                Builder::address(address.as_str()),
-                address.clone(),
-                patience,
-            )?,
+            Choice::Address(address) => Bus::connect(Builder::address(address.as_str()), format!("bus at {address}"), patience)?,
             Choice::Search => Bus::search(patience, out)?,
         };
         out.detail(&format!("on the {}", bus.label));
@@ -196,22 +174,14 @@ impl Bus {
         Err(Trouble {
             name: "org.freedesktop.DBus.Error.ServiceUnknown".into(),
             message: match session {
-                Ok(_) => {
-                    "utterd is not running, neither on the session bus nor on the system bus".into()
-                }
-                Err(_) => {
-                    "utterd is not running on the system bus, and there is no session bus".into()
-                }
+                Ok(_) => "utterd is not running, neither on the session bus nor on the system bus".into(),
+                Err(_) => "utterd is not running on the system bus, and there is no session bus".into(),
             },
             next: Some("start it with: systemctl --user start utterd (or run: utterd --session)"),
         })
     }
 
-    fn connect(
-        builder: zbus::Result<Builder<'_>>,
-        label: String,
-        patience: Patience,
-    ) -> Result<Bus, Trouble> {
+    fn connect(builder: zbus::Result<Builder<'_>>, label: String, patience: Patience) -> Result<Bus, Trouble> {
         let build = || {
             let builder = builder?;
             match patience {
@@ -245,20 +215,12 @@ impl Bus {
         })
     }
 
-    pub(crate) fn call<B, R>(
-        &self,
-        path: &str,
-        interface: &str,
-        method: &str,
-        body: &B,
-    ) -> Result<R, Trouble>
+    pub(crate) fn call<B, R>(&self, path: &str, interface: &str, method: &str, body: &B) -> Result<R, Trouble>
     where
         B: Serialize + DynamicType,
         R: for<'d> DynamicDeserialize<'d>,
     {
-        let reply = self
-            .connection
-            .call_method(Some(NAME), path, Some(interface), method, body)?;
+        let reply = self.connection.call_method(Some(NAME), path, Some(interface), method, body)?;
         reply.body().deserialize().map_err(|why| Trouble {
             name: String::new(),
             message: format!("{method} was answered in a form that utterctl does not know: {why}"),
@@ -270,24 +232,13 @@ impl Bus {
         self.call(path, PROPERTIES, "GetAll", &(interface,))
     }
 
-    pub(crate) fn set(
-        &self,
-        path: &str,
-        interface: &str,
-        property: &str,
-        value: Value<'_>,
-    ) -> Result<(), Trouble> {
+    pub(crate) fn set(&self, path: &str, interface: &str, property: &str, value: Value<'_>) -> Result<(), Trouble> {
         self.call(path, PROPERTIES, "Set", &(interface, property, value))
     }
 
     /// Every open session, "default" among them if it is open, sorted by id.
     pub(crate) fn sessions(&self) -> Result<Vec<Session>, Trouble> {
-        let objects: Objects = self.call(
-            ROOT,
-            "org.freedesktop.DBus.ObjectManager",
-            "GetManagedObjects",
-            &(),
-        )?;
+        let objects: Objects = self.call(ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", &())?;
         let mut sessions: Vec<Session> = objects
             .into_iter()
             .filter_map(|(path, mut interfaces)| {
@@ -309,11 +260,7 @@ impl Bus {
             .sender(NAME)?
             .path_namespace(path.to_owned())?
             .build();
-        Ok(MessageIterator::for_match_rule(
-            rule,
-            &self.connection,
-            Some(4096),
-        )?)
+        Ok(MessageIterator::for_match_rule(rule, &self.connection, Some(4096))?)
     }
 
     /// Comings and goings of the daemon itself.
@@ -324,19 +271,12 @@ impl Bus {
             .member("NameOwnerChanged")?
             .arg(0, NAME)?
             .build();
-        Ok(MessageIterator::for_match_rule(
-            rule,
-            &self.connection,
-            None,
-        )?)
+        Ok(MessageIterator::for_match_rule(rule, &self.connection, None)?)
     }
 }
 
 /// Forwards what arrives to `send` until nobody listens any more.
-pub(crate) fn forward(
-    messages: MessageIterator,
-    mut send: impl FnMut(Message) -> bool + Send + 'static,
-) {
+pub(crate) fn forward(messages: MessageIterator, mut send: impl FnMut(Message) -> bool + Send + 'static) {
     std::thread::spawn(move || {
         messages
             .map_while(Result::ok)
@@ -396,14 +336,11 @@ pub(crate) fn number(dict: &Dict, key: &str) -> u64 {
 }
 
 pub(crate) fn flag(dict: &Dict, key: &str) -> bool {
-    dict.get(key)
-        .is_some_and(|value| matches!(**value, Value::Bool(true)))
+    dict.get(key).is_some_and(|value| matches!(**value, Value::Bool(true)))
 }
 
 pub(crate) fn float(dict: &Dict, key: &str) -> f64 {
-    dict.get(key)
-        .and_then(|value| value.downcast_ref::<f64>().ok())
-        .unwrap_or_default()
+    dict.get(key).and_then(|value| value.downcast_ref::<f64>().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -419,10 +356,7 @@ mod tests {
             ("x9", "x9"),
             ("", "_"),
         ] {
-            assert_eq!(
-                session_path(id),
-                format!("/org/utterd/Utterd1/session/{end}")
-            );
+            assert_eq!(session_path(id), format!("/org/utterd/Utterd1/session/{end}"));
             assert_eq!(session_id(&session_path(id)).unwrap(), id);
         }
     }
@@ -439,19 +373,9 @@ mod tests {
         let (message, next) = said("org.freedesktop.DBus.Error.ServiceUnknown");
         assert_eq!(message, "utterd is not running");
         assert!(next.unwrap().contains("systemctl --user start utterd"));
-        assert_eq!(
-            said("org.utterd.Utterd1.Error.NoSuchVoice"),
-            ("as told".into(), None)
-        );
-        assert_eq!(
-            said("org.freedesktop.DBus.Error.InvalidArgs"),
-            ("as told".into(), None)
-        );
-        assert!(
-            said("org.freedesktop.DBus.Error.UnknownProperty")
-                .1
-                .is_some()
-        );
+        assert_eq!(said("org.utterd.Utterd1.Error.NoSuchVoice"), ("as told".into(), None));
+        assert_eq!(said("org.freedesktop.DBus.Error.InvalidArgs"), ("as told".into(), None));
+        assert!(said("org.freedesktop.DBus.Error.UnknownProperty").1.is_some());
     }
 
     #[test]
@@ -472,14 +396,7 @@ mod tests {
             ("b".into(), own(Value::from(-7_i32))),
             ("c".into(), own(Value::from("x"))),
         ]);
-        assert_eq!(
-            (
-                number(&dict, "a"),
-                number(&dict, "b"),
-                number(&dict, "none")
-            ),
-            (7, 0, 0)
-        );
+        assert_eq!((number(&dict, "a"), number(&dict, "b"), number(&dict, "none")), (7, 0, 0));
         assert_eq!((text(&dict, "c"), text(&dict, "a")), ("x", ""));
     }
 }

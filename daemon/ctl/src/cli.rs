@@ -45,12 +45,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, conflicts_with_all = ["user", "bus_address"])]
     system: bool,
     /// Use the session bus
-    #[arg(
-        long,
-        visible_alias = "session-bus",
-        global = true,
-        conflicts_with = "bus_address"
-    )]
+    #[arg(long, visible_alias = "session-bus", global = true, conflicts_with = "bus_address")]
     user: bool,
     /// Use the bus at ADDRESS [env: UTTERD_BUS_ADDRESS]
     #[arg(long, value_name = "ADDRESS", global = true)]
@@ -295,28 +290,15 @@ impl SayArgs {
                 options.insert(key.into(), Value::from(word.clone()));
             }
         }
-        for (key, number) in [
-            ("rate", self.rate),
-            ("pitch", self.pitch),
-            ("gain-db", self.gain_db),
-        ] {
+        for (key, number) in [("rate", self.rate), ("pitch", self.pitch), ("gain-db", self.gain_db)] {
             options.extend(number.map(|n| (key.into(), Value::from(n))));
         }
-        for (key, ms) in [
-            ("expires-ms", self.expires_ms),
-            ("protect-ms", self.protect_ms),
-        ] {
+        for (key, ms) in [("expires-ms", self.expires_ms), ("protect-ms", self.protect_ms)] {
             options.extend(ms.map(|n| (key.into(), Value::from(n))));
         }
         options.extend(self.turn.map(|turn| ("turn".into(), Value::from(turn))));
-        options.extend(
-            self.interruptible
-                .map(|b| ("interruptible".into(), Value::from(b))),
-        );
-        options.extend(
-            self.greeting
-                .then(|| ("greeting".into(), Value::from(true))),
-        );
+        options.extend(self.interruptible.map(|b| ("interruptible".into(), Value::from(b))));
+        options.extend(self.greeting.then(|| ("greeting".into(), Value::from(true))));
         options.extend(self.option.iter().cloned());
         options
     }
@@ -324,10 +306,7 @@ impl SayArgs {
 
 fn key_value(text: &str) -> Result<(String, Value<'static>), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((
-            key.into(),
-            crate::json::to_value(value).map_err(|why| format!("{key}: {why}"))?,
-        )),
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), crate::json::to_value(value).map_err(|why| format!("{key}: {why}"))?)),
         _ => Err("expected KEY=VALUE".into()),
     }
 }
@@ -338,9 +317,7 @@ mod tests {
 
     fn say(line: &[&str]) -> (Cli, Options) {
         let cli = Cli::try_parse_from(["utterctl", "say"].iter().chain(line)).unwrap();
-        let Command::Say(args) = &cli.command else {
-            panic!("not say")
-        };
+        let Command::Say(args) = &cli.command else { panic!("not say") };
         let options = args.options();
         (cli, options)
     }
@@ -377,28 +354,13 @@ mod tests {
             "--tag",
             "t",
         ]);
-        let signatures: Vec<String> = options
-            .iter()
-            .map(|(k, v)| format!("{k} {}", v.value_signature()))
-            .collect();
-        assert_eq!(
-            signatures,
-            [
-                "expires-ms u",
-                "gain-db d",
-                "greeting b",
-                "rate d",
-                "tag s",
-                "turn t"
-            ]
-        );
+        let signatures: Vec<String> = options.iter().map(|(k, v)| format!("{k} {}", v.value_signature())).collect();
+        assert_eq!(signatures, ["expires-ms u", "gain-db d", "greeting b", "rate d", "tag s", "turn t"]);
     }
 
     #[test]
     fn an_option_of_any_name_is_passed_on_typed() {
-        let (_, options) = say(&[
-            "hi", "-o", "seed=7", "-o", "cache=no", "-o", "x=true", "-o", "y=1.5",
-        ]);
+        let (_, options) = say(&["hi", "-o", "seed=7", "-o", "cache=no", "-o", "x=true", "-o", "y=1.5"]);
         assert_eq!(options["seed"], Value::from(7_i64));
         assert_eq!(options["cache"], Value::from("no"));
         assert_eq!(options["x"], Value::from(true));
@@ -408,9 +370,7 @@ mod tests {
     #[test]
     fn options_may_stand_after_the_text() {
         let (cli, options) = say(&["hello", "world", "--voice", "en", "--no-wait", "--json"]);
-        let Command::Say(args) = &cli.command else {
-            panic!("not say")
-        };
+        let Command::Say(args) = &cli.command else { panic!("not say") };
         assert!(cli.json && args.no_wait);
         assert_eq!(args.text, ["hello", "world"]);
         assert_eq!(options["voice"], Value::from("en"));
@@ -424,37 +384,21 @@ mod tests {
             &["utterctl", "say", "x", "-o", "novalue"],
             &["utterctl", "volume", "loud"],
         ] {
-            assert_eq!(
-                Cli::try_parse_from(line).unwrap_err().exit_code(),
-                2,
-                "{line:?}"
-            );
+            assert_eq!(Cli::try_parse_from(line).unwrap_err().exit_code(), 2, "{line:?}");
         }
     }
 
     #[test]
     fn two_buses_at_once_are_refused() {
         assert!(Cli::try_parse_from(["utterctl", "--system", "--user", "status"]).is_err());
-        assert!(
-            Cli::try_parse_from([
-                "utterctl",
-                "status",
-                "--system",
-                "--bus-address",
-                "unix:path=/x"
-            ])
-            .is_err()
-        );
+        assert!(Cli::try_parse_from(["utterctl", "status", "--system", "--bus-address", "unix:path=/x"]).is_err());
     }
 
     #[test]
     fn a_flag_names_the_bus() {
         let choice = |line: &[&str]| Cli::try_parse_from(line).unwrap().choice();
         assert_eq!(choice(&["utterctl", "status", "--system"]), Choice::System);
-        assert_eq!(
-            choice(&["utterctl", "--session-bus", "status"]),
-            Choice::Session
-        );
+        assert_eq!(choice(&["utterctl", "--session-bus", "status"]), Choice::Session);
         assert_eq!(
             choice(&["utterctl", "--bus-address", "unix:path=/x", "status"]),
             Choice::Address("unix:path=/x".into())
@@ -464,10 +408,7 @@ mod tests {
     #[test]
     fn a_negative_volume_is_a_step_down_and_not_a_flag() {
         for level in ["-10%", "-6dB", "50%", "+5%"] {
-            assert!(
-                Cli::try_parse_from(["utterctl", "volume", level]).is_ok(),
-                "{level}"
-            );
+            assert!(Cli::try_parse_from(["utterctl", "volume", level]).is_ok(), "{level}");
         }
     }
 }

@@ -10,11 +10,7 @@ use zbus::zvariant::{Array, Value};
 use crate::bus::Dict;
 
 pub(crate) fn from_dict(dict: &Dict) -> Json {
-    Json::Object(
-        dict.iter()
-            .map(|(key, value)| (key.clone(), from_value(value)))
-            .collect(),
-    )
+    Json::Object(dict.iter().map(|(key, value)| (key.clone(), from_value(value))).collect())
 }
 
 pub(crate) fn from_value(value: &Value<'_>) -> Json {
@@ -70,22 +66,15 @@ fn from_json(json: &Json) -> Result<Value<'static>, String> {
         },
         Json::String(s) => Value::from(s.clone()),
         Json::Array(items) => {
-            let strings: Option<Vec<String>> = items
-                .iter()
-                .map(|i| i.as_str().map(str::to_owned))
-                .collect();
+            let strings: Option<Vec<String>> = items.iter().map(|i| i.as_str().map(str::to_owned)).collect();
             match strings {
                 Some(strings) => Value::from(Array::from(strings)),
-                None => Value::from(Array::from(
-                    items.iter().map(from_json).collect::<Result<Vec<_>, _>>()?,
-                )),
+                None => Value::from(Array::from(items.iter().map(from_json).collect::<Result<Vec<_>, _>>()?)),
             }
         }
         Json::Object(map) => {
-            let entries: Result<HashMap<String, Value<'static>>, String> = map
-                .iter()
-                .map(|(key, value)| Ok((key.clone(), from_json(value)?)))
-                .collect();
+            let entries: Result<HashMap<String, Value<'static>>, String> =
+                map.iter().map(|(key, value)| Ok((key.clone(), from_json(value)?))).collect();
             Value::from(entries?)
         }
     })
@@ -129,20 +118,8 @@ mod tests {
         assert_eq!(to_value("false").unwrap(), Value::from(false));
         assert_eq!(to_value("local:hall").unwrap(), Value::from("local:hall"));
         assert_eq!(to_value("\"7\"").unwrap(), Value::from("7"));
-        assert_eq!(
-            to_value("[\"a\",\"b\"]")
-                .unwrap()
-                .value_signature()
-                .to_string(),
-            "as"
-        );
-        assert_eq!(
-            to_value("{\"seed\":7}")
-                .unwrap()
-                .value_signature()
-                .to_string(),
-            "a{sv}"
-        );
+        assert_eq!(to_value("[\"a\",\"b\"]").unwrap().value_signature().to_string(), "as");
+        assert_eq!(to_value("{\"seed\":7}").unwrap().value_signature().to_string(), "a{sv}");
         assert!(to_value("null").is_err());
     }
 }

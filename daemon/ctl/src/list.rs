@@ -7,22 +7,14 @@ use zbus::zvariant::Value;
 
 use crate::{
     act::describe_gain,
-    bus::{
-        self, Bus, Dict, MANAGER, Options, ROOT, SESSION, Trouble, flag, float, number,
-        session_path, text,
-    },
+    bus::{self, Bus, Dict, MANAGER, Options, ROOT, SESSION, Trouble, flag, float, number, session_path, text},
     json,
     show::{Exit, Out},
 };
 
 pub(crate) fn sessions(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
     let sessions = bus.sessions()?;
-    out.json(
-        &sessions
-            .iter()
-            .map(|session| json::from_dict(&session.properties))
-            .collect(),
-    );
+    out.json(&sessions.iter().map(|session| json::from_dict(&session.properties)).collect());
     if sessions.is_empty() {
         out.line("no session is open");
         return Ok(Exit::Completed);
@@ -45,9 +37,7 @@ pub(crate) fn sessions(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
         ]
     };
     out.table(
-        &[
-            "SESSION", "STATE", "TURN", "SPEAKS", "WAITING", "OUTPUT", "VOLUME",
-        ],
+        &["SESSION", "STATE", "TURN", "SPEAKS", "WAITING", "OUTPUT", "VOLUME"],
         &sessions.iter().map(row).collect::<Vec<_>>(),
     );
     Ok(Exit::Completed)
@@ -81,14 +71,7 @@ pub(crate) fn voices(
     show(
         out,
         "no voice; utterctl plugins shows why",
-        &[
-            "VOICE",
-            "BACKEND",
-            "NAME",
-            "LANGUAGES",
-            "RATE",
-            "WORD TIMES",
-        ],
+        &["VOICE", "BACKEND", "NAME", "LANGUAGES", "RATE", "WORD TIMES"],
         voices.iter().map(row).collect(),
     )
 }
@@ -122,13 +105,7 @@ pub(crate) fn plugins(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
             "" => state.clone(),
             reason => format!("{state}: {reason}"),
         };
-        vec![
-            id.clone(),
-            kind.clone(),
-            version.clone(),
-            path.clone(),
-            state,
-        ]
+        vec![id.clone(), kind.clone(), version.clone(), path.clone(), state]
     };
     show(
         out,
@@ -138,20 +115,14 @@ pub(crate) fn plugins(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
     )
 }
 
-pub(crate) fn metrics(
-    bus: &Bus,
-    format: Option<&str>,
-    scope: Option<&str>,
-    out: &Out,
-) -> Result<Exit, Trouble> {
+pub(crate) fn metrics(bus: &Bus, format: Option<&str>, scope: Option<&str>, out: &Out) -> Result<Exit, Trouble> {
     const METRICS: &str = "org.utterd.Utterd1.Metrics";
     if let Some(format) = format {
         let text: String = bus.call(ROOT, METRICS, "ExportText", &(format,))?;
         out.text(&text);
         return Ok(Exit::Completed);
     }
-    let values: BTreeMap<String, f64> =
-        bus.call(ROOT, METRICS, "Snapshot", &(scope.unwrap_or_default(),))?;
+    let values: BTreeMap<String, f64> = bus.call(ROOT, METRICS, "Snapshot", &(scope.unwrap_or_default(),))?;
     out.json(
         &values
             .iter()
@@ -163,26 +134,13 @@ pub(crate) fn metrics(
         out,
         "no metric",
         &["METRIC", "VALUE"],
-        values
-            .iter()
-            .map(|(name, value)| vec![name.clone(), value.to_string()])
-            .collect(),
+        values.iter().map(|(name, value)| vec![name.clone(), value.to_string()]).collect(),
     )
 }
 
-pub(crate) fn history(
-    bus: &Bus,
-    limit: Option<u32>,
-    session: Option<&str>,
-    out: &Out,
-) -> Result<Exit, Trouble> {
+pub(crate) fn history(bus: &Bus, limit: Option<u32>, session: Option<&str>, out: &Out) -> Result<Exit, Trouble> {
     let options = Options::from_iter(limit.map(|n| ("limit".into(), Value::from(n))));
-    let entries: Vec<Dict> = bus.call(
-        &session_path(session.unwrap_or("default")),
-        SESSION,
-        "GetHistory",
-        &(options,),
-    )?;
+    let entries: Vec<Dict> = bus.call(&session_path(session.unwrap_or("default")), SESSION, "GetHistory", &(options,))?;
     out.json(&entries.iter().map(json::from_dict).collect());
     let row = |e: &Dict| {
         let end = [text(e, "outcome"), text(e, "reason")].join(" ");
@@ -204,9 +162,7 @@ pub(crate) fn history(
 pub(crate) fn status(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
     let manager = bus.properties(ROOT, MANAGER)?;
     // A daemon of the first release may not have it, and the rest is worth showing all the same.
-    let owner = bus
-        .properties(ROOT, "org.utterd.Utterd1.AudioOwner")
-        .unwrap_or_default();
+    let owner = bus.properties(ROOT, "org.utterd.Utterd1.AudioOwner").unwrap_or_default();
     let sessions = bus.sessions()?;
     let speaking: Vec<&str> = sessions
         .iter()
@@ -214,17 +170,8 @@ pub(crate) fn status(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
         .map(bus::Session::id)
         .collect();
     out.json(&json!({"bus": bus.label, "manager": json::from_dict(&manager), "audio-owner": json::from_dict(&owner), "sessions": sessions.len(), "speaking": speaking}));
-    let row = |name: &str, what: String| {
-        out.line(&format!(
-            "{} {}",
-            out.dim(&format!("{name:<9}")),
-            crate::show::clean(&what)
-        ))
-    };
-    row(
-        "utterd",
-        format!("{} on the {}", text(&manager, "Version"), bus.label),
-    );
+    let row = |name: &str, what: String| out.line(&format!("{} {}", out.dim(&format!("{name:<9}")), crate::show::clean(&what)));
+    row("utterd", format!("{} on the {}", text(&manager, "Version"), bus.label));
     row(
         "driver",
         format!(
@@ -238,20 +185,10 @@ pub(crate) fn status(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
     if text(&manager, "Driver") == "timer" {
         row("", "no JACK server: nothing reaches a loudspeaker".into());
     }
-    let muted = if flag(&manager, "Muted") {
-        ", muted"
-    } else {
-        ""
-    };
-    row(
-        "volume",
-        format!("{}{muted}", describe_gain(float(&manager, "GainDb"))),
-    );
+    let muted = if flag(&manager, "Muted") { ", muted" } else { "" };
+    row("volume", format!("{}{muted}", describe_gain(float(&manager, "GainDb"))));
     if !matches!(text(&manager, "MinPriority"), "" | "progress") {
-        row(
-            "quiet",
-            format!("only {} and above is spoken", text(&manager, "MinPriority")),
-        );
+        row("quiet", format!("only {} and above is spoken", text(&manager, "MinPriority")));
     }
     row(
         "sessions",
@@ -261,10 +198,7 @@ pub(crate) fn status(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
         },
     );
     if !text(&owner, "Owner").is_empty() {
-        row(
-            "owner",
-            format!("{} ({})", text(&owner, "Owner"), text(&owner, "State")),
-        );
+        row("owner", format!("{} ({})", text(&owner, "Owner"), text(&owner, "State")));
     }
     Ok(Exit::Completed)
 }

@@ -55,11 +55,7 @@ fn run(cli: &Cli, out: &Out) -> Result<Exit, Trouble> {
     let bus = Bus::open(&cli.choice(), patience, out)?;
     match &cli.command {
         Command::Say(_) | Command::Completions { .. } => unreachable!("answered above"),
-        Command::Wait {
-            utterance,
-            timeout,
-            at,
-        } => say::wait(&bus, *utterance, *timeout, at.session.as_deref(), out),
+        Command::Wait { utterance, timeout, at } => say::wait(&bus, *utterance, *timeout, at.session.as_deref(), out),
         Command::Cancel(cancel) => act::cancel(&bus, cancel, out),
         Command::Pause { at } => act::pause(&bus, at.session.as_deref(), true, out),
         Command::Resume { at } => act::pause(&bus, at.session.as_deref(), false, out),
@@ -69,16 +65,10 @@ fn run(cli: &Cli, out: &Out) -> Result<Exit, Trouble> {
         Command::Close { drain, at } => act::close(&bus, &at.session, *drain, out),
         Command::Reload => act::reload(&bus, out),
         Command::Sessions => list::sessions(&bus, out),
-        Command::Voices {
-            backend,
-            language,
-            id,
-        } => list::voices(&bus, backend, language, id, out),
+        Command::Voices { backend, language, id } => list::voices(&bus, backend, language, id, out),
         Command::Devices => list::devices(&bus, out),
         Command::Plugins => list::plugins(&bus, out),
-        Command::Metrics { format, at } => {
-            list::metrics(&bus, format.as_deref(), at.session.as_deref(), out)
-        }
+        Command::Metrics { format, at } => list::metrics(&bus, format.as_deref(), at.session.as_deref(), out),
         Command::History { limit, at } => list::history(&bus, *limit, at.session.as_deref(), out),
         Command::Status => list::status(&bus, out),
         Command::Monitor { at } => monitor::run(&bus, at.session.as_deref(), out),

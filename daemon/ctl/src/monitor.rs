@@ -25,10 +25,7 @@ pub(crate) fn run(bus: &Bus, session: Option<&str>, out: &Out) -> Result<Exit, T
         bus::forward(messages, move |message| sender.send(message).is_ok());
     }
     drop(sender); // So that the loop ends when the bus goes away.
-    out.notice(&format!(
-        "watching utterd on the {}; Ctrl-C ends",
-        bus.label
-    ));
+    out.notice(&format!("watching utterd on the {}; Ctrl-C ends", bus.label));
     for message in inbox {
         let Some(seen) = Seen::of(&message) else {
             continue;
@@ -38,12 +35,7 @@ pub(crate) fn run(bus: &Bus, session: Option<&str>, out: &Out) -> Result<Exit, T
             .map_or(0.0, |since| since.as_secs_f64());
         out.json(&json!({"time": unix, "session": bus::session_id(&seen.path), "path": seen.path, "interface": seen.interface, "signal": seen.signal, "args": seen.args}));
         let seconds = out.dim(&format!("{:10.3}", start.elapsed().as_secs_f64()));
-        out.line(&format!(
-            "{seconds}  {}  {} {}",
-            seen.place(),
-            out.bold(&seen.signal),
-            seen.words()
-        ));
+        out.line(&format!("{seconds}  {}  {} {}", seen.place(), out.bold(&seen.signal), seen.words()));
     }
     Err(Trouble::new("the connection to the bus was lost"))
 }
@@ -71,10 +63,7 @@ impl Seen {
         };
         let signal = header.member()?.to_string();
         if signal == "NameOwnerChanged" {
-            let came = args
-                .get(2)
-                .and_then(Json::as_str)
-                .is_some_and(|owner| !owner.is_empty());
+            let came = args.get(2).and_then(Json::as_str).is_some_and(|owner| !owner.is_empty());
             let signal = if came { "DaemonCame" } else { "DaemonLeft" };
             return Some(Seen {
                 path: ROOT.into(),
@@ -116,9 +105,7 @@ impl Seen {
 /// Plain words where JSON would only add quotes; an empty list or map says nothing.
 fn words(value: &Json) -> String {
     match value {
-        Json::String(s)
-            if s.is_empty() || s.contains(|c: char| c.is_whitespace() || c.is_control()) =>
-        {
+        Json::String(s) if s.is_empty() || s.contains(|c: char| c.is_whitespace() || c.is_control()) => {
             format!("{s:?}")
         }
         Json::String(s) => s.clone(),
@@ -140,20 +127,14 @@ mod tests {
 
     #[test]
     fn a_signal_becomes_one_line_of_words() {
-        let details = Options::from([
-            ("text".into(), Value::from("Hello\nyou")),
-            ("at-us".into(), Value::from(5_u64)),
-        ]);
+        let details = Options::from([("text".into(), Value::from("Hello\nyou")), ("at-us".into(), Value::from(5_u64))]);
         let path = session_path("a-b");
         let message = Message::signal(path, SESSION, "UtteranceProgress")
             .unwrap()
             .build(&(7_u64, "word", 0_u32, 5_u32, 0_u64, details))
             .unwrap();
         let seen = Seen::of(&message).unwrap();
-        assert_eq!(
-            (seen.place(), seen.signal.as_str()),
-            ("a-b".into(), "UtteranceProgress")
-        );
+        assert_eq!((seen.place(), seen.signal.as_str()), ("a-b".into(), "UtteranceProgress"));
         assert_eq!(seen.words(), "7 word 0 5 0 at-us=5 text=\"Hello\\nyou\"");
     }
 
@@ -169,14 +150,10 @@ mod tests {
 
     #[test]
     fn the_daemon_leaving_is_a_line() {
-        let message = Message::signal(
-            "/org/freedesktop/DBus",
-            "org.freedesktop.DBus",
-            "NameOwnerChanged",
-        )
-        .unwrap()
-        .build(&(bus::NAME, ":1.5", ""))
-        .unwrap();
+        let message = Message::signal("/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged")
+            .unwrap()
+            .build(&(bus::NAME, ":1.5", ""))
+            .unwrap();
         assert_eq!(Seen::of(&message).unwrap().signal, "DaemonLeft");
     }
 }

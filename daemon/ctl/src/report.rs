@@ -30,17 +30,11 @@ pub(crate) fn lines(outcome: &str, report: &Dict) -> Vec<String> {
             lines.push(format!("  {name:<10}{what}"));
         }
     };
-    row(
-        "played",
-        format!("{:.2} s", number(report, "played-us") as f64 / 1e6),
-    );
+    row("played", format!("{:.2} s", number(report, "played-us") as f64 / 1e6));
     row("tag", text(report, "tag").to_owned());
     row(
         "voice",
-        [text(report, "backend"), text(report, "voice")]
-            .join(" ")
-            .trim()
-            .to_owned(),
+        [text(report, "backend"), text(report, "voice")].join(" ").trim().to_owned(),
     );
     row(
         "dropped",
@@ -68,11 +62,7 @@ fn stages(report: &Dict) -> String {
         return String::new();
     };
     let ms = |key: &str| match stages.get::<&str, u64>(&key) {
-        Ok(Some(us)) => Some(format!(
-            "{} {:.2} ms",
-            key.trim_end_matches("-us"),
-            us as f64 / 1e3
-        )),
+        Ok(Some(us)) => Some(format!("{} {:.2} ms", key.trim_end_matches("-us"), us as f64 / 1e3)),
         _ => None,
     };
     ["guard-us", "silent-us", "notified-us", "done-us"]
@@ -124,10 +114,7 @@ mod tests {
                 ("heard-source", Value::from("words")),
                 ("played-us", Value::from(1_320_000_u64)),
                 ("queued-dropped", Value::from(1_u32)),
-                (
-                    "syntheses",
-                    Value::from(vec![(41_u64, "streaming", "told")]),
-                ),
+                ("syntheses", Value::from(vec![(41_u64, "streaming", "told")])),
                 ("stages", Value::from(stages)),
             ]),
         );
@@ -148,10 +135,7 @@ mod tests {
     fn an_estimate_is_called_an_estimate() {
         let lines = super::lines(
             "cancelled",
-            &dict([
-                ("heard-text", Value::from("Hel")),
-                ("heard-source", Value::from("estimated")),
-            ]),
+            &dict([("heard-text", Value::from("Hel")), ("heard-source", Value::from("estimated"))]),
         );
         assert!(lines[1].contains("estimated"), "{lines:?}");
     }

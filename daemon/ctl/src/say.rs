@@ -81,8 +81,7 @@ fn leave_it(bus: &Bus, args: &SayArgs, text: &str, out: &Out) -> Result<Exit, Tr
             match open(bus, &shell_session(), options) {
                 // A daemon that cannot close idle sessions yet: one session for all shells rather than one left behind by each.
                 Err(trouble)
-                    if (trouble.is("NotSupported") || trouble.is("InvalidArgs"))
-                        && trouble.message.contains("idle-timeout-ms") =>
+                    if (trouble.is("NotSupported") || trouble.is("InvalidArgs")) && trouble.message.contains("idle-timeout-ms") =>
                 {
                     open(bus, "default", session_options(args))?
                 }
@@ -100,13 +99,7 @@ fn leave_it(bus: &Bus, args: &SayArgs, text: &str, out: &Out) -> Result<Exit, Tr
     Ok(Exit::Completed)
 }
 
-fn speak(
-    bus: &Bus,
-    args: &SayArgs,
-    text: &str,
-    (events, inbox): (Sender<Event>, Receiver<Event>),
-    out: &Out,
-) -> Result<Exit, Trouble> {
+fn speak(bus: &Bus, args: &SayArgs, text: &str, (events, inbox): (Sender<Event>, Receiver<Event>), out: &Out) -> Result<Exit, Trouble> {
     let (id, path) = match &args.at.session {
         Some(id) => open(bus, id, session_options(args))?,
         None => {
@@ -119,13 +112,9 @@ fn speak(
     let mut options = args.options();
     if !out.is_quiet() {
         // Not asked for by the user, so not worth an error from a daemon that knows no words.
-        options
-            .entry("progress".into())
-            .or_insert(Value::from("word"));
+        options.entry("progress".into()).or_insert(Value::from("word"));
         let events = events.clone();
-        bus::forward(bus.signals(&path)?, move |message| {
-            events.send(Event::Signal(message)).is_ok()
-        });
+        bus::forward(bus.signals(&path)?, move |message| events.send(Event::Signal(message)).is_ok());
     }
     let utterance: u64 = bus.call(&path, SESSION, "Say", &(text, options))?;
     if utterance == 0 {
@@ -144,14 +133,7 @@ fn speak(
 }
 
 /// Shows the words until Wait has answered.
-fn follow(
-    bus: &Bus,
-    path: &str,
-    utterance: u64,
-    text: &str,
-    inbox: &Receiver<Event>,
-    out: &Out,
-) -> Result<(String, Dict), Trouble> {
+fn follow(bus: &Bus, path: &str, utterance: u64, text: &str, inbox: &Receiver<Event>, out: &Out) -> Result<(String, Dict), Trouble> {
     let mut progress = Progress::new(text, out);
     let show = |written: String| {
         if !out.is_quiet() && !written.is_empty() {
@@ -160,11 +142,7 @@ fn follow(
     };
     for event in inbox {
         match event {
-            Event::Signal(message) => show(
-                heard_until(&message, utterance)
-                    .map(|to| progress.advance(to))
-                    .unwrap_or_default(),
-            ),
+            Event::Signal(message) => show(heard_until(&message, utterance).map(|to| progress.advance(to)).unwrap_or_default()),
             Event::Interrupt => {
                 let options = Options::from([("utterance".into(), Value::from(utterance))]);
                 let _: Dict = bus.call(path, SESSION, "Cancel", &(options,))?;
@@ -192,8 +170,7 @@ fn heard_until(message: &Message, utterance: u64) -> Option<usize> {
     if message.header().member()?.as_str() != "UtteranceProgress" {
         return None;
     }
-    let (of, kind, start, end, _played_us, _details): (u64, String, u32, u32, u64, Dict) =
-        message.body().deserialize().ok()?;
+    let (of, kind, start, end, _played_us, _details): (u64, String, u32, u32, u64, Dict) = message.body().deserialize().ok()?;
     match (of == utterance, kind.as_str()) {
         (true, "word") => usize::try_from(end).ok(),
         (true, "sentence") => usize::try_from(start).ok(),
@@ -206,10 +183,7 @@ fn told(outcome: &str, details: &Dict, out: &Out) {
     let reason = bus::text(details, "reason");
     match outcome {
         "completed" => {}
-        "failed" => out.trouble(&Trouble::new(format!(
-            "failed: {}",
-            bus::text(details, "message")
-        ))),
+        "failed" => out.trouble(&Trouble::new(format!("failed: {}", bus::text(details, "message")))),
         "cancelled" if !reason.is_empty() => out.notice(&format!("cancelled ({reason})")),
         other => out.notice(other),
     }
@@ -223,8 +197,7 @@ fn not_accepted(session: &str, out: &Out) -> Exit {
 
 /// The first Ctrl-C is an event; the second ends utterctl whatever it waits for, and its session with it.
 fn interrupts(events: Sender<Event>) -> Result<(), Trouble> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])
-        .map_err(|why| Trouble::new(format!("cannot watch for Ctrl-C: {why}")))?;
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|why| Trouble::new(format!("cannot watch for Ctrl-C: {why}")))?;
     std::thread::spawn(move || {
         for (count, _) in signals.forever().enumerate() {
             if count > 0 || events.send(Event::Interrupt).is_err() {
@@ -259,35 +232,17 @@ fn shell_session() -> String {
     format!("shell-{uid}-{sid}")
 }
 
-pub(crate) fn wait(
-    bus: &Bus,
-    utterance: Option<u64>,
-    timeout: Option<f64>,
-    session: Option<&str>,
-    out: &Out,
-) -> Result<Exit, Trouble> {
+pub(crate) fn wait(bus: &Bus, utterance: Option<u64>, timeout: Option<f64>, session: Option<&str>, out: &Out) -> Result<Exit, Trouble> {
     let mut options = Options::new();
     if let Some(seconds) = timeout {
-        options.insert(
-            "timeout-ms".into(),
-            Value::from((seconds.max(0.0) * 1000.0) as u32),
-        );
+        options.insert("timeout-ms".into(), Value::from((seconds.max(0.0) * 1000.0) as u32));
     }
-    let ask = |id: &str| {
-        bus.call::<_, (String, Dict)>(
-            ROOT,
-            MANAGER,
-            "Wait",
-            &(id, utterance.unwrap_or(0), &options),
-        )
-    };
+    let ask = |id: &str| bus.call::<_, (String, Dict)>(ROOT, MANAGER, "Wait", &(id, utterance.unwrap_or(0), &options));
     let (outcome, details) = match (session, utterance) {
         (Some(id), _) => ask(id)?,
         (None, Some(utterance)) => in_whichever_session(bus, utterance, ask)?,
         (None, None) => match ask(&shell_session()) {
-            Err(trouble) if trouble.is("NoSuchSession") || trouble.is("SessionClosed") => {
-                ask("default")?
-            }
+            Err(trouble) if trouble.is("NoSuchSession") || trouble.is("SessionClosed") => ask("default")?,
             answered => answered?,
         },
     };
@@ -295,39 +250,26 @@ pub(crate) fn wait(
     match outcome.as_str() {
         "nothing" => out.line("nothing to wait for"),
         "pending" => out.warning("not finished yet; the speech goes on"),
-        outcome => report::lines(outcome, &details)
-            .iter()
-            .for_each(|line| out.line(line)),
+        outcome => report::lines(outcome, &details).iter().for_each(|line| out.line(line)),
     }
     Ok(Exit::of_outcome(&outcome))
 }
 
 /// Ids are the daemon's, not the session's, so a person need not know where one is spoken.
-pub(crate) fn in_whichever_session<R>(
-    bus: &Bus,
-    utterance: u64,
-    ask: impl Fn(&str) -> Result<R, Trouble>,
-) -> Result<R, Trouble> {
+pub(crate) fn in_whichever_session<R>(bus: &Bus, utterance: u64, ask: impl Fn(&str) -> Result<R, Trouble>) -> Result<R, Trouble> {
     for session in bus.sessions()? {
         match ask(session.id()) {
             Err(trouble)
-                if [
-                    "NoSuchUtterance",
-                    "NoSuchSession",
-                    "SessionClosed",
-                    "NotPermitted",
-                ]
-                .iter()
-                .any(|word| trouble.is(word)) => {}
+                if ["NoSuchUtterance", "NoSuchSession", "SessionClosed", "NotPermitted"]
+                    .iter()
+                    .any(|word| trouble.is(word)) => {}
             answered => return answered,
         }
     }
     Err(Trouble {
         name: format!("{}.Error.NoSuchUtterance", bus::NAME),
         message: format!("no open session knows utterance {utterance}"),
-        next: Some(
-            "it may have finished and its session closed; utterctl sessions lists the open ones",
-        ),
+        next: Some("it may have finished and its session closed; utterctl sessions lists the open ones"),
     })
 }
 
@@ -336,29 +278,17 @@ mod tests {
     use super::*;
 
     fn progress(kind: &str, utterance: u64) -> Message {
-        Message::signal(
-            "/org/utterd/Utterd1/session/a",
-            SESSION,
-            "UtteranceProgress",
-        )
-        .unwrap()
-        .build(&(utterance, kind, 6_u32, 11_u32, 300_000_u64, Options::new()))
-        .unwrap()
+        Message::signal("/org/utterd/Utterd1/session/a", SESSION, "UtteranceProgress")
+            .unwrap()
+            .build(&(utterance, kind, 6_u32, 11_u32, 300_000_u64, Options::new()))
+            .unwrap()
     }
 
     #[test]
     fn words_are_joined_and_a_nul_is_refused() {
-        assert_eq!(
-            text_of(&["two".into(), "words".into()]).unwrap(),
-            "two words"
-        );
+        assert_eq!(text_of(&["two".into(), "words".into()]).unwrap(), "two words");
         assert_eq!(text_of(&["-".into(), "x".into()]).unwrap(), "- x");
-        assert!(
-            text_of(&["a\0b".into()])
-                .unwrap_err()
-                .message
-                .contains("NUL")
-        );
+        assert!(text_of(&["a\0b".into()]).unwrap_err().message.contains("NUL"));
     }
 
     #[test]
@@ -377,10 +307,7 @@ mod tests {
     fn session_ids_are_what_the_contract_allows() {
         for id in [own_session(), shell_session()] {
             assert!(
-                (1..=128).contains(&id.len())
-                    && id
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b)),
+                (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b)),
                 "{id}"
             );
         }

@@ -82,11 +82,7 @@ impl Out {
     /// As it is, at once: a hook's pipe must see it now.
     pub(crate) fn text(&self, text: &str) {
         let mut stdout = std::io::stdout().lock();
-        if stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush())
-            .is_err()
-        {
+        if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
             std::process::exit(Exit::Completed as i32); // `utterctl monitor | head`: whoever read it has enough.
         }
     }
@@ -145,11 +141,7 @@ impl Out {
     /// Columns as wide as their widest cell; the last one is left ragged.
     pub(crate) fn table(&self, head: &[&str], rows: &[Vec<String>]) {
         for (at, line) in table(head, rows).iter().enumerate() {
-            self.line(&if at == 0 {
-                self.dim(line)
-            } else {
-                line.clone()
-            });
+            self.line(&if at == 0 { self.dim(line) } else { line.clone() });
         }
     }
 }
@@ -168,9 +160,7 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
             .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let padded = |(cell, width): (&String, &usize)| {
-        format!("{cell}{}", " ".repeat(width.saturating_sub(cell.width())))
-    };
+    let padded = |(cell, width): (&String, &usize)| format!("{cell}{}", " ".repeat(width.saturating_sub(cell.width())));
     rows.iter()
         .map(|row| {
             row.iter()
@@ -186,9 +176,7 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
 
 /// Control characters (line ends too) as a space.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What was heard so far of a text whose length is known. Returns what to write, so that it can be tested without a terminal.
@@ -201,10 +189,9 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(text: &str, out: &Out) -> Progress {
-        let columns = out.moving.then(|| {
-            rustix::termios::tcgetwinsize(std::io::stdout())
-                .map_or(80, |size| usize::from(size.ws_col).max(20))
-        });
+        let columns = out
+            .moving
+            .then(|| rustix::termios::tcgetwinsize(std::io::stdout()).map_or(80, |size| usize::from(size.ws_col).max(20)));
         Progress {
             text: text.chars().collect(),
             heard: 0,
@@ -224,10 +211,7 @@ impl Progress {
             None => clean(&new),
             Some(columns) => format!(
                 "\r\x1b[K{}",
-                last_columns(
-                    &clean(&self.text[..to].iter().collect::<String>()),
-                    columns - 1
-                )
+                last_columns(&clean(&self.text[..to].iter().collect::<String>()), columns - 1)
             ),
         }
     }
@@ -238,6 +222,7 @@ impl Progress {
         let new = self.advance(to);
         match self.columns {
             _ if self.heard == 0 => String::new(),
+            _ if heard.is_empty() => "\n".into(), // No report: what is written stands.
             None => new + "\n",
             Some(_) => format!("\r\x1b[K{}\n", clean(heard)),
         }
@@ -278,16 +263,8 @@ mod tests {
 
     #[test]
     fn every_outcome_has_its_exit_code() {
-        let codes = [
-            "completed",
-            "nothing",
-            "cancelled",
-            "failed",
-            "expired",
-            "pending",
-            "a later word",
-        ]
-        .map(|o| Exit::of_outcome(o) as u8);
+        let codes =
+            ["completed", "nothing", "cancelled", "failed", "expired", "pending", "a later word"].map(|o| Exit::of_outcome(o) as u8);
         assert_eq!(codes, [0, 0, 3, 4, 5, 1, 1]);
     }
 
@@ -325,10 +302,7 @@ mod tests {
     fn what_was_heard_stays_on_the_screen_whole() {
         let mut p = progress("one two three four five six", Some(10));
         p.advance(13);
-        assert_eq!(
-            p.finish("one two three four"),
-            "\r\x1b[Kone two three four\n"
-        );
+        assert_eq!(p.finish("one two three four"), "\r\x1b[Kone two three four\n");
     }
 
     #[test]
@@ -346,10 +320,7 @@ mod tests {
     fn columns_line_up_and_lines_have_no_trailing_space() {
         let lines = table(
             &["ID", "STATE"],
-            &[
-                vec!["default".into(), "idle".into()],
-                vec!["日本".into(), String::new()],
-            ],
+            &[vec!["default".into(), "idle".into()], vec!["日本".into(), String::new()]],
         );
         assert_eq!(lines, ["ID       STATE", "default  idle", "日本"]);
     }

@@ -21,8 +21,10 @@ async function main() {
     console.log(`speaking: ${info.tag.value}`);
     begun[info.tag.value]?.();
   });
-  // The number of code points heard so far; 64-bit numbers arrive as BigInt, 32-bit ones as numbers.
-  session.on('UtteranceProgress', (utterance, kind, start, end) => process.env.VERBOSE && console.log(`  ${kind} ${start}-${end}`));
+  const subtitles = []; // The words as they are heard. Ids and times are BigInt here, offsets in the text plain numbers.
+  session.on('UtteranceProgress', (utterance, kind, start, end, played, details) => {
+    if (kind === 'word') subtitles.push(details.text?.value);
+  });
   const say = (text, tag) => session.Say(text, { tag: new Variant('s', tag), progress: new Variant('s', 'word') });
 
   // Two sentences in a row: the second waits for the first. Wait returns when it was heard, at once if it already was.
@@ -41,6 +43,7 @@ async function main() {
   await new Promise((resolve) => setTimeout(resolve, 700)); // The visitor listens a little.
   const report = await session.Cancel({ utterance: new Variant('t', tour) });
   console.log(`${report.result.value} after: ${report['heard-text'].value}`);
+  console.log(`subtitles shown: ${subtitles.length} words`);
   assert.equal(report.result.value, 'cancelled');
 
   // Touching twice is normal: the second cancel is a success that did nothing.

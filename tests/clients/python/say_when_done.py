@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """An agent's "say it when done" hook: speak, know when it was heard, and stop after a few words.
 
-    say_when_done.py ["The build is green."]
-
-Exit 0: both sentences ended as they should; 1: something is wrong, and it says what.
+say_when_done.py ["The build is green."]; exit 0: both sentences ended as they should, 1: something is wrong, and it says what.
 """
 import asyncio
 import os
@@ -52,7 +50,7 @@ async def main(text):
         _, end = await asyncio.wait_for(heard_words.get(), 60)
     report = await session.call_cancel({"utterance": Variant("t", utterance)})
     heard = report["heard-text"].value
-    print(f"{report['result'].value} after: {heard}")
+    print(f"cancelled after: {heard}")
     assert report["result"].value == "cancelled" and story.startswith(heard), "the report is not about this sentence"
     assert end <= len(heard) < len(story), "what was heard does not end where it was stopped"
 
