@@ -9,6 +9,8 @@ use zbus::zvariant::Value;
 
 use crate::bus::{Choice, Options};
 
+const GENERAL: &str = "General options";
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  spoken to the end, or the command did what it says (nothing to do counts)
@@ -33,22 +35,22 @@ Ctrl-C while it speaks cancels this utterance (and no other) and exits with 3.";
 #[command(name = "utterctl", version, about = "Speak, stop and watch: utterd from the command line", after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     /// Print JSON: one object, or one a line for `monitor`
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GENERAL)]
     pub(crate) json: bool,
     /// Say on stderr which bus and session are used
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GENERAL)]
     pub(crate) verbose: bool,
     /// Print nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "json")]
+    #[arg(short, long, global = true, help_heading = GENERAL, conflicts_with = "json")]
     pub(crate) quiet: bool,
     /// Use the system bus
-    #[arg(long, global = true, conflicts_with_all = ["user", "bus_address"])]
+    #[arg(long, global = true, help_heading = GENERAL, conflicts_with_all = ["user", "bus_address"])]
     system: bool,
     /// Use the session bus
-    #[arg(long, visible_alias = "session-bus", global = true, conflicts_with = "bus_address")]
+    #[arg(long, visible_alias = "session-bus", global = true, help_heading = GENERAL, conflicts_with = "bus_address")]
     user: bool,
     /// Use the bus at ADDRESS [env: UTTERD_BUS_ADDRESS]
-    #[arg(long, value_name = "ADDRESS", global = true)]
+    #[arg(long, value_name = "ADDRESS", global = true, help_heading = GENERAL)]
     bus_address: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -72,7 +74,7 @@ impl Cli {
 /// The session a verb acts on; what it does without one stands at each verb.
 #[derive(Args, Debug, Default)]
 pub(crate) struct At {
-    /// The session to act on
+    /// The session that is meant
     #[arg(short, long, value_name = "ID")]
     pub(crate) session: Option<String>,
 }
@@ -94,6 +96,7 @@ pub(crate) enum Command {
     /// Without UTTERANCE the newest one. Without --session: an UTTERANCE is found in whichever session has it; else the session
     /// that `say --no-wait` of this shell speaks in. Nothing to wait for is a success.
     Wait {
+        /// Its id, as `say --no-wait` prints it
         utterance: Option<u64>,
         /// Give up after this many seconds (exit code 1); the speech goes on
         #[arg(long, value_name = "SECONDS")]
@@ -121,6 +124,7 @@ pub(crate) enum Command {
     /// N% is 20·log10(N/100) dB: 100% = 0 dB (untouched), 50% = -6 dB, 200% = +6 dB; 0% is -120 dB, which is silence.
     /// Up to +24 dB (1584%).
     Volume {
+        /// N%, +N%, -N% or NdB; absent = show it
         #[arg(allow_hyphen_values = true, value_parser = crate::act::Level::parse)]
         level: Option<crate::act::Level>,
         #[command(flatten)]
@@ -167,7 +171,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         at: At,
     },
-    /// What was said and what of it was heard; without --session in "default"
+    /// What was said and what of it was heard; without --session as `wait` chooses it
     History {
         /// Only the last N
         #[arg(short = 'n', long)]
@@ -193,6 +197,7 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct CancelArgs {
+    /// Its id, as `say --no-wait` prints it
     pub(crate) utterance: Option<u64>,
     /// Everything of every session you may control; overrides protection (as without --session)
     #[arg(long, conflicts_with_all = ["session", "utterance", "turn"])]
@@ -220,10 +225,13 @@ pub(crate) struct SayArgs {
     pub(crate) no_wait: bool,
     #[command(flatten)]
     pub(crate) at: At,
+    /// A voice of `utterctl voices`
     #[arg(long)]
     voice: Option<String>,
+    /// The plugin that speaks
     #[arg(long)]
     backend: Option<String>,
+    /// As en or de-AT
     #[arg(short, long)]
     language: Option<String>,
     /// Speed, 1.0 = normal
@@ -232,6 +240,7 @@ pub(crate) struct SayArgs {
     /// Pitch, 1.0 = normal
     #[arg(long)]
     pitch: Option<f64>,
+    /// Louder or softer by this much
     #[arg(long, value_name = "DB", allow_negative_numbers = true)]
     gain_db: Option<f64>,
     /// text, markdown or ssml
@@ -258,6 +267,7 @@ pub(crate) struct SayArgs {
     /// The same as --protect-ms 500
     #[arg(long)]
     greeting: bool,
+    /// Not spoken if the session has gone on to a later turn
     #[arg(long)]
     turn: Option<u64>,
     /// Comes back in every signal and report of this utterance

@@ -140,7 +140,14 @@ pub(crate) fn metrics(bus: &Bus, format: Option<&str>, scope: Option<&str>, out:
 
 pub(crate) fn history(bus: &Bus, limit: Option<u32>, session: Option<&str>, out: &Out) -> Result<Exit, Trouble> {
     let options = Options::from_iter(limit.map(|n| ("limit".into(), Value::from(n))));
-    let entries: Vec<Dict> = bus.call(&session_path(session.unwrap_or("default")), SESSION, "GetHistory", &(options,))?;
+    let ask = |id: &str| bus.call::<_, Vec<Dict>>(&session_path(id), SESSION, "GetHistory", &(&options,));
+    let entries = match session {
+        Some(id) => ask(id)?,
+        None => match ask(&crate::say::shell_session()) {
+            Err(trouble) if trouble.is("UnknownObject") => ask("default")?,
+            answered => answered?,
+        },
+    };
     out.json(&entries.iter().map(json::from_dict).collect());
     let row = |e: &Dict| {
         let end = [text(e, "outcome"), text(e, "reason")].join(" ");

@@ -226,7 +226,7 @@ fn own_session() -> String {
 }
 
 /// The same for all hooks of one user in one terminal or agent: their `progress` messages replace each other, and nobody else's.
-fn shell_session() -> String {
+pub(crate) fn shell_session() -> String {
     let uid = rustix::process::getuid().as_raw();
     let sid = rustix::process::getsid(None).map_or(0, |pid| pid.as_raw_nonzero().get());
     format!("shell-{uid}-{sid}")
