@@ -243,7 +243,7 @@ fn properties_changed(path: &str, interface: &str, changed: &Dict) -> Result<Mes
         path,
         "org.freedesktop.DBus.Properties",
         "PropertiesChanged",
-        &(interface, changed, [""; 0]),
+        &(interface, changed, Vec::<&str>::new()),
     )
 }
 
