@@ -137,7 +137,7 @@ impl Outbox {
                     ROOT,
                     "org.freedesktop.DBus.ObjectManager",
                     "InterfacesRemoved",
-                    &(path, [session::INTERFACE]),
+                    &(path, vec![session::INTERFACE]),
                 )?
             }
             Out::SessionChanged {
