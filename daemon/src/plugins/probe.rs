@@ -92,7 +92,7 @@ pub(super) fn run(
 }
 
 /// The child's side: maps FILE, runs init, create, describe, destroy and deinit; prints the answer. `main` calls this before anything else for
-/// `--plugin-probe FILE` and ends with what it returns. [the only thread of its process]
+/// `--plugin-probe FILE` and ends with what it returns. `[the only thread of its process]`
 pub fn probe_main(path: &Path) -> i32 {
     limit_self();
     let mut config = String::new();
