@@ -72,6 +72,7 @@ impl Recording {
         let period = Period {
             frame: 0,
             us: 0,
+            callback_us: 0,
             start: 0,
             len: samples.len(),
             xrun: false,
@@ -268,6 +269,7 @@ mod tests {
             Period {
                 frame: 1_000,
                 us: 5_000_000,
+                callback_us: 5_000_000,
                 start: 0,
                 len: 50,
                 xrun: false,
@@ -276,6 +278,7 @@ mod tests {
             Period {
                 frame: 1_060,
                 us: 5_060_000,
+                callback_us: 5_060_000,
                 start: 50,
                 len: 50,
                 xrun: true,
