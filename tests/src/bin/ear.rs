@@ -77,6 +77,7 @@ impl jack::ProcessHandler for Record {
             .push(Period {
                 frame: self.frame,
                 us: us as u64,
+                callback_us: utterd_tests::clock::now_us(),
                 len: heard.len() as u32,
                 flags,
             })
