@@ -23,6 +23,13 @@ pub const SESSION: &str = "org.utterd.Utterd1.Session";
 pub const OWNER: &str = "org.utterd.Utterd1.AudioOwner";
 pub const PLUGINS: &str = "org.utterd.Utterd1.Plugins";
 pub const METRICS: &str = "org.utterd.Utterd1.Metrics";
+/// The four transitions of the audio owner, which all take a session and a turn.
+pub const TRANSITIONS: [&str; 4] = [
+    "EnterListening",
+    "LeaveListening",
+    "MicClosedRecovery",
+    "PlaybackReassert",
+];
 pub const CALLS: &str = "org.utterd.Utterd1.Calls";
 
 /// Options as they go over the bus.
@@ -266,14 +273,14 @@ impl Dict {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Inbox {
     events: Mutex<Vec<Event>>,
     more: Condvar,
 }
 
 /// One connection to the daemon's bus.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Client {
     connection: Connection,
     inbox: Arc<Inbox>,
@@ -526,7 +533,7 @@ impl Client {
 }
 
 /// A session's object.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Session {
     client: Client,
     pub id: String,

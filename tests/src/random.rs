@@ -26,3 +26,9 @@ impl Random {
         low + self.bits() % (high - low)
     }
 }
+
+impl From<u64> for Random {
+    fn from(seed: u64) -> Self {
+        Random(seed)
+    }
+}
