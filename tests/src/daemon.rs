@@ -24,6 +24,8 @@ pub struct Plan {
     /// Arguments beside those that the harness gives.
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
+    /// A program, with arguments, that starts the daemon's (when there is no JACK server to enter the world of).
+    pub wrapper: Vec<String>,
     /// What `RUST_LOG` says.
     pub log: String,
 }
@@ -36,6 +38,7 @@ impl Default for Plan {
             driver: "jack",
             args: Vec::new(),
             env: Vec::new(),
+            wrapper: Vec::new(),
             log: std::env::var("UTTERD_TEST_LOG").unwrap_or_else(|_| "info".into()),
         }
     }
@@ -80,7 +83,14 @@ impl Daemon {
         let log = std::fs::File::create(dir.join("utterd.log")).unwrap();
         let mut command = match jack {
             Some(jack) => jack.command(crate::bins::utterd()),
-            None => Command::new(crate::bins::utterd()),
+            None => match plan.wrapper.split_first() {
+                Some((program, args)) => {
+                    let mut command = Command::new(program);
+                    command.args(args).arg(crate::bins::utterd());
+                    command
+                }
+                None => Command::new(crate::bins::utterd()),
+            },
         };
         command
             .arg("--config")

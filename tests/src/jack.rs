@@ -217,6 +217,16 @@ pub fn realtime_flag() -> &'static str {
     })
 }
 
+/// The words that begin a command in a mount namespace of its own.
+pub fn mount_namespace() -> Vec<&'static str> {
+    let mut words = vec!["unshare", "--mount", "--propagation", "private"];
+    if !rustix::process::geteuid().is_root() {
+        // The uid stays what it is: D-Bus compares it with the one that the kernel sees.
+        words.extend(["--map-current-user", "--keep-caps"]);
+    }
+    words
+}
+
 /// A mount namespace with a `/dev/shm` of its own, held open by a child that ends when its standard input does.
 struct Shm {
     holder: Option<Process>,
@@ -227,12 +237,9 @@ impl Shm {
     fn new() -> Shm {
         let root = rustix::process::geteuid().is_root();
         let mut unshare = Command::new("unshare");
-        if !root {
-            // The uid stays what it is: D-Bus compares it with the one that the kernel sees.
-            unshare.args(["--map-current-user", "--keep-caps"]);
-        }
         unshare
-            .args(["--mount", "--propagation", "private", "sh", "-c"])
+            .args(&mount_namespace()[1..])
+            .args(["sh", "-c"])
             .arg("mount -t tmpfs -o mode=1777 utterd-shm /dev/shm && echo up && exec cat")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
