@@ -1,0 +1,206 @@
+//! From a tree of values to [`Settings`]: types, ranges, and the list of keys, which is the list of questions asked here.
+//!
+//! Every question is remembered; what stands in the tree and was not asked for is an unknown key. A wrong value is reported and its default
+//! used meanwhile, so that one run finds everything.
+
+mod reader;
+
+use crate::error::ConfigError;
+use crate::fragment::Node;
+use crate::settings::{
+    Audio, Backend, BargeIn, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output, Plugins, Settings, Speech,
+    Stream, Synthesis, Timer,
+};
+use crate::{Source, range};
+use reader::Reader;
+use std::path::{Path, PathBuf};
+
+pub(crate) fn settings(root: &Node, source: &Source) -> (Settings, Vec<ConfigError>) {
+    let mut reader = Reader::new(root);
+    let settings = ask(&mut reader, Settings::of(source));
+    (settings, reader.finish())
+}
+
+/// The keys that can be written, for the test that compares them with the shipped file; those below an id are left out.
+#[cfg(test)]
+pub(crate) fn keys(source: &Source) -> Vec<String> {
+    let root = crate::merged::Merged::of(Vec::new()).root;
+    let mut reader = Reader::new(&root);
+    ask(&mut reader, Settings::of(source));
+    reader.asked()
+}
+
+const DRIVERS: &[(&str, Driver)] = &[("auto", Driver::Auto), ("jack", Driver::Jack), ("timer", Driver::Timer)];
+const LEVELS: &[(&str, Level)] = &[
+    ("error", Level::Error),
+    ("warn", Level::Warn),
+    ("info", Level::Info),
+    ("debug", Level::Debug),
+    ("trace", Level::Trace),
+];
+const FORMATS: &[(&str, LogFormat)] = &[
+    ("auto", LogFormat::Auto),
+    ("text", LogFormat::Text),
+    ("journal", LogFormat::Journal),
+];
+
+/// Seconds, minutes and an hour in milliseconds; bytes.
+const HOUR_MS: u32 = 3_600_000;
+const MIB: u32 = 1 << 20;
+
+fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
+    Settings {
+        audio: Audio {
+            driver: r.word(&["audio", "driver"], DRIVERS, d.audio.driver),
+        },
+        jack: Jack {
+            client_name: r.text(
+                &["jack", "client-name"],
+                "1 to 63 printable characters without a colon",
+                client_name,
+                d.jack.client_name,
+            ),
+            connect: r.list(&["jack", "connect"], "JACK port names, \"client:port\"", port_name, d.jack.connect),
+            ports: r.whole(&["jack", "ports"], 1..=64, d.jack.ports),
+        },
+        timer: Timer {
+            rate: r.whole(&["timer", "rate"], 8_000..=192_000, d.timer.rate),
+            period_frames: r.whole(&["timer", "period-frames"], 16..=8_192, d.timer.period_frames),
+        },
+        plugins: Plugins {
+            dirs: r.list(&["plugins", "dirs"], "absolute paths", absolute, d.plugins.dirs),
+            disabled: r.list(&["plugins", "disabled"], ID, id, d.plugins.disabled),
+        },
+        plugin: r.free_tables("plugin", ID, is_id),
+        backend: r.tables("backend", ID, is_id, backend),
+        speech: Speech {
+            backend: r.text(
+                &["speech", "backend"],
+                "a backend's id, or empty",
+                or_empty(is_id),
+                d.speech.backend,
+            ),
+            voice: r.text(
+                &["speech", "voice"],
+                "a voice's id of at most 128 printable characters, or empty",
+                or_empty(is_voice),
+                d.speech.voice,
+            ),
+            language: r.text(
+                &["speech", "language"],
+                "a language tag such as \"en-GB\", or empty",
+                or_empty(is_language),
+                d.speech.language,
+            ),
+            rate: r.number(&["speech", "rate"], range::RATE, d.speech.rate),
+            pitch: r.number(&["speech", "pitch"], range::PITCH, d.speech.pitch),
+            gain_db: r.number(&["speech", "gain-db"], range::GAIN_DB, d.speech.gain_db),
+        },
+        output: Output {
+            gain_db: r.number(&["output", "gain-db"], range::GAIN_DB, d.output.gain_db),
+        },
+        limits: Limits {
+            text_bytes: r.whole(&["limits", "text-bytes"], 1_024..=16 * MIB, d.limits.text_bytes),
+            utterances: r.whole(&["limits", "utterances"], 1..=100_000, d.limits.utterances),
+            sessions: r.whole(&["limits", "sessions"], 1..=65_536, d.limits.sessions),
+        },
+        synthesis: Synthesis {
+            look_ahead_ms: r.whole(&["synthesis", "look-ahead-ms"], 500..=60_000, d.synthesis.look_ahead_ms),
+        },
+        cancel: Cancel {
+            tombstone_ms: r.whole(&["cancel", "tombstone-ms"], 100..=60_000, d.cancel.tombstone_ms),
+            fade_ms: r.whole(&["cancel", "fade-ms"], range::FADE_MS, d.cancel.fade_ms),
+            reply_ms: r.whole(&["cancel", "reply-ms"], 10..=10_000, d.cancel.reply_ms),
+        },
+        barge_in: BargeIn {
+            false_interruption_ms: r.whole(
+                &["barge-in", "false-interruption-ms"],
+                100..=60_000,
+                d.barge_in.false_interruption_ms,
+            ),
+        },
+        collect: Collect {
+            ttl_ms: r.whole(&["collect", "ttl-ms"], 100..=HOUR_MS, d.collect.ttl_ms),
+            max_bytes: r.whole(&["collect", "max-bytes"], 1_024..=16 * MIB, d.collect.max_bytes),
+            max_chunks: r.whole(&["collect", "max-chunks"], 1..=65_536, d.collect.max_chunks),
+        },
+        stream: Stream {
+            idle_ms: r.whole(&["stream", "idle-ms"], 100..=HOUR_MS, d.stream.idle_ms),
+        },
+        log: Log {
+            level: r.word(&["log", "level"], LEVELS, d.log.level),
+            format: r.word(&["log", "format"], FORMATS, d.log.format),
+        },
+        metrics: Metrics {
+            tx_metrics_s: r.whole(&["metrics", "tx-metrics-s"], 0..=3_600, d.metrics.tx_metrics_s),
+        },
+    }
+}
+
+fn backend(r: &mut Reader<'_>, id: &str) -> Backend {
+    Backend {
+        max_concurrent: r.opt_whole(&["backend", id, "max-concurrent"], 1..=256),
+        id_header: r.opt_text(
+            &["backend", id, "id-header"],
+            "an HTTP header's name, of letters, digits and dashes",
+            is_header,
+        ),
+        cancel_url: r.opt_text(
+            &["backend", id, "cancel-url"],
+            "an http:// or https:// URL that contains {id}",
+            is_cancel_url,
+        ),
+    }
+}
+
+const ID: &str = "ids of 1 to 64 letters, digits, dots, dashes and underscores";
+
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || b".-_".contains(&c))
+}
+
+fn id(text: &str) -> Option<String> {
+    is_id(text).then(|| text.to_owned())
+}
+
+/// JACK joins client and port with a colon and keeps both in 64 bytes.
+fn client_name(text: &str) -> bool {
+    (1..=63).contains(&text.len()) && !text.contains(|c: char| c == ':' || c.is_control())
+}
+
+fn port_name(text: &str) -> Option<String> {
+    let (client, port) = text.split_once(':')?;
+    let fits = !client.is_empty() && !port.is_empty() && text.len() <= 320 && !text.contains(char::is_control);
+    fits.then(|| text.to_owned())
+}
+
+/// A service has no working folder that a person knows, so a relative path would mean something else each time.
+fn absolute(text: &str) -> Option<PathBuf> {
+    let path = Path::new(text);
+    (path.is_absolute() && !text.contains('\0')).then(|| path.to_owned())
+}
+
+fn is_voice(text: &str) -> bool {
+    text.len() <= 128 && !text.contains(char::is_control)
+}
+
+fn is_language(text: &str) -> bool {
+    text.len() <= 35
+        && text
+            .split('-')
+            .all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_alphanumeric()))
+}
+
+fn is_header(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
+}
+
+fn is_cancel_url(text: &str) -> bool {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let plain = text.len() <= 2_048 && text.bytes().all(|c| c.is_ascii_graphic());
+    plain && host.is_some_and(|host| !host.is_empty() && !host.starts_with('/')) && text.contains("{id}")
+}
+
+fn or_empty(fits: fn(&str) -> bool) -> impl Fn(&str) -> bool {
+    move |text| text.is_empty() || fits(text)
+}

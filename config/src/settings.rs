@@ -1,0 +1,294 @@
+//! What the rooms receive: plain data with units in the names, every value already within its range.
+//!
+//! `Default` is what an empty configuration means, and what the shipped file says in comments; a test compares the two.
+//! The one default that depends on the machine is `plugins.dirs` ([`Settings::of`]): in a user's session it begins with the user's own folder.
+
+use crate::source::{Scope, Source};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    pub audio: Audio,
+    pub jack: Jack,
+    pub timer: Timer,
+    pub plugins: Plugins,
+    /// `[plugin.ID]`: the plugin's own settings as JSON objects, to be checked against its schema.
+    pub plugin: BTreeMap<String, serde_json::Value>,
+    /// `[backend.ID]`: how the daemon treats one backend.
+    pub backend: BTreeMap<String, Backend>,
+    pub speech: Speech,
+    pub output: Output,
+    pub limits: Limits,
+    pub synthesis: Synthesis,
+    pub cancel: Cancel,
+    pub barge_in: BargeIn,
+    pub collect: Collect,
+    pub stream: Stream,
+    pub log: Log,
+    pub metrics: Metrics,
+}
+
+impl Settings {
+    /// The defaults where `source` is read: in a user's session the plugins of the user come first.
+    pub(crate) fn of(source: &Source) -> Settings {
+        let mut settings = Settings::default();
+        if source.scope == Scope::User
+            && let Some(dir) = &source.user_plugins
+        {
+            settings.plugins.dirs.insert(0, dir.clone());
+        }
+        settings
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Audio {
+    pub driver: Driver,
+}
+
+/// Who calls the renderer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// JACK if a server answers at the start, else the timer.
+    #[default]
+    Auto,
+    /// JACK alone: without a server the lanes wait for one.
+    Jack,
+    /// A null sink on the monotonic clock.
+    Timer,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Jack {
+    pub client_name: String,
+    /// The ports to play to; empty = the physical playback ports.
+    pub connect: Vec<String>,
+    /// How many playback ports carry the mix.
+    pub ports: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timer {
+    pub rate: u32,
+    pub period_frames: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plugins {
+    /// Absolute, in the order of search: the first file with a plugin's id wins.
+    pub dirs: Vec<PathBuf>,
+    /// Ids that are found but not loaded.
+    pub disabled: Vec<String>,
+}
+
+/// What is not said is the backend's own business: its declared concurrency, its own way to cancel.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Backend {
+    pub max_concurrent: Option<u32>,
+    /// The HTTP header that carries a synthesis id.
+    pub id_header: Option<String>,
+    /// Where a cancel is posted; contains `{id}`.
+    pub cancel_url: Option<String>,
+}
+
+/// The defaults of Say; an empty string leaves the choice to the daemon or to the backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Speech {
+    /// Empty = "tts-espeak-ng" if it is loaded, else the first backend.
+    pub backend: String,
+    pub voice: String,
+    pub language: String,
+    pub rate: f64,
+    pub pitch: f64,
+    pub gain_db: f64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Output {
+    pub gain_db: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Of one utterance.
+    pub text_bytes: u32,
+    /// Of one session.
+    pub utterances: u32,
+    pub sessions: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Synthesis {
+    /// How much audio a store may hold before its sample is played.
+    pub look_ahead_ms: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cancel {
+    pub tombstone_ms: u32,
+    pub fade_ms: u32,
+    /// The latest moment at which Cancel answers.
+    pub reply_ms: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct BargeIn {
+    pub false_interruption_ms: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Collect {
+    pub ttl_ms: u32,
+    pub max_bytes: u32,
+    pub max_chunks: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stream {
+    pub idle_ms: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Log {
+    pub level: Level,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    /// The word that stands in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `Journal` when standard error is the journal, else `Text`.
+    #[default]
+    Auto,
+    /// With timestamps, for people.
+    Text,
+    /// With `<N>` priorities and no timestamps, for journald.
+    Journal,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    /// Seconds between two TX_METRICS lines; 0 = none.
+    pub tx_metrics_s: u32,
+}
+
+impl Default for Jack {
+    fn default() -> Self {
+        Jack {
+            client_name: "utterd".into(),
+            connect: Vec::new(),
+            ports: 2,
+        }
+    }
+}
+
+impl Default for Timer {
+    fn default() -> Self {
+        Timer {
+            rate: 48_000,
+            period_frames: 480,
+        }
+    }
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Plugins {
+            dirs: vec!["/usr/lib/utterd/plugins".into(), "/usr/local/lib/utterd/plugins".into()],
+            disabled: Vec::new(),
+        }
+    }
+}
+
+impl Default for Speech {
+    fn default() -> Self {
+        Speech {
+            backend: String::new(),
+            voice: String::new(),
+            language: String::new(),
+            rate: 1.0,
+            pitch: 1.0,
+            gain_db: 0.0,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            text_bytes: 262_144,
+            utterances: 1000,
+            sessions: 4096,
+        }
+    }
+}
+
+impl Default for Synthesis {
+    fn default() -> Self {
+        Synthesis { look_ahead_ms: 5000 }
+    }
+}
+
+impl Default for Cancel {
+    fn default() -> Self {
+        Cancel {
+            tombstone_ms: 2000,
+            fade_ms: 5,
+            reply_ms: 100,
+        }
+    }
+}
+
+impl Default for BargeIn {
+    fn default() -> Self {
+        BargeIn {
+            false_interruption_ms: 2000,
+        }
+    }
+}
+
+impl Default for Collect {
+    fn default() -> Self {
+        Collect {
+            ttl_ms: 60_000,
+            max_bytes: 262_144,
+            max_chunks: 4096,
+        }
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Stream { idle_ms: 30_000 }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics { tx_metrics_s: 10 }
+    }
+}

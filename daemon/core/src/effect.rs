@@ -1,0 +1,337 @@
+//! What goes out: what the shell carries out, in this order, and what clients are told.
+
+use crate::ids::{Micros, SynthesisId, Token, TrackId, UtteranceId};
+use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
+
+/// One thing to do. The shell carries effects out in the order in which they were decided.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Answer a client.
+    Reply {
+        token: Token,
+        reply: Result<Reply, Failure>,
+    },
+    /// Tell everybody who listens.
+    Signal { session: String, signal: Signal },
+    /// A session's properties changed; the shell publishes the difference.
+    SessionChanged {
+        session: String,
+        properties: SessionProperties,
+    },
+    /// The manager's properties changed.
+    ManagerChanged { properties: ManagerProperties },
+    /// A session object appeared.
+    SessionOpened {
+        session: String,
+        properties: SessionProperties,
+    },
+    /// A session object is gone.
+    SessionClosed { session: String },
+    /// A track to play on.
+    OpenTrack {
+        track: TrackId,
+        output: Output,
+        gain: f32,
+        paused: bool,
+    },
+    /// No longer needed.
+    CloseTrack { track: TrackId },
+    /// Queue the utterance's store on the track.
+    Play {
+        track: TrackId,
+        utterance: UtteranceId,
+    },
+    /// Silence the utterance, wherever it is; answered by `PlaybackEvent::Cut`.
+    Cut {
+        utterance: UtteranceId,
+        fade_us: u32,
+    },
+    /// Fade out and hold the sample; answered by `PlaybackEvent::Paused`.
+    PauseTrack { track: TrackId, fade_us: u32 },
+    /// Go on from the sample.
+    ResumeTrack { track: TrackId },
+    /// Linear gain of a track.
+    Gain { track: TrackId, linear: f32 },
+    /// Ask a backend.
+    Synthesize(Synthesis),
+    /// Stop a synthesis and tell its backend once; answered by `SynthesisEvent::Told`.
+    CancelSynthesis { synthesis: SynthesisId },
+    /// Nothing more will be asked about this utterance.
+    Forget { utterance: UtteranceId },
+    /// For the log and the metrics.
+    Note(Note),
+}
+
+/// A request to a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Synthesis {
+    /// Its own id, the one a server is told.
+    pub synthesis: SynthesisId,
+    /// Whose sound it is.
+    pub utterance: UtteranceId,
+    /// Number of the session's incarnation.
+    pub session: u64,
+    /// Where it will be heard (decides the sample rate).
+    pub output: Output,
+    /// Backend id.
+    pub backend: String,
+    /// Voice id, "" = the backend's own choice.
+    pub voice: String,
+    /// BCP 47 tag or "".
+    pub language: String,
+    /// 1.0 = normal.
+    pub rate: f64,
+    /// 1.0 = normal.
+    pub pitch: f64,
+    /// Applied to the samples.
+    pub gain_db: f64,
+    /// What to speak.
+    pub text: String,
+    /// Code points of the utterance before this piece.
+    pub char_base: u32,
+    /// First piece of the utterance.
+    pub first: bool,
+    /// Last piece of the utterance.
+    pub last: bool,
+}
+
+/// What a client gets back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Nothing but success.
+    Done,
+    /// OpenSession: the id, for its object path.
+    Session(String),
+    /// Say: 0 = the turn is stale or the session was busy (mode if-idle).
+    Utterance(u64),
+    /// Cancel.
+    Report(Box<Report>),
+    /// CancelAll: utterances cancelled.
+    Count(u32),
+    /// Wait.
+    Waited {
+        outcome: &'static str,
+        report: Option<Box<Report>>,
+    },
+    /// GetHistory.
+    History(Vec<HistoryEntry>),
+    /// Properties of a session.
+    SessionProperties(Box<SessionProperties>),
+    /// Every open session.
+    Sessions(Vec<(String, SessionProperties)>),
+    /// Properties of the manager.
+    ManagerProperties(Box<ManagerProperties>),
+}
+
+/// Signals of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Signal {
+    /// Its first frame was heard.
+    UtteranceStarted {
+        utterance: UtteranceId,
+        first_audio_us: Micros,
+        tag: String,
+        turn: u64,
+    },
+    /// A sentence or word begins to be heard.
+    UtteranceProgress {
+        utterance: UtteranceId,
+        kind: &'static str,
+        chars: std::ops::Range<u32>,
+        played_us: Micros,
+        text: Option<String>,
+        tag: String,
+        turn: u64,
+    },
+    /// Exactly once for every utterance.
+    UtteranceFinished {
+        utterance: UtteranceId,
+        outcome: Outcome,
+        report: Box<Report>,
+    },
+    /// Once a session.
+    FirstFrameSent { utterance: UtteranceId },
+}
+
+/// How an utterance ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Heard to its last sample.
+    Completed,
+    /// Cut or dropped.
+    Cancelled,
+    /// The backend could not.
+    Failed(Failure),
+    /// Not begun in time.
+    Expired,
+}
+
+impl Outcome {
+    /// The word on the wire.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Failed(_) => "failed",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// How the heard text is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeardSource {
+    /// Word marks of the backend, or heard to the end.
+    Words,
+    /// By time.
+    Estimated,
+    /// Nothing was heard.
+    #[default]
+    None,
+}
+
+impl HeardSource {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Words => "words",
+            Self::Estimated => "estimated",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What was heard, what was dropped, how long each stage took.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// In Cancel's reply only: "cancelled" | "already" | "nothing" | "protected".
+    pub result: Option<&'static str>,
+    /// Of which utterances.
+    pub utterances: Vec<UtteranceId>,
+    /// A prefix of the text as sent.
+    pub heard_text: String,
+    /// How it is known.
+    pub heard_source: HeardSource,
+    /// "" when completed or failed.
+    pub reason: String,
+    /// Of the one that was heard.
+    pub turn: u64,
+    /// The client's tag.
+    pub tag: String,
+    /// Really used.
+    pub backend: String,
+    /// Really used.
+    pub voice: String,
+    /// Every sample handed to the sink.
+    pub played_us: Micros,
+    /// Utterances dropped before they began.
+    pub queued_dropped: u32,
+    /// What became of each synthesis.
+    pub syntheses: Vec<(SynthesisId, SynthesisState, Told)>,
+    /// Only if something was cancelled.
+    pub stages: Option<Stages>,
+    /// Steps that failed.
+    pub errors: Vec<String>,
+    /// When failed.
+    pub failure: Option<Failure>,
+}
+
+/// Microseconds since the call arrived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// The guard was armed.
+    pub guard_us: Micros,
+    /// The last non-zero sample.
+    pub silent_us: Micros,
+    /// The last request to a backend was issued.
+    pub notified_us: Micros,
+    /// The report was complete.
+    pub done_us: Micros,
+}
+
+/// One line of what was really said and heard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryEntry {
+    /// Which.
+    pub utterance: UtteranceId,
+    /// Text as sent.
+    pub said: String,
+    /// What was heard of it.
+    pub heard: String,
+    /// Outcome's word.
+    pub outcome: &'static str,
+    /// Report's reason.
+    pub reason: String,
+    /// When it finished, monotonic clock.
+    pub at_us: Micros,
+    /// The client's tag.
+    pub tag: String,
+    /// Its turn.
+    pub turn: u64,
+}
+
+/// Properties of a session as published.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SessionProperties {
+    pub id: String,
+    pub state: &'static str,
+    pub speaking: bool,
+    pub turn: u64,
+    pub active_utterance: u64,
+    pub queue_length: u32,
+    pub output: &'static str,
+    pub gain_db: f64,
+    pub muted: bool,
+}
+
+/// Properties of the manager as published.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ManagerProperties {
+    pub driver: DriverInfo,
+    pub gain_db: f64,
+    pub muted: bool,
+    pub min_priority: Priority,
+}
+
+/// Facts for the log and the metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    /// A session was opened.
+    SessionOpened { session: String },
+    /// A session was closed.
+    SessionClosed { session: String },
+    /// A Say was accepted.
+    Accepted {
+        session: String,
+        utterance: UtteranceId,
+    },
+    /// The session's first frame.
+    FirstFrameSent {
+        session: String,
+        utterance: UtteranceId,
+    },
+    /// The first frame of an utterance, this long after acceptance.
+    Started {
+        session: String,
+        utterance: UtteranceId,
+        first_audio_us: Micros,
+    },
+    /// An utterance ended.
+    Finished {
+        session: String,
+        utterance: UtteranceId,
+        outcome: &'static str,
+        played_us: Micros,
+    },
+    /// A cancel was carried out.
+    Cancelled {
+        session: String,
+        reason: String,
+        stages: Stages,
+        utterances: u32,
+    },
+    /// A Say of an older turn.
+    StaleTurn { session: String },
+    /// A step of the cancel chain did not answer in time.
+    CancelFailed { session: String, error: String },
+}

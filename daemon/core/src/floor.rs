@@ -1,0 +1,327 @@
+//! The floor: who is heard on a loudspeaker, one utterance at a time (SEMANTICS, "Floor").
+//!
+//! Invariants: at most one track of a floor is audible; a track is silent unless it is on air and its session has no reason to pause;
+//! whatever interrupts waits until the interrupted track has fallen silent. Sessions with a floor of their own follow the same rules alone.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use crate::Core;
+use crate::effect::Effect;
+use crate::ids::{Micros, SessionId, TrackId, UtteranceId};
+use crate::request::Priority;
+use crate::session::{Part, Session, Stage};
+use crate::timer::Timer;
+
+/// A client's pause gives the floor away after this long.
+const YIELD_AFTER_US: Micros = 2_000_000;
+/// An interrupted track that does not report its silence (the audio server is away) is taken to be silent after this long.
+const QUIET_AFTER_US: Micros = 100_000;
+
+/// Which floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FloorKey {
+    /// The loudspeaker that sessions share.
+    Shared,
+    /// A session that is mixed in, or heard elsewhere.
+    Own(SessionId),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Floor {
+    /// Sessions with an unfinished utterance.
+    pub(crate) members: BTreeSet<SessionId>,
+    /// Keeps the floor while it has something of the same or a higher class than the best one waiting.
+    pub(crate) holder: Option<SessionId>,
+    pub(crate) on_air: Option<(SessionId, Part)>,
+    /// The track that was told to fall silent before something else begins.
+    quieting: Option<TrackId>,
+}
+
+/// What could be heard next.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    session: SessionId,
+    part: Part,
+    utterance: UtteranceId,
+    class: Priority,
+}
+
+impl Candidate {
+    /// Highest class first, then oldest acceptance.
+    fn rank(&self) -> (Priority, Reverse<UtteranceId>) {
+        (self.class, Reverse(self.utterance))
+    }
+}
+
+impl Core {
+    /// Brings a floor to the state its rules ask for: preempts, yields, begins the next one, orders the one after it early enough to
+    /// follow without a gap, and asks backends for what will be needed.
+    pub(crate) fn schedule(&mut self, key: FloorKey) {
+        if !self.floors.contains_key(&key) {
+            return;
+        }
+        loop {
+            let floor = &self.floors[&key];
+            match floor.on_air {
+                Some((session, part)) if self.committed(session, part).is_none() => {
+                    self.set_on_air(key, None)
+                }
+                Some((session, part)) if self.must_yield(key, session, part) => {
+                    self.set_on_air(key, None);
+                    let playing = self.sessions[&session].part(part);
+                    let (track, audible) = (playing.track, !playing.paused);
+                    self.apply_pauses(key, None);
+                    if audible && let Some(track) = track {
+                        if let Some(floor) = self.floors.get_mut(&key) {
+                            floor.quieting = Some(track);
+                        }
+                        self.arm(QUIET_AFTER_US, Timer::Quiet(key, track));
+                    }
+                }
+                Some((session, part)) => {
+                    if self.sessions[&session].part(part).hungry
+                        && let Some(next) = self.next(key, Some((session, part)))
+                        && (next.session, next.part) == (session, part)
+                    {
+                        self.commit(next);
+                    }
+                    break;
+                }
+                None if floor.quieting.is_some() => break,
+                None => {
+                    let Some(next) = self.next(key, None) else {
+                        break;
+                    };
+                    let interrupts = next.part == Part::Interjection && self.has_held_speech(key);
+                    if let Some(floor) = self.floors.get_mut(&key) {
+                        if !interrupts {
+                            floor.holder = Some(next.session);
+                        }
+                    }
+                    self.set_on_air(key, Some((next.session, next.part)));
+                    self.apply_pauses(key, None);
+                    if self
+                        .utterances
+                        .get(&next.utterance)
+                        .is_some_and(|u| u.stage == Stage::Waiting)
+                    {
+                        self.commit(next);
+                    }
+                }
+            }
+        }
+        self.request_ahead(key);
+    }
+
+    /// A track fell silent, or should have.
+    pub(crate) fn fell_silent(&mut self, key: FloorKey, track: TrackId) {
+        if let Some(floor) = self.floors.get_mut(&key)
+            && floor.quieting == Some(track)
+        {
+            floor.quieting = None;
+            self.schedule(key);
+        }
+    }
+
+    /// Orders pause and resume where what holds differs from what was ordered.
+    pub(crate) fn apply_pauses(&mut self, key: FloorKey, fade_us: Option<u32>) {
+        let Some(floor) = self.floors.get(&key) else {
+            return;
+        };
+        let on_air = floor.on_air;
+        let fade_us = fade_us.unwrap_or(self.settings.fade_us);
+        for id in floor.members.clone() {
+            let Some(session) = self.sessions.get_mut(&id) else {
+                continue;
+            };
+            for part in [Part::Main, Part::Interjection] {
+                let silent = on_air != Some((id, part)) || session.client_pause.is_some();
+                let playing = session.part_mut(part);
+                if let Some(track) = playing.track
+                    && playing.paused != silent
+                {
+                    playing.paused = silent;
+                    self.out.push(if silent {
+                        Effect::PauseTrack { track, fade_us }
+                    } else {
+                        Effect::ResumeTrack { track }
+                    });
+                }
+            }
+            self.dirty.insert(id);
+        }
+    }
+
+    /// A client paused its session: the floor is given away if nobody resumes in time.
+    pub(crate) fn arm_yield(&mut self, session: SessionId) {
+        self.arm(YIELD_AFTER_US, Timer::Yield(session));
+    }
+
+    /// The utterance that is heard, else the next to be heard, of a session.
+    pub(crate) fn heard_or_next(&self, session: SessionId) -> Option<UtteranceId> {
+        let s = self.sessions.get(&session)?;
+        s.interjection
+            .committed
+            .front()
+            .or(s.main.committed.front())
+            .copied()
+            .or_else(|| Some(self.best_waiting(s)?.0))
+    }
+
+    fn committed(&self, session: SessionId, part: Part) -> Option<UtteranceId> {
+        self.sessions
+            .get(&session)?
+            .part(part)
+            .committed
+            .front()
+            .copied()
+    }
+
+    fn set_on_air(&mut self, key: FloorKey, on_air: Option<(SessionId, Part)>) {
+        if let Some(floor) = self.floors.get_mut(&key) {
+            floor.on_air = on_air;
+        }
+    }
+
+    /// Something important waits, or a client's pause has lasted too long and somebody else waits.
+    fn must_yield(&self, key: FloorKey, session: SessionId, part: Part) -> bool {
+        let Some(other) = self.next(key, Some((session, part))) else {
+            return false;
+        };
+        if part == Part::Main && other.part == Part::Interjection {
+            return true;
+        }
+        let paused_us = self.sessions[&session]
+            .client_pause
+            .map_or(0, |since| self.now.saturating_sub(since));
+        paused_us >= YIELD_AFTER_US && other.session != session
+    }
+
+    fn has_held_speech(&self, key: FloorKey) -> bool {
+        self.floors[&key]
+            .members
+            .iter()
+            .any(|id| self.committed(*id, Part::Main).is_some())
+    }
+
+    /// Who is heard next; `beside` is what is on air and not to be chosen again.
+    fn next(&self, key: FloorKey, beside: Option<(SessionId, Part)>) -> Option<Candidate> {
+        let floor = &self.floors[&key];
+        let best = floor
+            .members
+            .iter()
+            .filter_map(|id| self.candidate(*id, beside))
+            .max_by_key(Candidate::rank)?;
+        let held = floor.holder.and_then(|id| self.candidate(id, beside));
+        Some(held.filter(|h| h.class >= best.class).unwrap_or(best))
+    }
+
+    fn candidate(&self, id: SessionId, beside: Option<(SessionId, Part)>) -> Option<Candidate> {
+        let session = self.sessions.get(&id)?;
+        if session.client_pause.is_some() {
+            return None;
+        }
+        let begun = |part: Part| {
+            let utterance = *session.part(part).committed.front()?;
+            (beside != Some((id, part))).then_some(Candidate {
+                session: id,
+                part,
+                utterance,
+                class: self.utterances.get(&utterance)?.class,
+            })
+        };
+        let (waiting, class) = self.best_waiting(session).unzip();
+        let waits = |part| {
+            Some(Candidate {
+                session: id,
+                part,
+                utterance: waiting?,
+                class: class?,
+            })
+        };
+        begun(Part::Interjection)
+            .or_else(|| {
+                if class == Some(Priority::Important) {
+                    waits(Part::Interjection)
+                } else {
+                    None
+                }
+            })
+            .or_else(|| begun(Part::Main))
+            .or_else(|| waits(Part::Main))
+    }
+
+    fn best_waiting(&self, session: &Session) -> Option<(UtteranceId, Priority)> {
+        let waiting = session.open.iter().filter_map(|id| {
+            Some((
+                *id,
+                self.utterances.get(id).filter(|u| u.is_waiting())?.class,
+            ))
+        });
+        waiting.max_by_key(|(id, class)| (*class, Reverse(*id)))
+    }
+
+    fn commit(&mut self, next: Candidate) {
+        let Some(session) = self.sessions.get_mut(&next.session) else {
+            return;
+        };
+        let (output, gain) = (
+            session.output,
+            crate::db_to_linear(session.gain_db + self.manager.gain_db),
+        );
+        let playing = session.part_mut(next.part);
+        let track = match playing.track {
+            Some(track) => track,
+            None => {
+                let track = self.track_ids.next();
+                let on_air = self.floors[&session.floor].on_air == Some((next.session, next.part));
+                let paused = !on_air || session.client_pause.is_some();
+                let playing = session.part_mut(next.part);
+                playing.track = Some(track);
+                playing.paused = paused;
+                self.by_track.insert(track, (next.session, next.part));
+                self.out.push(Effect::OpenTrack {
+                    track,
+                    output,
+                    gain,
+                    paused,
+                });
+                track
+            }
+        };
+        let playing = session.part_mut(next.part);
+        playing.committed.push_back(next.utterance);
+        playing.hungry = false;
+        if let Some(utterance) = self.utterances.get_mut(&next.utterance) {
+            utterance.stage = Stage::Committed(next.part);
+        }
+        self.request_pieces(next.utterance);
+        self.out.push(Effect::Play {
+            track,
+            utterance: next.utterance,
+        });
+        self.dirty.insert(next.session);
+    }
+
+    /// Synthesises what is committed, and the one that follows.
+    fn request_ahead(&mut self, key: FloorKey) {
+        let floor = &self.floors[&key];
+        let mut wanted: Vec<UtteranceId> = Vec::new();
+        for id in &floor.members {
+            if let Some(session) = self.sessions.get(id) {
+                wanted.extend(
+                    session
+                        .interjection
+                        .committed
+                        .iter()
+                        .chain(&session.main.committed),
+                );
+            }
+        }
+        wanted.extend(self.next(key, floor.on_air).map(|c| c.utterance));
+        for utterance in wanted {
+            self.request_pieces(utterance);
+        }
+    }
+}

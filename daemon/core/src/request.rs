@@ -1,0 +1,494 @@
+//! What comes in: the verbs of clients, and the facts that the shell reports. All plain data.
+
+use std::sync::Arc;
+
+use crate::ids::{Micros, SynthesisId, Token, TrackId, UtteranceId};
+
+/// Everything the core can be told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client asks for something and waits for `Effect::Reply` with this token.
+    Client {
+        /// Whom to answer.
+        token: Token,
+        /// Who asks.
+        caller: Caller,
+        /// When the call arrived; the stages of a cancel are counted from here.
+        arrived: Micros,
+        /// What is asked.
+        request: Request,
+    },
+    /// A connection left the bus: its sessions of lifetime "client" close.
+    ConnectionLost {
+        /// Its unique name.
+        connection: Arc<str>,
+    },
+    /// A synthesis moved on.
+    Synthesis {
+        /// Which.
+        synthesis: SynthesisId,
+        /// What happened.
+        event: SynthesisEvent,
+    },
+    /// Something was heard, or fell silent.
+    Playback(PlaybackEvent),
+    /// The audio server came, went or changed.
+    Driver(DriverInfo),
+    /// The plugins that can speak.
+    Backends(Vec<Backend>),
+    /// A new configuration.
+    Settings(Box<Settings>),
+    /// Time passed.
+    Tick,
+}
+
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Effective uid, from the bus.
+    pub uid: u32,
+    /// Unique name of the connection.
+    pub connection: Arc<str>,
+}
+
+/// Which session a client means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// By id, as Manager's one-liners do.
+    Id(String),
+    /// By object path: a session that is gone is an unknown object there.
+    Object(String),
+}
+
+/// The verbs.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Manager.OpenSession.
+    Open { id: String, options: SessionOptions },
+    /// Manager.CloseSession and Session.Close.
+    Close { target: Target, drain: bool },
+    /// Session.Configure.
+    Configure {
+        target: Target,
+        options: SessionOptions,
+    },
+    /// Say.
+    Say {
+        target: Target,
+        text: String,
+        options: SayOptions,
+    },
+    /// Wait; utterance 0 = the newest.
+    Wait {
+        target: Target,
+        utterance: u64,
+        timeout_us: Option<Micros>,
+    },
+    /// Cancel.
+    Cancel {
+        target: Target,
+        options: CancelOptions,
+    },
+    /// CancelAll.
+    CancelAll { reason: Option<String> },
+    /// Pause.
+    Pause {
+        target: Target,
+        fade_us: Option<u32>,
+        auto_resume_us: Option<Micros>,
+    },
+    /// Resume.
+    Resume { target: Target },
+    /// GetHistory.
+    History {
+        target: Target,
+        after: u64,
+        limit: usize,
+    },
+    /// The session's properties.
+    SessionProperties { target: Target },
+    /// Every open session with its properties.
+    Sessions,
+    /// The manager's properties.
+    ManagerProperties,
+    /// A write of Session.GainDb.
+    SetSessionGain { target: Target, gain_db: f64 },
+    /// A write of Session.Muted.
+    SetSessionMuted { target: Target, muted: bool },
+    /// A write of Manager.GainDb.
+    SetMasterGain { gain_db: f64 },
+    /// A write of Manager.Muted.
+    SetMasterMuted { muted: bool },
+    /// A write of Manager.MinPriority.
+    SetMinPriority { priority: Priority },
+}
+
+/// SSIP's priorities, lowest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Only the last one of a session matters.
+    Progress,
+    /// Only if nobody speaks or waits.
+    Notification,
+    /// A newer one replaces it while it waits.
+    Text,
+    /// In order, never lost.
+    #[default]
+    Message,
+    /// At once.
+    Important,
+}
+
+impl Priority {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Progress => "progress",
+            Self::Notification => "notification",
+            Self::Text => "text",
+            Self::Message => "message",
+            Self::Important => "important",
+        }
+    }
+
+    /// From the word on the wire.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [
+            Self::Progress,
+            Self::Notification,
+            Self::Text,
+            Self::Message,
+            Self::Important,
+        ]
+        .into_iter()
+        .find(|p| p.word() == word)
+    }
+}
+
+/// How a Say stands to what its session already has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Behind it.
+    #[default]
+    Queue,
+    /// In its place.
+    Replace,
+    /// Only if there is nothing.
+    IfIdle,
+}
+
+/// How much of the progress is signalled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// Nothing.
+    None,
+    /// Sentences.
+    #[default]
+    Sentence,
+    /// Sentences and words.
+    Word,
+}
+
+/// Options of Say; what is absent comes from the session's defaults, then from the configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SayOptions {
+    /// Backend id.
+    pub backend: Option<String>,
+    /// Voice id.
+    pub voice: Option<String>,
+    /// BCP 47 tag.
+    pub language: Option<String>,
+    /// 1.0 = normal.
+    pub rate: Option<f64>,
+    /// 1.0 = normal.
+    pub pitch: Option<f64>,
+    /// On this utterance's samples.
+    pub gain_db: Option<f64>,
+    /// Within the session.
+    pub mode: Option<Mode>,
+    /// Class.
+    pub priority: Option<Priority>,
+    /// Not begun after this long: "expired".
+    pub expires_us: Option<Micros>,
+    /// What is signalled.
+    pub progress: Option<Progress>,
+    /// False: barge-in does not touch it.
+    pub interruptible: Option<bool>,
+    /// No barge-in until this much of it was sent.
+    pub protect_us: Option<Micros>,
+    /// The client's turn; absent or 0 = the current one.
+    pub turn: Option<u64>,
+    /// Comes back in every signal of the utterance.
+    pub tag: Option<String>,
+}
+
+/// Where a session is heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// The loudspeaker.
+    #[default]
+    Local,
+    /// A null sink with a clock of its own.
+    Null,
+}
+
+impl Output {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Null => "null",
+        }
+    }
+}
+
+/// Options of OpenSession and Configure.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SessionOptions {
+    /// Where it is heard.
+    pub output: Option<Output>,
+    /// True: the session closes with the connection that opened it.
+    pub client_lifetime: Option<bool>,
+    /// True: mixed with the others instead of one at a time.
+    pub own_floor: Option<bool>,
+    /// Closes after this long without an utterance.
+    pub idle_timeout_us: Option<Micros>,
+    /// No text in log and History.
+    pub private: Option<bool>,
+    /// Defaults of Say.
+    pub say: SayOptions,
+}
+
+/// Options of Cancel.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelOptions {
+    /// Only this one.
+    pub utterance: Option<u64>,
+    /// Only this turn; 0 = the current one.
+    pub turn: Option<u64>,
+    /// The caller's own word; "barge-in" respects protection.
+    pub reason: Option<String>,
+    /// At most 50 ms.
+    pub fade_us: Option<u32>,
+}
+
+/// What the shell's workers say of a synthesis.
+#[derive(Clone, Debug)]
+pub enum SynthesisEvent {
+    /// Its request was written.
+    Requested,
+    /// Its first sample arrived.
+    FirstAudio,
+    /// Its last sample arrived.
+    Delivered {
+        /// How much audio it brought.
+        audio_us: Micros,
+        /// How much of the utterance is stored but not played.
+        ahead_us: Micros,
+    },
+    /// It ended with an error.
+    Failed {
+        /// What went wrong.
+        error: Failure,
+        /// How much audio it had brought.
+        audio_us: Micros,
+    },
+    /// It ended because it was cancelled.
+    Stopped,
+    /// The answer to `Effect::CancelSynthesis`, exactly one.
+    Told {
+        /// Its state when the cancel found it.
+        state: SynthesisState,
+        /// What was done.
+        told: Told,
+        /// When the backend had been told.
+        at: Micros,
+    },
+}
+
+/// Where a synthesis stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SynthesisState {
+    /// Its request was not written.
+    Queued,
+    /// Written, nothing came back yet.
+    Requested,
+    /// Audio arrives.
+    Streaming,
+    /// Everything arrived.
+    Delivered,
+}
+
+impl SynthesisState {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Requested => "requested",
+            Self::Streaming => "streaming",
+            Self::Delivered => "delivered",
+        }
+    }
+}
+
+/// What a cancel did to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The request had not left the house, and never will.
+    NotRequested,
+    /// The backend was told, once.
+    Told,
+    /// There was nothing left to stop.
+    NotNeeded,
+    /// The backend has no way to be told.
+    Cannot,
+}
+
+impl Told {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NotRequested => "not-requested",
+            Self::Told => "told",
+            Self::NotNeeded => "not-needed",
+            Self::Cannot => "cannot",
+        }
+    }
+}
+
+/// An error of the contract's list, with a message that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which error.
+    pub kind: ErrorKind,
+    /// For people.
+    pub message: String,
+}
+
+/// `org.utterd.Utterd1.Error.*`, and the standard ones that the core decides on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// `InvalidArgs`, of the standard.
+    InvalidArgs,
+    /// `UnknownObject`, of the standard.
+    UnknownObject,
+    InvalidSession,
+    NoSuchSession,
+    SessionClosed,
+    NoSuchUtterance,
+    NoSuchVoice,
+    NoSuchBackend,
+    BackendUnavailable,
+    LimitExceeded,
+    WrongState,
+    NotPermitted,
+    NotSupported,
+    Failed,
+}
+
+/// What the sink reports, in order for one utterance.
+#[derive(Clone, Debug)]
+pub enum PlaybackEvent {
+    /// Its first sample was heard.
+    Started { utterance: UtteranceId },
+    /// A mark's onset was heard.
+    Mark {
+        utterance: UtteranceId,
+        /// Only words advance the heard text.
+        word: bool,
+        /// Onset in the utterance's own audio.
+        onset_us: Micros,
+        /// Code points of the utterance's text.
+        chars: std::ops::Range<u32>,
+    },
+    /// Its last sample was heard.
+    Ended {
+        utterance: UtteranceId,
+        played_us: Micros,
+    },
+    /// It is silent after `Effect::Cut`; exactly one answer.
+    Cut {
+        utterance: UtteranceId,
+        played_us: Micros,
+        silent_at: Micros,
+    },
+    /// Everything queued on the track is in the ring: what is played next follows without a gap.
+    Hungry { track: TrackId },
+    /// Less than the look-ahead is stored.
+    Low { utterance: UtteranceId },
+    /// A paused track is silent.
+    Paused { track: TrackId },
+}
+
+/// The audio server as clients see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DriverInfo {
+    /// "jack" or "timer".
+    pub driver: &'static str,
+    /// "running" or "reconnecting".
+    pub state: &'static str,
+    /// Hz.
+    pub rate: u32,
+    /// Frames a period.
+    pub period: u32,
+}
+
+/// A backend that can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Its id.
+    pub id: String,
+    /// Its voices.
+    pub voices: Vec<Voice>,
+    /// The voice that speaks when none is asked for.
+    pub default_voice: String,
+    /// It takes a whole text and several requests at once.
+    pub concurrent: bool,
+    /// It tells when each word begins.
+    pub word_timing: bool,
+}
+
+/// A voice of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voice {
+    /// Its id.
+    pub id: String,
+    /// BCP 47 tags.
+    pub languages: Vec<String>,
+}
+
+/// What the core needs of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Defaults of Say.
+    pub say: SayOptions,
+    /// Bytes of one utterance's text.
+    pub text_bytes: usize,
+    /// Open utterances of a session.
+    pub utterances: usize,
+    /// Open sessions.
+    pub sessions: usize,
+    /// Stored but unplayed audio at which no further piece is requested.
+    pub look_ahead_us: Micros,
+    /// How long a cancelled id is remembered for late traffic.
+    pub tombstone_us: Micros,
+    /// Default fade of cut and pause.
+    pub fade_us: u32,
+    /// A cancel replies at the latest after this.
+    pub reply_us: Micros,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            say: SayOptions::default(),
+            text_bytes: 262_144,
+            utterances: 1000,
+            sessions: 4096,
+            look_ahead_us: 5_000_000,
+            tombstone_us: 2_000_000,
+            fade_us: 5_000,
+            reply_us: 100_000,
+        }
+    }
+}

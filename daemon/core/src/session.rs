@@ -1,0 +1,225 @@
+//! A session: turn, queue, pause reasons, history; and the utterances it owns. State only; the rules are in `say`, `floor` and `cancel`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::effect::{HeardSource, HistoryEntry, Report, SessionProperties};
+use crate::floor::FloorKey;
+use crate::ids::{CancelId, Micros, SynthesisId, Token, TrackId, UtteranceId};
+use crate::request::{Failure, Output, Priority, Progress, SayOptions, SynthesisState, Told};
+use crate::text::{self, Piece};
+
+/// History and reports of finished utterances that a session remembers.
+pub(crate) const HISTORY: usize = 1000;
+/// Ids that a session remembers having issued, for "already".
+const ISSUED: usize = 65_536;
+
+/// A session's two tracks: its queue, and what interrupts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Main,
+    Interjection,
+}
+
+/// What plays, in order, on one track.
+#[derive(Debug, Default)]
+pub(crate) struct Playing {
+    pub(crate) track: Option<TrackId>,
+    /// Utterances whose play was ordered and that are not finished; the first is heard (or held), the second follows without a gap.
+    pub(crate) committed: VecDeque<UtteranceId>,
+    /// As last ordered.
+    pub(crate) paused: bool,
+    /// All that was ordered is in the ring.
+    pub(crate) hungry: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: String,
+    pub(crate) uid: u32,
+    /// Set for lifetime "client".
+    pub(crate) connection: Option<Arc<str>>,
+    pub(crate) output: Output,
+    pub(crate) floor: FloorKey,
+    pub(crate) defaults: SayOptions,
+    pub(crate) private: bool,
+    pub(crate) idle_timeout_us: Option<Micros>,
+    /// Grows whenever the session becomes busy or idle, so that an old idle timer is recognised.
+    pub(crate) idle_epoch: u64,
+    pub(crate) turn: u64,
+    pub(crate) gain_db: f64,
+    pub(crate) muted: bool,
+    /// Paused by a client, since.
+    pub(crate) client_pause: Option<Micros>,
+    pub(crate) pause_epoch: u64,
+    pub(crate) main: Playing,
+    pub(crate) interjection: Playing,
+    /// Accepted and not finished, by id.
+    pub(crate) open: Vec<UtteranceId>,
+    pub(crate) issued: VecDeque<UtteranceId>,
+    pub(crate) history: VecDeque<HistoryEntry>,
+    pub(crate) reports: BTreeMap<UtteranceId, (&'static str, Report)>,
+    pub(crate) waiters: Vec<Waiter>,
+    pub(crate) first_frame_sent: bool,
+    pub(crate) stale_turns: u64,
+    /// No new work; closes when the rest is done (drain) or cancelled.
+    pub(crate) closing: Option<Closing>,
+    pub(crate) published: SessionProperties,
+}
+
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) token: Token,
+    pub(crate) utterance: UtteranceId,
+}
+
+#[derive(Debug)]
+pub(crate) struct Closing {
+    /// Whom to answer.
+    pub(crate) tokens: Vec<Token>,
+}
+
+impl Session {
+    pub(crate) fn part(&self, part: Part) -> &Playing {
+        match part {
+            Part::Main => &self.main,
+            Part::Interjection => &self.interjection,
+        }
+    }
+
+    pub(crate) fn part_mut(&mut self, part: Part) -> &mut Playing {
+        match part {
+            Part::Main => &mut self.main,
+            Part::Interjection => &mut self.interjection,
+        }
+    }
+
+    pub(crate) fn remember_issued(&mut self, utterance: UtteranceId) {
+        if self.issued.len() == ISSUED {
+            self.issued.pop_front();
+        }
+        self.issued.push_back(utterance);
+    }
+
+    pub(crate) fn remember_finished(&mut self, entry: HistoryEntry, report: Report) {
+        if self.history.len() == HISTORY {
+            if let Some(old) = self.history.pop_front() {
+                self.reports.remove(&old.utterance);
+            }
+        }
+        self.reports
+            .insert(entry.utterance, (entry.outcome, report));
+        self.history.push_back(entry);
+    }
+}
+
+/// How far an utterance is on its way to the ear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// In the queue.
+    Waiting,
+    /// Its play was ordered; nothing was heard.
+    Committed(Part),
+    /// Its first sample was heard.
+    Started(Part),
+}
+
+#[derive(Debug)]
+pub(crate) struct Utterance {
+    pub(crate) session: crate::ids::SessionId,
+    pub(crate) text: String,
+    pub(crate) class: Priority,
+    pub(crate) turn: u64,
+    pub(crate) tag: String,
+    pub(crate) backend: String,
+    pub(crate) voice: String,
+    pub(crate) language: String,
+    pub(crate) rate: f64,
+    pub(crate) pitch: f64,
+    pub(crate) gain_db: f64,
+    pub(crate) word_timing: bool,
+    pub(crate) progress: Progress,
+    pub(crate) interruptible: bool,
+    pub(crate) protect_us: Micros,
+    pub(crate) accepted: Micros,
+    pub(crate) stage: Stage,
+    /// Not to be heard yet: mode "replace" waits for what it replaces.
+    pub(crate) held: bool,
+    /// Not requested yet.
+    pub(crate) pieces: VecDeque<Piece>,
+    pub(crate) syntheses: Vec<SynthesisRecord>,
+    /// Enough is stored; `PlaybackEvent::Low` clears it.
+    pub(crate) store_full: bool,
+    /// Sentences not yet signalled.
+    pub(crate) sentences: VecDeque<Piece>,
+    /// Code points up to the end of the last word heard.
+    pub(crate) heard_chars: u32,
+    /// Onset of the last mark heard; a lower bound of what was played.
+    pub(crate) heard_us: Micros,
+    pub(crate) played_us: Micros,
+    pub(crate) total_us: Micros,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) cancel: Option<CancelId>,
+    pub(crate) cancel_reason: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct SynthesisRecord {
+    pub(crate) id: SynthesisId,
+    pub(crate) state: SynthesisState,
+    /// It ended by itself, with an error.
+    pub(crate) failed: bool,
+    /// Where its audio ends in the utterance, once delivered.
+    pub(crate) end_us: Micros,
+    /// End of its text in code points.
+    pub(crate) chars_end: u32,
+    /// What the cancel did, once known.
+    pub(crate) told: Option<Told>,
+}
+
+impl Utterance {
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.stage == Stage::Waiting && self.cancel.is_none() && !self.held
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        matches!(self.stage, Stage::Started(_))
+    }
+
+    /// Protected from barge-in (T6): from acceptance until that much of it has been sent.
+    pub(crate) fn is_protected(&self) -> bool {
+        !self.interruptible || self.heard_us < self.protect_us
+    }
+
+    pub(crate) fn in_flight(&self) -> bool {
+        self.syntheses
+            .last()
+            .is_some_and(|s| !s.failed && s.state != SynthesisState::Delivered)
+    }
+
+    /// What was heard of the text, and how that is known.
+    pub(crate) fn heard(&self, completed: bool) -> (String, HeardSource) {
+        let source = if self.word_timing {
+            HeardSource::Words
+        } else {
+            HeardSource::Estimated
+        };
+        let text = if completed {
+            self.text.as_str()
+        } else if self.word_timing {
+            text::prefix(&self.text, self.heard_chars)
+        } else {
+            let asked = self.syntheses.last().map_or(0, |s| s.chars_end);
+            let asked_text = text::prefix(&self.text, asked);
+            text::prefix(
+                asked_text,
+                text::estimated_chars(asked_text, self.played_us, self.total_us),
+            )
+        };
+        if text.is_empty() {
+            (String::new(), HeardSource::None)
+        } else {
+            (text.to_owned(), source)
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Everything that happens because time passed. A timer is never disarmed: what it finds when it is due decides.
+
+use crate::Core;
+use crate::floor::FloorKey;
+use crate::ids::{CancelId, Micros, SessionId, Token, TrackId, UtteranceId};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// A cancel replies with what it knows.
+    CancelDeadline(CancelId),
+    /// Wait's time-out.
+    WaitTimeout(SessionId, Token),
+    /// expires-ms.
+    Expire(UtteranceId),
+    /// auto-resume-ms of the pause with this epoch.
+    AutoResume(SessionId, u64),
+    /// A client's pause has lasted 2 s.
+    Yield(SessionId),
+    /// An interrupted track should be silent.
+    Quiet(FloorKey, TrackId),
+    /// The tombstone of an utterance falls.
+    Forget(UtteranceId),
+    /// idle-timeout-ms, for the idle time with this epoch.
+    Idle(SessionId, u64),
+}
+
+impl Core {
+    pub(crate) fn arm(&mut self, after: Micros, timer: Timer) {
+        self.timers.insert((self.now.saturating_add(after), timer));
+    }
+
+    /// When `Input::Tick` is due.
+    pub fn next_deadline(&self) -> Option<Micros> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn run_timers(&mut self) {
+        while let Some((at, timer)) = self.timers.first().copied() {
+            if at > self.now {
+                return;
+            }
+            self.timers.pop_first();
+            match timer {
+                Timer::CancelDeadline(id) => self.cancel_overdue(id),
+                Timer::WaitTimeout(session, token) => self.wait_timed_out(session, token),
+                Timer::Expire(utterance) => self.expire(utterance),
+                Timer::AutoResume(session, epoch) => {
+                    if self
+                        .sessions
+                        .get(&session)
+                        .is_some_and(|s| s.pause_epoch == epoch)
+                    {
+                        self.resume_session(session);
+                    }
+                }
+                Timer::Yield(session) => {
+                    if let Some(floor) = self.sessions.get(&session).map(|s| s.floor) {
+                        self.schedule(floor);
+                    }
+                }
+                Timer::Quiet(floor, track) => self.fell_silent(floor, track),
+                Timer::Forget(utterance) => self.out.push(crate::Effect::Forget { utterance }),
+                Timer::Idle(session, epoch) => {
+                    if self
+                        .sessions
+                        .get(&session)
+                        .is_some_and(|s| s.idle_epoch == epoch && s.open.is_empty())
+                    {
+                        self.close(session, None, false);
+                    }
+                }
+            }
+        }
+    }
+}

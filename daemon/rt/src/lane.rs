@@ -1,0 +1,647 @@
+//! The render half of a lane: where a period's samples come from, and how sound begins, stops and ends without a click.
+//!
+//! A period is made of stretches. `advance` plays the longest stretch over which nothing changes and says how long it was; 0 means that
+//! something changed in no time (a span was passed, a ramp ended) and it is to be asked again. What is due is decided in a fixed order:
+//! a tail that still rings out, then a cut in progress, then passing from span to span, then the hold (paused, or on the way), then play.
+//!
+//! Invariants: samples are consumed in order and once; only a pause's ramp looks ahead without consuming, and its resume reads the same samples
+//! again. A ramp ends where its span ends and never touches the next. `position` is what was consumed.
+
+use crate::ramp::{Fade, Gain, Tail};
+use crate::renderer::Clock;
+use crate::stats::Tally;
+use crate::{Command, FACTS, Fact, LaneSpec, Mark, Marker};
+use core::num::NonZeroU64;
+use rtrb::{Consumer, Producer};
+
+/// At most this many answers are owed at any time (a cut, a pause, and the one being obeyed), with one to spare.
+const OWED_MAX: usize = 4;
+
+/// Whether the lane's position may move.
+#[derive(Debug, Clone, Copy)]
+enum Hold {
+    Run,
+    /// On the way to silence, looking ahead. `resume`: and on again as soon as it is reached.
+    Down {
+        fade: Fade,
+        resume: bool,
+    },
+    /// Silent. `up`: length of the ramp with which to go on; none for a lane born paused. `peeked`: samples the ramp down let be heard.
+    Held {
+        up: Option<u32>,
+        peeked: u32,
+    },
+}
+
+impl Hold {
+    /// Held with nothing to complement: goes on without a ramp.
+    const CLEAN: Hold = Hold::Held {
+        up: Some(0),
+        peeked: 0,
+    };
+}
+
+/// The renderer's end of a lane. [rt & active]
+#[derive(Debug)]
+pub(crate) struct LaneRx {
+    samples: Consumer<f32>,
+    markers: Consumer<Marker>,
+    commands: Consumer<Command>,
+    facts: Producer<Fact>,
+    /// Samples consumed since the lane was made.
+    position: u64,
+    /// End of the samples this period may use. Newer ones may lack their span yet.
+    visible: u64,
+    span: Option<NonZeroU64>,
+    begin: u64,
+    /// The current span is cut: skip what there is of it.
+    is_cut: bool,
+    hold: Hold,
+    /// Fade up after a pause or an underrun.
+    up: Fade,
+    cut: Option<Fade>,
+    tail: Tail,
+    gain: Gain,
+    /// The value heard last; what a tail starts from.
+    last: f32,
+    /// The last frame came from this lane's samples or their tail.
+    sounding: bool,
+    /// Starving inside a span, for `lost_frames` so far.
+    dry: bool,
+    lost_frames: u64,
+    owes_cut: Option<NonZeroU64>,
+    owes_paused: bool,
+    closing: bool,
+    finished: bool,
+    /// 5 ms.
+    short: u32,
+}
+
+impl LaneRx {
+    pub(crate) fn new(
+        samples: Consumer<f32>,
+        markers: Consumer<Marker>,
+        commands: Consumer<Command>,
+        facts: Producer<Fact>,
+        spec: LaneSpec,
+        rate: u32,
+    ) -> LaneRx {
+        LaneRx {
+            samples,
+            markers,
+            commands,
+            facts,
+            position: 0,
+            visible: 0,
+            span: None,
+            begin: 0,
+            is_cut: false,
+            hold: if spec.paused {
+                Hold::Held {
+                    up: None,
+                    peeked: 0,
+                }
+            } else {
+                Hold::Run
+            },
+            up: Fade::OVER,
+            cut: None,
+            tail: Tail::NONE,
+            gain: Gain::new(spec.gain),
+            last: 0.0,
+            sounding: false,
+            dry: false,
+            lost_frames: 0,
+            owes_cut: None,
+            owes_paused: false,
+            closing: false,
+            finished: false,
+            short: (rate / 200).max(1),
+        }
+    }
+
+    /// Nothing of this lane will sound again: it may go home. [rt & active]
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Adds this lane's period to `out`. [rt & active]
+    pub(crate) fn render(&mut self, out: &mut [f32], clock: Clock, tally: &mut Tally) {
+        if self.finished {
+            return;
+        }
+        // The order of these looks is what makes every sample's span, and every command's span, known: see tx.rs.
+        let commands = self.commands.slots();
+        self.visible = self.position + self.samples.slots() as u64;
+        let _markers_seen = self.markers.slots();
+        if self.cut.is_none() && self.tail.is_over() {
+            self.pass_markers();
+        }
+        for _ in 0..commands {
+            if self.facts.slots() < OWED_MAX {
+                break;
+            }
+            let Ok(command) = self.commands.pop() else {
+                break;
+            };
+            self.obey(command, clock);
+        }
+        if !self.closing && self.commands.is_abandoned() {
+            self.closing = true;
+            if self.cut.is_none() {
+                self.cut_current(self.short, None, clock.at(0));
+            }
+        }
+        let mut frame = 0;
+        let mut was_busy = false;
+        while frame < out.len() {
+            frame += self.advance(&mut out[frame..], frame, clock, tally);
+            was_busy |= self.sounding || self.dry;
+        }
+        tally.busy += u32::from(was_busy);
+        self.finished = self.closing && self.cut.is_none() && self.tail.is_over();
+    }
+
+    fn advance(&mut self, out: &mut [f32], frame: usize, clock: Clock, tally: &mut Tally) -> usize {
+        if !self.tail.is_over() {
+            let frames = self.tail.mix(out);
+            self.count_lost(frames, tally);
+            if self.tail.is_over() {
+                self.fall_silent();
+                self.settle(clock.at(frame + frames - 1));
+            }
+            return frames;
+        }
+        if let Some(fade) = self.cut {
+            return self.play_cut(fade, out, frame, clock);
+        }
+        if self.closing {
+            return self.silence(out);
+        }
+        self.pass_markers();
+        if self.is_cut && self.skip() {
+            return 0;
+        }
+        match self.hold {
+            Hold::Held { .. } => self.silence(out),
+            Hold::Down { fade, resume } => self.play_down(fade, resume, out, frame, clock),
+            Hold::Run => self.play(out, frame, clock, tally),
+        }
+    }
+
+    /// Ordinary playing: the only place where the lane can starve.
+    fn play(&mut self, out: &mut [f32], frame: usize, clock: Clock, tally: &mut Tally) -> usize {
+        let run = self.run();
+        if run == 0 {
+            let Some(span) = self
+                .span
+                .filter(|_| self.position > self.begin && !self.is_cut)
+            else {
+                self.dry = false;
+                return self.silence(out);
+            };
+            if !self.dry {
+                self.dry = true;
+                tally.underruns += 1;
+                self.hint(Fact::Underrun {
+                    span,
+                    position: self.position,
+                    at_us: clock.at(frame),
+                });
+                self.up = Fade::OVER;
+                if self.sounding {
+                    self.tail = Tail::new(self.last, self.short);
+                    return 0;
+                }
+            }
+            self.count_lost(out.len(), tally);
+            return self.silence(out);
+        }
+        if self.dry {
+            self.dry = false;
+            self.up = Fade::new(self.short, 1.0);
+            if let Some(span) = self.span {
+                let lost_frames = self.lost_frames;
+                let told = self.hint(Fact::Recovered {
+                    span,
+                    position: self.position,
+                    at_us: clock.at(frame),
+                    lost_frames,
+                });
+                self.lost_frames = if told { 0 } else { lost_frames };
+            }
+        }
+        let frames = run.min(out.len());
+        let shaped = self.up.left().max(self.gain.left());
+        let frames = if shaped > 0 {
+            frames.min(shaped)
+        } else {
+            frames
+        };
+        let up = &mut self.up;
+        let last = mix(
+            &mut self.samples,
+            0,
+            &mut out[..frames],
+            &mut self.gain,
+            (shaped > 0).then_some(|| {
+                let level = up.level_up();
+                up.step();
+                level
+            }),
+        );
+        self.last = last;
+        self.sounding = true;
+        self.consume(frames);
+        frames
+    }
+
+    /// A cut on its way: samples are consumed under the ramp, as far as the span goes.
+    fn play_cut(&mut self, mut fade: Fade, out: &mut [f32], frame: usize, clock: Clock) -> usize {
+        let frames = self.run().min(out.len()).min(fade.left());
+        if frames > 0 {
+            self.last = mix(
+                &mut self.samples,
+                0,
+                &mut out[..frames],
+                &mut self.gain,
+                Some(|| {
+                    let level = fade.level_down();
+                    fade.step();
+                    level
+                }),
+            );
+            self.sounding = true;
+            self.consume(frames);
+        }
+        self.cut = Some(fade);
+        if fade.is_over() || self.at_marker() {
+            self.cut = None;
+            self.is_cut = true;
+            self.fall_silent();
+            self.settle(clock.at((frame + frames).saturating_sub(1)));
+        } else if frames == 0 {
+            // Dry within the ramp: what is missing of it rings out from the last value.
+            self.cut = None;
+            self.is_cut = true;
+            self.tail = Tail::new(self.last, fade.left() as u32);
+        }
+        frames
+    }
+
+    /// A pause on its way: the ramp is heard, the position stays.
+    fn play_down(
+        &mut self,
+        mut fade: Fade,
+        resume: bool,
+        out: &mut [f32],
+        frame: usize,
+        clock: Clock,
+    ) -> usize {
+        let ahead = fade.done() as usize;
+        let frames = self
+            .run()
+            .saturating_sub(ahead)
+            .min(out.len())
+            .min(fade.left());
+        if frames > 0 {
+            self.last = mix(
+                &mut self.samples,
+                ahead,
+                &mut out[..frames],
+                &mut self.gain,
+                Some(|| {
+                    let level = fade.level_down();
+                    fade.step();
+                    level
+                }),
+            );
+            self.sounding = true;
+        }
+        if !fade.is_over() && frames > 0 {
+            self.hold = Hold::Down { fade, resume };
+            return frames;
+        }
+        let total = fade.total();
+        self.owes_paused = !resume;
+        self.hold = Hold::Held {
+            up: Some(total),
+            peeked: fade.done(),
+        };
+        if fade.is_over() {
+            self.fall_silent();
+            self.settle(clock.at((frame + frames).saturating_sub(1)));
+        } else {
+            self.tail = Tail::new(self.last, fade.left() as u32);
+        }
+        if resume {
+            self.resume(total, clock.at(frame + frames));
+        }
+        frames
+    }
+
+    fn obey(&mut self, command: Command, clock: Clock) {
+        let now = clock.at(0);
+        match command {
+            Command::Cut { span, fade_frames } => {
+                if self.span == Some(span) && !self.is_cut && self.cut.is_none() {
+                    self.cut_current(self.bounded(fade_frames), Some(span), now);
+                } else if let Some(position) = self.cut_queued(span) {
+                    self.tell(Fact::Cut {
+                        span,
+                        position,
+                        at_us: now,
+                    });
+                } else {
+                    self.tell(Fact::CutMissed { span });
+                }
+            }
+            Command::Pause { fade_frames } => self.pause(self.bounded(fade_frames), now),
+            Command::Resume { fade_frames } => self.resume(self.bounded(fade_frames), now),
+            Command::Gain { linear } => {
+                self.gain.go_to(linear, self.short);
+                if !self.sounding {
+                    self.gain.settle();
+                }
+            }
+        }
+    }
+
+    fn cut_current(&mut self, fade_frames: u32, answer: Option<NonZeroU64>, now: u64) {
+        self.owes_cut = answer;
+        if !self.tail.is_over() {
+            // It starves and rings out already; the tail's end is the sound's end.
+            self.is_cut = true;
+            self.dry = false;
+            return;
+        }
+        let mut heard_to = self.position;
+        match self.hold {
+            Hold::Held { peeked, .. } => {
+                heard_to += u64::from(peeked);
+                self.hold = Hold::CLEAN;
+            }
+            Hold::Down { fade, resume } => {
+                // What the ramp let be heard is consumed now, and the cut goes on from there; the pause holds what comes after.
+                let from = fade.level_down();
+                self.consume(fade.done() as usize);
+                self.hold = Hold::CLEAN;
+                self.owes_paused = true;
+                if resume {
+                    self.resume(0, now);
+                }
+                self.cut = Some(Fade::new(self.within_span(fade_frames), from));
+                return;
+            }
+            Hold::Run if self.sounding && self.span.is_some() && self.position > self.begin => {
+                let from = self.up.level_up();
+                self.up = Fade::OVER;
+                self.cut = Some(Fade::new(self.within_span(fade_frames), from));
+                return;
+            }
+            Hold::Run => self.up = Fade::OVER,
+        }
+        self.is_cut = true;
+        self.dry = false;
+        if let Some(span) = self.owes_cut.take() {
+            self.tell(Fact::Cut {
+                span,
+                position: heard_to,
+                at_us: now,
+            });
+        }
+    }
+
+    /// Marks a span that is still queued; it will be skipped whole.
+    fn cut_queued(&mut self, span: NonZeroU64) -> Option<u64> {
+        let queued = self.markers.slots();
+        let mut markers = self.markers.read_chunk(queued).ok()?;
+        let (first, second) = markers.as_mut_slices();
+        for marker in first.iter_mut().chain(second) {
+            match &mut marker.kind {
+                Mark::Begin {
+                    span: queued,
+                    is_cut,
+                } if *queued == span && !*is_cut => {
+                    *is_cut = true;
+                    return Some(marker.at);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn pause(&mut self, fade_frames: u32, now: u64) {
+        match &mut self.hold {
+            Hold::Held { .. } => {
+                if !self.owes_paused {
+                    self.tell(Fact::Paused {
+                        position: self.position,
+                        at_us: now,
+                    });
+                }
+            }
+            Hold::Down { resume, .. } => *resume = false,
+            Hold::Run if self.cut.is_some() || !self.tail.is_over() => {
+                self.hold = Hold::CLEAN;
+                self.owes_paused = true;
+            }
+            Hold::Run if self.sounding && self.span.is_some() && self.position > self.begin => {
+                let fade = Fade::new(self.within_span(fade_frames), self.up.level_up());
+                self.up = Fade::OVER;
+                self.hold = Hold::Down {
+                    fade,
+                    resume: false,
+                };
+            }
+            Hold::Run => {
+                // Silent: there is nothing to ramp. A fade up that was due (after a pause that was resumed within this very period) stays due.
+                self.hold = Hold::Held {
+                    up: Some(self.up.left() as u32),
+                    peeked: 0,
+                };
+                self.tell(Fact::Paused {
+                    position: self.position,
+                    at_us: now,
+                });
+            }
+        }
+    }
+
+    fn resume(&mut self, fade_frames: u32, now: u64) {
+        match &mut self.hold {
+            Hold::Down { resume, .. } => {
+                // The ramp runs to its end first: turning back half way would be a click or a sample lost.
+                *resume = true;
+                return;
+            }
+            Hold::Held { up, .. } => {
+                self.up = Fade::new(up.unwrap_or(fade_frames), 1.0);
+                self.hold = Hold::Run;
+                self.owes_paused = false;
+            }
+            Hold::Run => {}
+        }
+        self.tell(Fact::Resumed {
+            position: self.position,
+            at_us: now,
+        });
+    }
+
+    /// Goes from span to span wherever a boundary lies at the position. Each span starts clean.
+    fn pass_markers(&mut self) {
+        while let Ok(&marker) = self.markers.peek() {
+            if marker.at > self.position || self.markers.pop().is_err() {
+                break;
+            }
+            self.dry = false;
+            self.up = Fade::OVER;
+            match marker.kind {
+                Mark::Begin { span, is_cut } => {
+                    self.span = Some(span);
+                    self.begin = marker.at;
+                    self.is_cut = is_cut;
+                }
+                Mark::End => {
+                    self.span = None;
+                    self.is_cut = false;
+                }
+            }
+        }
+    }
+
+    /// Drops all there is of a cut span. False when there was nothing.
+    fn skip(&mut self) -> bool {
+        let frames = self.run();
+        self.consume(frames);
+        frames > 0
+    }
+
+    fn consume(&mut self, frames: usize) {
+        if let Ok(chunk) = self.samples.read_chunk(frames) {
+            chunk.commit_all();
+            self.position += frames as u64;
+        }
+    }
+
+    /// Samples at hand before the next boundary.
+    fn run(&self) -> usize {
+        let end = self
+            .markers
+            .peek()
+            .map_or(self.visible, |marker| marker.at.min(self.visible));
+        end.saturating_sub(self.position) as usize
+    }
+
+    fn at_marker(&self) -> bool {
+        self.markers
+            .peek()
+            .is_ok_and(|marker| marker.at <= self.position)
+    }
+
+    /// A ramp of this length, or of what is left of the span where that is known to be less.
+    fn within_span(&self, fade_frames: u32) -> u32 {
+        let left = self
+            .markers
+            .peek()
+            .map_or(u64::MAX, |marker| marker.at.saturating_sub(self.position));
+        left.min(u64::from(fade_frames)) as u32
+    }
+
+    /// A fade is never longer than a second, whatever was asked.
+    fn bounded(&self, fade_frames: u32) -> u32 {
+        fade_frames.min(self.short.saturating_mul(200))
+    }
+
+    fn silence(&mut self, out: &[f32]) -> usize {
+        self.fall_silent();
+        out.len()
+    }
+
+    fn fall_silent(&mut self) {
+        self.last = 0.0;
+        self.sounding = false;
+        self.gain.settle();
+    }
+
+    fn count_lost(&mut self, frames: usize, tally: &mut Tally) {
+        if self.dry && matches!(self.hold, Hold::Run) {
+            self.lost_frames += frames as u64;
+            tally.underrun_frames += frames as u64;
+        }
+    }
+
+    /// The sound has ended: what was owed for that moment is told.
+    fn settle(&mut self, at_us: u64) {
+        if let Some(span) = self.owes_cut.take() {
+            self.tell(Fact::Cut {
+                span,
+                position: self.position,
+                at_us,
+            });
+        }
+        if core::mem::take(&mut self.owes_paused) {
+            self.tell(Fact::Paused {
+                position: self.position,
+                at_us,
+            });
+        }
+    }
+
+    /// An answer; there is room, or its command would not have been obeyed.
+    fn tell(&mut self, fact: Fact) {
+        let told = self.facts.push(fact);
+        debug_assert!(told.is_ok());
+    }
+
+    /// A hint may be left out: answers come first. Says whether it went.
+    fn hint(&mut self, fact: Fact) -> bool {
+        self.facts.slots() > FACTS / 2 && self.facts.push(fact).is_ok()
+    }
+}
+
+/// Adds `out.len()` samples, from `ahead` of the ring's head on, without consuming them. `level` shapes each one; without it the gain stands
+/// still. Returns the last value added. The caller knows that the samples are there.
+fn mix(
+    samples: &mut Consumer<f32>,
+    ahead: usize,
+    out: &mut [f32],
+    gain: &mut Gain,
+    level: Option<impl FnMut() -> f32>,
+) -> f32 {
+    let Ok(chunk) = samples.read_chunk(ahead + out.len()) else {
+        return 0.0;
+    };
+    let (first, second) = chunk.as_slices();
+    let (first, second) = if ahead < first.len() {
+        (&first[ahead..], second)
+    } else {
+        (&second[ahead - first.len()..], &[][..])
+    };
+    let (head, rest) = out.split_at_mut(first.len());
+    match level {
+        None => {
+            let gain = gain.value();
+            for (out, input) in [(head, first), (rest, second)] {
+                for (out, sample) in out.iter_mut().zip(input) {
+                    *out += sample * gain;
+                }
+            }
+            second
+                .last()
+                .or(first.last())
+                .map_or(0.0, |sample| sample * gain)
+        }
+        Some(mut level) => {
+            let mut last = 0.0;
+            for (out, input) in [(head, first), (rest, second)] {
+                for (out, sample) in out.iter_mut().zip(input) {
+                    last = sample * level() * gain.next();
+                    *out += last;
+                }
+            }
+            last
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The engine: the pair of halves, the way lanes come in and go home, and the mix of one period.
+
+use crate::lane::LaneRx;
+use crate::stats::{StatsHandle, Tally};
+use crate::tx::LaneTx;
+use crate::{COMMANDS, FACTS, Full, LaneSpec, MAX_LANES, MAX_SPANS};
+use core::mem::MaybeUninit;
+use rtrb::{Consumer, Producer, RingBuffer};
+
+/// Makes the two halves of an engine for `rate` frames a second. [control]
+pub fn engine(rate: u32) -> (Control, Renderer) {
+    let rate = rate.max(1);
+    let (lanes_in, lanes) = RingBuffer::new(MAX_LANES);
+    let (mut home, home_out) = RingBuffer::new(MAX_LANES);
+    touch(&mut home);
+    let stats = StatsHandle::claim();
+    let control = Control {
+        rate,
+        lanes: lanes_in,
+        home: home_out,
+        stats: stats.clone(),
+    };
+    (
+        control,
+        Renderer {
+            rate,
+            lanes,
+            home,
+            stats,
+        },
+    )
+}
+
+/// The half that makes lanes and frees them. [control]
+#[derive(Debug)]
+pub struct Control {
+    rate: u32,
+    lanes: Producer<LaneRx>,
+    home: Consumer<LaneRx>,
+    stats: StatsHandle,
+}
+
+impl Control {
+    /// Makes a lane; the renderer has it from its next period on. `Full`: [`MAX_LANES`] are alive. [control]
+    pub fn add_lane(&mut self, spec: LaneSpec) -> Result<LaneTx, Full> {
+        self.collect();
+        if self.lanes.is_full() {
+            return Err(Full);
+        }
+        let (mut samples, samples_rx) = RingBuffer::new(spec.ring_frames.max(1));
+        let (mut markers, markers_rx) = RingBuffer::new(2 * MAX_SPANS);
+        let (mut commands, commands_rx) = RingBuffer::new(COMMANDS);
+        let (mut facts_tx, facts) = RingBuffer::new(FACTS);
+        touch(&mut samples);
+        touch(&mut markers);
+        touch(&mut commands);
+        touch(&mut facts_tx);
+        let lane = LaneRx::new(
+            samples_rx,
+            markers_rx,
+            commands_rx,
+            facts_tx,
+            spec,
+            self.rate,
+        );
+        self.lanes.push(lane).map_err(|_| Full)?;
+        Ok(LaneTx {
+            samples,
+            markers,
+            commands,
+            facts,
+            pushed: 0,
+            is_open: false,
+        })
+    }
+
+    /// Frees the lanes that came home. [control]
+    pub fn collect(&mut self) {
+        while let Ok(lane) = self.home.pop() {
+            drop(lane);
+        }
+    }
+
+    /// A share in the engine's levels. [control]
+    pub fn stats(&self) -> StatsHandle {
+        self.stats.clone()
+    }
+
+    /// Frames a second. [control]
+    pub fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// The renderer is gone: this engine will never sound again. [control]
+    pub fn is_abandoned(&self) -> bool {
+        self.lanes.is_abandoned()
+    }
+}
+
+/// The half that sounds. [rt & active]
+#[derive(Debug)]
+pub struct Renderer {
+    rate: u32,
+    /// The live lanes themselves, worked on in place.
+    lanes: Consumer<LaneRx>,
+    home: Producer<LaneRx>,
+    stats: StatsHandle,
+}
+
+impl Renderer {
+    /// Fills one period with the mix of all lanes; `at_us` is the time of `out[0]`. [rt & active]
+    pub fn render(&mut self, out: &mut [f32], at_us: u64) {
+        self.stats.begin(at_us);
+        out.fill(0.0);
+        let clock = Clock {
+            at_us,
+            rate: self.rate,
+        };
+        let mut tally = Tally::default();
+        let mut finished = false;
+        let mut alive = self.lanes.slots();
+        if let Ok(mut lanes) = self.lanes.read_chunk(alive) {
+            let (first, second) = lanes.as_mut_slices();
+            for lane in first.iter_mut().chain(second) {
+                lane.render(out, clock, &mut tally);
+                finished |= lane.is_finished();
+            }
+        }
+        if finished {
+            alive -= self.send_home(alive);
+        }
+        self.stats.end(out.len(), clock.at(out.len()), tally, alive);
+    }
+
+    /// Brings each finished lane to the front and moves it, unfreed, to the return ring. What finds no room there waits for a later period.
+    fn send_home(&mut self, alive: usize) -> usize {
+        for sent in 0..alive {
+            if self.home.is_full() {
+                return sent;
+            }
+            if !self.bring_forward(alive - sent) {
+                return sent;
+            }
+            if let Ok(lane) = self.lanes.pop() {
+                // Cannot fail: only this thread fills the ring, and it has just seen room.
+                let pushed = self.home.push(lane);
+                debug_assert!(pushed.is_ok());
+            }
+        }
+        alive
+    }
+
+    /// Swaps a finished lane, if there is one, to where the ring is read next.
+    fn bring_forward(&mut self, alive: usize) -> bool {
+        let Ok(mut lanes) = self.lanes.read_chunk(alive) else {
+            return false;
+        };
+        let (first, second) = lanes.as_mut_slices();
+        if let Some(i) = first.iter().position(LaneRx::is_finished) {
+            first.swap(0, i);
+            return true;
+        }
+        match (
+            first.first_mut(),
+            second.iter_mut().find(|lane| lane.is_finished()),
+        ) {
+            (Some(front), Some(finished)) => core::mem::swap(front, finished),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Frames a second. [any]
+    pub fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// A share in the engine's levels. [control]
+    pub fn stats(&self) -> StatsHandle {
+        self.stats.clone()
+    }
+}
+
+/// The time of every frame of a period.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    at_us: u64,
+    rate: u32,
+}
+
+impl Clock {
+    pub(crate) fn at(self, frame: usize) -> u64 {
+        self.at_us
+            .saturating_add((frame as u64).saturating_mul(1_000_000) / u64::from(self.rate))
+    }
+}
+
+/// Writes every page of a ring's memory before it goes live, so that the renderer never takes the page fault.
+fn touch<T>(ring: &mut Producer<T>) {
+    let slots = ring.slots();
+    if let Ok(mut chunk) = ring.write_chunk_uninit(slots) {
+        let (first, second) = chunk.as_mut_slices();
+        for slot in first.iter_mut().chain(second) {
+            *slot = MaybeUninit::zeroed();
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! One method call on its way to an answer: read, decide who answers it, remember what shape the answer has.
+
+use std::collections::{BTreeMap, HashMap};
+
+use utterd_core::{Reply, Request};
+use zbus::message::{Flags, Message};
+use zbus::zvariant::{DynamicType, ObjectPath, OwnedObjectPath, Value};
+
+use super::error::Refusal;
+use super::path::{ROOT, session_path};
+use super::values::{self, Dict};
+use super::{introspect, session};
+
+/// What a call leads to.
+pub(super) enum Action {
+    /// The core decides; its reply is given this shape.
+    Ask(Request, Shape),
+    /// Known already.
+    Answer(Message),
+    /// Takes time: answered by the thread for slow queries.
+    Query(Query),
+}
+
+/// Questions that may take their time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Query {
+    Ports,
+    Reload,
+}
+
+/// How a reply of the core becomes the body of the answer.
+#[derive(Clone, Debug)]
+pub(super) enum Shape {
+    /// As the method promises.
+    Method,
+    /// One property.
+    Property(String),
+    /// All properties of the interface.
+    Properties,
+    /// GetManagedObjects.
+    ManagedObjects,
+    /// Introspection of a session that exists.
+    IntrospectSession,
+    /// Introspection of the parent of all sessions.
+    IntrospectSessions,
+}
+
+/// A call that waits for its reply.
+pub(super) struct Pending {
+    pub(super) call: Message,
+    pub(super) shape: Shape,
+}
+
+/// The answer to a call, or nothing if nobody waits for one.
+pub(super) fn answer<B: serde::Serialize + DynamicType>(
+    call: &Message,
+    body: &B,
+) -> Result<Message, zbus::Error> {
+    Message::method_return(&call.header())?.build(body)
+}
+
+/// The error reply to a call.
+pub(super) fn refuse(call: &Message, refusal: &Refusal) -> Result<Message, zbus::Error> {
+    Message::error(&call.header(), refusal.name)?.build(&(refusal.message.as_str(),))
+}
+
+/// Nobody reads an answer to this call.
+pub(super) fn wants_no_reply(call: &Message) -> bool {
+    call.primary_header()
+        .flags()
+        .contains(Flags::NoReplyExpected)
+}
+
+impl Pending {
+    /// The message that answers this call.
+    pub(super) fn answer(&self, reply: Reply) -> Result<Message, zbus::Error> {
+        let call = &self.call;
+        match (reply, &self.shape) {
+            (Reply::Done, _) => answer(call, &()),
+            (Reply::Session(id), _) => answer(call, &ObjectPath::try_from(session_path(&id))?),
+            (Reply::Utterance(id), _) => answer(call, &id),
+            (Reply::Report(report), _) => answer(call, &values::report(&report)),
+            (Reply::Count(count), _) => answer(call, &count),
+            (Reply::Waited { outcome, report }, _) => {
+                let report = report.map_or_else(Dict::new, |r| values::report(&r));
+                answer(call, &(outcome, report))
+            }
+            (Reply::History(entries), _) => answer(
+                call,
+                &entries.iter().map(values::history).collect::<Vec<_>>(),
+            ),
+            (Reply::SessionProperties(_), Shape::IntrospectSession) => {
+                answer(call, &introspect::session())
+            }
+            (Reply::SessionProperties(p), Shape::Property(name)) => {
+                self.property(&values::session(&p), name)
+            }
+            (Reply::SessionProperties(p), _) => answer(call, &values::session(&p)),
+            (Reply::Sessions(all), Shape::IntrospectSessions) => answer(
+                call,
+                &introspect::sessions(all.iter().map(|(id, _)| id.as_str())),
+            ),
+            (Reply::Sessions(all), _) => {
+                let mut objects: HashMap<OwnedObjectPath, BTreeMap<&str, Dict>> = HashMap::new();
+                for (id, properties) in &all {
+                    let path = OwnedObjectPath::try_from(session_path(id))?;
+                    objects.insert(
+                        path,
+                        BTreeMap::from([(session::INTERFACE, values::session(properties))]),
+                    );
+                }
+                answer(call, &objects)
+            }
+            (Reply::ManagerProperties(p), Shape::Property(name)) => {
+                self.property(&values::manager(&p), name)
+            }
+            (Reply::ManagerProperties(p), _) => answer(call, &values::manager(&p)),
+        }
+    }
+
+    fn property(&self, all: &Dict, name: &str) -> Result<Message, zbus::Error> {
+        property(&self.call, all, name)
+    }
+}
+
+/// The answer to Properties.Get.
+pub(super) fn property(call: &Message, all: &Dict, name: &str) -> Result<Message, zbus::Error> {
+    match all.get(name) {
+        Some(value) => answer(call, &Value::Value(Box::new(value.try_clone()?))),
+        None => refuse(
+            call,
+            &Refusal::unknown_property(format!(
+                "there is no property \"{name}\" at {ROOT} or its sessions"
+            )),
+        ),
+    }
+}

@@ -1,0 +1,455 @@
+//! Options (`a{sv}`) to typed values. An unknown key, a wrong type or a value out of range is an error that names the key; a key of the
+//! contract that this release does not honour yet is NotSupported, never silently ignored.
+
+use std::collections::BTreeMap;
+
+use utterd_core::{CancelOptions, Mode, Output, Priority, Progress, SayOptions, SessionOptions};
+use zbus::zvariant::{OwnedValue, Value};
+
+use super::error::Refusal;
+
+/// As they come off the wire.
+pub(super) type Options = BTreeMap<String, OwnedValue>;
+
+/// Ids and times stay below 2^53, so that every client's numbers can hold them.
+const MAX_NUMBER: u64 = 1 << 53;
+/// An hour; no timer of the contract is meant to be longer than a day.
+const MAX_MS: u64 = 86_400_000;
+
+/// What is left to be understood of one call's options.
+pub(super) struct Reader(Options);
+
+impl Reader {
+    pub(super) fn new(options: Options) -> Self {
+        Self(options)
+    }
+
+    fn take(&mut self, key: &str) -> Option<OwnedValue> {
+        self.0.remove(key)
+    }
+
+    fn text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
+        self.take(key)
+            .map(|value| text_of(key, &value).map(str::to_owned))
+            .transpose()
+    }
+
+    fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
+    where
+        T: Copy,
+    {
+        let Some(word) = self.text(key)? else {
+            return Ok(None);
+        };
+        match words.iter().find(|(w, _)| *w == word) {
+            Some((_, value)) => Ok(Some(*value)),
+            None => {
+                let allowed: Vec<&str> = words.iter().map(|(w, _)| *w).collect();
+                Err(Refusal::invalid_args(format!(
+                    "option \"{key}\" is \"{word}\"; allowed: {}",
+                    allowed.join(", ")
+                )))
+            }
+        }
+    }
+
+    fn flag(&mut self, key: &str) -> Result<Option<bool>, Refusal> {
+        self.take(key)
+            .map(|value| match *value {
+                Value::Bool(flag) => Ok(flag),
+                _ => Err(wrong_type(key, "b (boolean)", &value)),
+            })
+            .transpose()
+    }
+
+    pub(super) fn whole(&mut self, key: &str, max: u64) -> Result<Option<u64>, Refusal> {
+        self.take(key)
+            .map(|value| {
+                let number =
+                    integer(&value).ok_or_else(|| wrong_type(key, "an integer", &value))?;
+                u64::try_from(number)
+                    .ok()
+                    .filter(|n| *n <= max)
+                    .ok_or_else(|| out_of_range(key, number, 0, max))
+            })
+            .transpose()
+    }
+
+    fn real(
+        &mut self,
+        key: &str,
+        range: std::ops::RangeInclusive<f64>,
+    ) -> Result<Option<f64>, Refusal> {
+        self.take(key)
+            .map(|value| real_of(key, &value, range))
+            .transpose()
+    }
+
+    fn ms_as_us(&mut self, key: &str, max_ms: u64) -> Result<Option<u64>, Refusal> {
+        Ok(self.whole(key, max_ms)?.map(|ms| ms * 1000))
+    }
+
+    /// A key of the contract that a later release brings.
+    fn later(&mut self, key: &str) -> Result<(), Refusal> {
+        match self.take(key) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::not_supported(format!(
+                "option \"{key}\" is not supported by this release: leave it out"
+            ))),
+        }
+    }
+
+    /// As `later`, but for values that mean what this release does anyway.
+    fn only(&mut self, key: &str, supported: &[&str]) -> Result<(), Refusal> {
+        match self.text(key)? {
+            Some(word) if !supported.contains(&word.as_str()) => {
+                let message = format!(
+                    "option \"{key}\" = \"{word}\" is not supported by this release; supported: {}",
+                    supported.join(", ")
+                );
+                Err(Refusal::not_supported(message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything must have been understood.
+    pub(super) fn end(self) -> Result<(), Refusal> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(key) => Err(Refusal::invalid_args(format!(
+                "there is no option \"{key}\" here"
+            ))),
+        }
+    }
+
+    fn say_fields(&mut self) -> Result<SayOptions, Refusal> {
+        self.only("format", &["text"])?;
+        self.only("cache", &["auto", "no"])?;
+        self.later("params")?;
+        self.later("fallback")?;
+        let greeting = self.flag("greeting")?.filter(|g| *g).map(|_| 500_000);
+        Ok(SayOptions {
+            backend: self.text("backend")?,
+            voice: self.text("voice")?,
+            language: self.text("language")?,
+            rate: self.real("rate", 0.1..=10.0)?,
+            pitch: self.real("pitch", 0.1..=10.0)?,
+            gain_db: self.real("gain-db", -120.0..=24.0)?,
+            mode: self.word(
+                "mode",
+                &[
+                    ("queue", Mode::Queue),
+                    ("replace", Mode::Replace),
+                    ("if-idle", Mode::IfIdle),
+                ],
+            )?,
+            priority: self.word("priority", &PRIORITIES)?,
+            expires_us: self.ms_as_us("expires-ms", MAX_MS)?,
+            progress: self.word(
+                "progress",
+                &[
+                    ("none", Progress::None),
+                    ("sentence", Progress::Sentence),
+                    ("word", Progress::Word),
+                ],
+            )?,
+            interruptible: self.flag("interruptible")?,
+            protect_us: self.ms_as_us("protect-ms", 60_000)?.or(greeting),
+            turn: self.whole("turn", MAX_NUMBER)?,
+            tag: self.text("tag")?,
+        })
+    }
+}
+
+const PRIORITIES: [(&str, Priority); 5] = [
+    ("important", Priority::Important),
+    ("message", Priority::Message),
+    ("text", Priority::Text),
+    ("notification", Priority::Notification),
+    ("progress", Priority::Progress),
+];
+
+/// Options of Say.
+pub(super) fn say(options: Options) -> Result<SayOptions, Refusal> {
+    let mut reader = Reader::new(options);
+    let say = reader.say_fields()?;
+    reader.end()?;
+    Ok(say)
+}
+
+/// Options of OpenSession and Configure.
+pub(super) fn session(options: Options, configure: bool) -> Result<SessionOptions, Refusal> {
+    let mut reader = Reader::new(options);
+    if configure {
+        for fixed in ["output", "input", "lifetime"] {
+            if reader.take(fixed).is_some() {
+                return Err(Refusal::invalid_args(format!(
+                    "option \"{fixed}\" is fixed when the session is opened"
+                )));
+            }
+        }
+    }
+    let output = match reader.text("output")?.as_deref() {
+        None => None,
+        Some("local") => Some(Output::Local),
+        Some("null") => Some(Output::Null),
+        Some(other) if other.starts_with("local:") || other.starts_with('/') => {
+            return Err(Refusal::not_supported(format!(
+                "option \"output\" = \"{other}\" is not supported by this release; supported: local, null"
+            )));
+        }
+        Some(other) => {
+            return Err(Refusal::invalid_args(format!(
+                "option \"output\" is \"{other}\"; allowed: local, null"
+            )));
+        }
+    };
+    reader.only("barge-in", &["off"])?;
+    reader.only("detector", &["none"])?;
+    for key in ["input", "backchannel", "record"] {
+        reader.later(key)?;
+    }
+    let session = SessionOptions {
+        output,
+        client_lifetime: reader.word("lifetime", &[("persistent", false), ("client", true)])?,
+        own_floor: reader.word("floor", &[("shared", false), ("own", true)])?,
+        idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?,
+        private: reader.flag("private")?,
+        say: reader.say_fields()?,
+    };
+    reader.end()?;
+    Ok(session)
+}
+
+/// Options of Cancel.
+pub(super) fn cancel(options: Options) -> Result<CancelOptions, Refusal> {
+    let mut reader = Reader::new(options);
+    let cancel = CancelOptions {
+        utterance: reader.whole("utterance", MAX_NUMBER)?,
+        turn: reader.whole("turn", MAX_NUMBER)?,
+        reason: reader.text("reason")?,
+        fade_us: fade(&mut reader)?,
+    };
+    reader.end()?;
+    Ok(cancel)
+}
+
+/// Options of CancelAll.
+pub(super) fn cancel_all(options: Options) -> Result<Option<String>, Refusal> {
+    let mut reader = Reader::new(options);
+    let reason = reader.text("reason")?;
+    reader.end()?;
+    Ok(reason)
+}
+
+/// Options of Pause: fade and auto-resume, in microseconds.
+pub(super) fn pause(options: Options) -> Result<(Option<u32>, Option<u64>), Refusal> {
+    let mut reader = Reader::new(options);
+    let pause = (
+        fade(&mut reader)?,
+        reader.ms_as_us("auto-resume-ms", MAX_MS)?,
+    );
+    reader.end()?;
+    Ok(pause)
+}
+
+/// Options of Wait: the time-out in microseconds.
+pub(super) fn wait(options: Options) -> Result<Option<u64>, Refusal> {
+    let mut reader = Reader::new(options);
+    let timeout = reader.ms_as_us("timeout-ms", MAX_NUMBER / 1000)?;
+    reader.end()?;
+    Ok(timeout)
+}
+
+/// Options of Close and CloseSession: drain.
+pub(super) fn close(options: Options) -> Result<bool, Refusal> {
+    let mut reader = Reader::new(options);
+    let drain = reader.flag("drain")?.unwrap_or(false);
+    reader.end()?;
+    Ok(drain)
+}
+
+/// Options of GetHistory: after and limit.
+pub(super) fn history(options: Options) -> Result<(u64, usize), Refusal> {
+    let mut reader = Reader::new(options);
+    let after = reader.whole("after", MAX_NUMBER)?.unwrap_or(0);
+    let limit = reader
+        .whole("limit", u64::from(u32::MAX))?
+        .unwrap_or(u64::from(u32::MAX));
+    reader.end()?;
+    Ok((after, usize::try_from(limit).unwrap_or(usize::MAX)))
+}
+
+/// The filter of ListVoices: backend, language, id.
+pub(super) fn voices(options: Options) -> Result<[Option<String>; 3], Refusal> {
+    let mut reader = Reader::new(options);
+    let filter = [
+        reader.text("backend")?,
+        reader.text("language")?,
+        reader.text("id")?,
+    ];
+    reader.end()?;
+    Ok(filter)
+}
+
+/// Options of Resume: none.
+pub(super) fn none(options: Options) -> Result<(), Refusal> {
+    Reader::new(options).end()
+}
+
+fn fade(reader: &mut Reader) -> Result<Option<u32>, Refusal> {
+    Ok(reader
+        .ms_as_us("fade-ms", 50)?
+        .and_then(|us| u32::try_from(us).ok()))
+}
+
+/// A property or option that holds decibels.
+pub(super) fn gain_db(key: &str, value: &Value<'_>) -> Result<f64, Refusal> {
+    real_of(key, value, -120.0..=24.0)
+}
+
+/// A property that holds a boolean.
+pub(super) fn boolean(key: &str, value: &Value<'_>) -> Result<bool, Refusal> {
+    match value {
+        Value::Bool(flag) => Ok(*flag),
+        _ => Err(wrong_type(key, "b (boolean)", value)),
+    }
+}
+
+/// A property that holds a priority.
+pub(super) fn priority(key: &str, value: &Value<'_>) -> Result<Priority, Refusal> {
+    let word = text_of(key, value)?;
+    Priority::from_word(word).ok_or_else(|| {
+        Refusal::invalid_args(format!(
+            "{key} is \"{word}\"; allowed: progress, notification, text, message, important"
+        ))
+    })
+}
+
+fn real_of(
+    key: &str,
+    value: &Value<'_>,
+    range: std::ops::RangeInclusive<f64>,
+) -> Result<f64, Refusal> {
+    let number = match value {
+        Value::F64(number) => *number,
+        other => integer(other)
+            .map(|n| n as f64)
+            .ok_or_else(|| wrong_type(key, "d (a number)", other))?,
+    };
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    Err(Refusal::invalid_args(format!(
+        "option \"{key}\" is {number}; allowed: {} to {}",
+        range.start(),
+        range.end()
+    )))
+}
+
+fn text_of<'v>(key: &str, value: &'v Value<'_>) -> Result<&'v str, Refusal> {
+    match value {
+        Value::Str(text) => Ok(text.as_str()),
+        _ => Err(wrong_type(key, "s (string)", value)),
+    }
+}
+
+fn integer(value: &Value<'_>) -> Option<i128> {
+    Some(match value {
+        Value::U8(n) => i128::from(*n),
+        Value::I16(n) => i128::from(*n),
+        Value::U16(n) => i128::from(*n),
+        Value::I32(n) => i128::from(*n),
+        Value::U32(n) => i128::from(*n),
+        Value::I64(n) => i128::from(*n),
+        Value::U64(n) => i128::from(*n),
+        _ => return None,
+    })
+}
+
+fn wrong_type(key: &str, wanted: &str, value: &Value<'_>) -> Refusal {
+    Refusal::invalid_args(format!(
+        "option \"{key}\" has type {}, but takes {wanted}",
+        value.value_signature()
+    ))
+}
+
+fn out_of_range(key: &str, number: i128, min: u64, max: u64) -> Refusal {
+    Refusal::invalid_args(format!(
+        "option \"{key}\" is {number}; allowed: {min} to {max}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(entries: &[(&str, Value<'_>)]) -> Options {
+        entries
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), v.try_to_owned().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn any_integer_type_that_holds_the_value_is_right() {
+        for value in [
+            Value::U8(7),
+            Value::I16(7),
+            Value::I32(7),
+            Value::U32(7),
+            Value::I64(7),
+            Value::U64(7),
+        ] {
+            assert_eq!(say(options(&[("turn", value)])).unwrap().turn, Some(7));
+        }
+        assert_eq!(
+            say(options(&[("rate", Value::I32(2))])).unwrap().rate,
+            Some(2.0)
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let cases = [
+            ("colour", Value::from("red"), "no option \"colour\""),
+            ("rate", Value::from("fast"), "\"rate\" has type s"),
+            ("rate", Value::F64(0.0), "\"rate\" is 0; allowed: 0.1 to 10"),
+            ("rate", Value::F64(f64::NAN), "\"rate\" is NaN"),
+            ("turn", Value::I32(-1), "\"turn\" is -1"),
+            (
+                "priority",
+                Value::from("urgent"),
+                "allowed: important, message",
+            ),
+            ("greeting", Value::U32(1), "\"greeting\" has type u"),
+            ("protect-ms", Value::U32(60_001), "allowed: 0 to 60000"),
+        ];
+        for (key, value, message) in cases {
+            let refusal = say(options(&[(key, value)])).unwrap_err();
+            assert_eq!(refusal.name, "org.freedesktop.DBus.Error.InvalidArgs");
+            assert!(refusal.message.contains(message), "{}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn what_a_later_release_brings_is_not_supported() {
+        for (key, value) in [
+            ("params", Value::from("x")),
+            ("format", Value::from("ssml")),
+            ("fallback", Value::from("x")),
+        ] {
+            let refusal = say(options(&[(key, value)])).unwrap_err();
+            assert_eq!(refusal.name, "org.utterd.Utterd1.Error.NotSupported");
+            assert!(refusal.message.contains(key));
+        }
+        assert!(
+            say(options(&[
+                ("format", Value::from("text")),
+                ("cache", Value::from("auto"))
+            ]))
+            .is_ok()
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! The outbox: one thread that sends replies and signals in the order in which the actor decided them. [worker]
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use crossbeam::channel::Receiver;
+use utterd_core::{Failure, ManagerProperties, Reply, SessionProperties, Signal, Token};
+use zbus::blocking::Connection;
+use zbus::message::Message;
+use zbus::zvariant::{DynamicType, ObjectPath, OwnedObjectPath, Value};
+
+use super::call::{Pending, refuse};
+use super::error::Refusal;
+use super::path::{ROOT, session_path};
+use super::values::{self, Dict};
+use super::{root, session};
+
+/// One thing to send.
+#[derive(Debug)]
+pub enum Out {
+    /// An answer that is complete.
+    Ready(Message),
+    /// The core's answer to a call.
+    Reply {
+        token: Token,
+        reply: Result<Reply, Failure>,
+    },
+    /// A signal of a session.
+    Signal { session: String, signal: Signal },
+    /// InterfacesAdded.
+    SessionOpened {
+        session: String,
+        properties: SessionProperties,
+    },
+    /// InterfacesRemoved.
+    SessionClosed { session: String },
+    /// PropertiesChanged of a session.
+    SessionChanged {
+        session: String,
+        properties: SessionProperties,
+    },
+    /// PropertiesChanged of the manager.
+    ManagerChanged { properties: ManagerProperties },
+    /// Metrics.Alert.
+    Alert {
+        kind: &'static str,
+        session: String,
+        details: BTreeMap<&'static str, Value<'static>>,
+    },
+    /// Everything before this was sent.
+    Flush(crossbeam::channel::Sender<()>),
+}
+
+/// The calls that wait for a reply of the core.
+#[derive(Default)]
+pub(super) struct Calls(Mutex<HashMap<Token, Pending>>);
+
+impl Calls {
+    pub(super) fn insert(&self, token: Token, pending: Pending) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(token, pending);
+    }
+
+    fn take(&self, token: Token) -> Option<Pending> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&token)
+    }
+}
+
+pub(super) struct Outbox {
+    pub(super) connection: Connection,
+    pub(super) calls: std::sync::Arc<Calls>,
+    /// As last announced, to announce only what differs.
+    pub(super) sessions: HashMap<String, Dict>,
+    pub(super) manager: Dict,
+}
+
+impl Outbox {
+    /// Runs until the actor is gone.
+    pub(super) fn run(mut self, queue: &Receiver<Out>) {
+        for out in queue {
+            if let Out::Flush(done) = out {
+                if done.send(()).is_err() {
+                    tracing::debug!("nobody waits for the flush any more");
+                }
+                continue;
+            }
+            match self.message(out) {
+                Ok(Some(message)) => {
+                    if let Err(error) = self.connection.send(&message) {
+                        tracing::warn!(%error, "the bus took no message");
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "a message could not be built"),
+            }
+        }
+    }
+
+    fn message(&mut self, out: Out) -> Result<Option<Message>, zbus::Error> {
+        Ok(Some(match out {
+            Out::Ready(message) => message,
+            Out::Reply { token, reply } => {
+                let Some(pending) = self.calls.take(token) else {
+                    return Ok(None);
+                };
+                match reply {
+                    Ok(reply) => pending.answer(reply)?,
+                    Err(failure) => refuse(&pending.call, &Refusal::from(failure))?,
+                }
+            }
+            Out::Signal { session, signal } => session_signal(&session, &signal)?,
+            Out::SessionOpened {
+                session: id,
+                properties,
+            } => {
+                let properties = values::session(&properties);
+                let path = OwnedObjectPath::try_from(session_path(&id))?;
+                let interfaces = BTreeMap::from([(session::INTERFACE, &properties)]);
+                let message = emit(
+                    ROOT,
+                    "org.freedesktop.DBus.ObjectManager",
+                    "InterfacesAdded",
+                    &(path, interfaces),
+                )?;
+                self.sessions.insert(id, properties);
+                message
+            }
+            Out::SessionClosed { session: id } => {
+                self.sessions.remove(&id);
+                let path = ObjectPath::try_from(session_path(&id))?;
+                emit(
+                    ROOT,
+                    "org.freedesktop.DBus.ObjectManager",
+                    "InterfacesRemoved",
+                    &(path, [session::INTERFACE]),
+                )?
+            }
+            Out::SessionChanged {
+                session: id,
+                properties,
+            } => {
+                let new = values::session(&properties);
+                let old = self.sessions.remove(&id).unwrap_or_default();
+                let changed = values::changed(&old, &new);
+                self.sessions.insert(id.clone(), new);
+                if changed.is_empty() {
+                    return Ok(None);
+                }
+                properties_changed(&session_path(&id), session::INTERFACE, &changed)?
+            }
+            Out::ManagerChanged { properties } => {
+                let new = values::manager(&properties);
+                let changed = values::changed(&self.manager, &new);
+                self.manager = new;
+                if changed.is_empty() {
+                    return Ok(None);
+                }
+                properties_changed(ROOT, root::MANAGER, &changed)?
+            }
+            Out::Alert {
+                kind,
+                session,
+                details,
+            } => emit(ROOT, root::METRICS, "Alert", &(kind, session, details))?,
+            Out::Flush(_) => return Ok(None),
+        }))
+    }
+}
+
+fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Error> {
+    let path = session_path(session_id);
+    let info = |tag: &str, turn: u64| {
+        Dict::from([
+            ("tag", Value::from(tag.to_owned())),
+            ("turn", Value::from(turn)),
+        ])
+    };
+    let (utterance, member) = match signal {
+        Signal::UtteranceStarted { utterance, .. } => (utterance.get(), "UtteranceStarted"),
+        Signal::UtteranceProgress { utterance, .. } => (utterance.get(), "UtteranceProgress"),
+        Signal::UtteranceFinished { utterance, .. } => (utterance.get(), "UtteranceFinished"),
+        Signal::FirstFrameSent { utterance } => (utterance.get(), "FirstFrameSent"),
+    };
+    match signal {
+        Signal::UtteranceStarted {
+            first_audio_us,
+            tag,
+            turn,
+            ..
+        } => {
+            let mut info = info(tag, *turn);
+            info.insert("first-audio-us", Value::from(*first_audio_us));
+            emit(&path, session::INTERFACE, member, &(utterance, info))
+        }
+        Signal::UtteranceProgress {
+            kind,
+            chars,
+            played_us,
+            text,
+            tag,
+            turn,
+            ..
+        } => {
+            let mut details = info(tag, *turn);
+            if let Some(text) = text {
+                details.insert("text", Value::from(text.clone()));
+            }
+            emit(
+                &path,
+                session::INTERFACE,
+                member,
+                &(
+                    utterance,
+                    *kind,
+                    chars.start,
+                    chars.end,
+                    *played_us,
+                    details,
+                ),
+            )
+        }
+        Signal::UtteranceFinished {
+            outcome, report, ..
+        } => emit(
+            &path,
+            session::INTERFACE,
+            member,
+            &(utterance, outcome.word(), values::finished(outcome, report)),
+        ),
+        Signal::FirstFrameSent { .. } => {
+            emit(&path, session::INTERFACE, member, &(utterance, Dict::new()))
+        }
+    }
+}
+
+fn properties_changed(path: &str, interface: &str, changed: &Dict) -> Result<Message, zbus::Error> {
+    emit(
+        path,
+        "org.freedesktop.DBus.Properties",
+        "PropertiesChanged",
+        &(interface, changed, [""; 0]),
+    )
+}
+
+fn emit<B: serde::Serialize + DynamicType>(
+    path: &str,
+    interface: &str,
+    member: &str,
+    body: &B,
+) -> Result<Message, zbus::Error> {
+    Message::signal(path, interface, member)?.build(body)
+}

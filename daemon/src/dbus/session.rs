@@ -1,0 +1,116 @@
+//! `org.utterd.Utterd1.Session`: calls to requests. Decides nothing.
+
+use utterd_core::{Request, Target};
+use zbus::message::Message;
+use zbus::zvariant::Value;
+
+use super::call::{Action, Shape};
+use super::error::Refusal;
+use super::options::{self, Options};
+
+pub(super) const INTERFACE: &str = "org.utterd.Utterd1.Session";
+
+/// What later releases bring.
+const LATER: [&str; 8] = [
+    "SayOpen",
+    "SayAppend",
+    "SayEnd",
+    "Play",
+    "Submit",
+    "ReportSpeech",
+    "AcquireAudio",
+    "StartRecording",
+];
+
+pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Action, Refusal> {
+    let body = call.body();
+    let request = match member {
+        "Say" => {
+            let (text, options): (String, Options) = body.deserialize()?;
+            Request::Say {
+                target,
+                text,
+                options: options::say(options)?,
+            }
+        }
+        "Wait" => {
+            let (utterance, options): (u64, Options) = body.deserialize()?;
+            Request::Wait {
+                target,
+                utterance,
+                timeout_us: options::wait(options)?,
+            }
+        }
+        "Configure" => Request::Configure {
+            target,
+            options: options::session(body.deserialize()?, true)?,
+        },
+        "Cancel" => Request::Cancel {
+            target,
+            options: options::cancel(body.deserialize()?)?,
+        },
+        "Pause" => {
+            let (fade_us, auto_resume_us) = options::pause(body.deserialize()?)?;
+            Request::Pause {
+                target,
+                fade_us,
+                auto_resume_us,
+            }
+        }
+        "Resume" => {
+            options::none(body.deserialize()?)?;
+            Request::Resume { target }
+        }
+        "Close" => Request::Close {
+            target,
+            drain: options::close(body.deserialize()?)?,
+        },
+        "GetHistory" => {
+            let (after, limit) = options::history(body.deserialize()?)?;
+            Request::History {
+                target,
+                after,
+                limit,
+            }
+        }
+        _ if LATER.contains(&member) || member == "StopRecording" => {
+            return Err(Refusal::not_supported(format!(
+                "{member} is not supported by this release"
+            )));
+        }
+        _ => {
+            return Err(Refusal::unknown_method(format!(
+                "{INTERFACE} has no method {member}"
+            )));
+        }
+    };
+    Ok(Action::Ask(request, Shape::Method))
+}
+
+pub(super) fn set(property: &str, value: &Value<'_>, target: Target) -> Result<Action, Refusal> {
+    let request = match property {
+        "GainDb" => Request::SetSessionGain {
+            target,
+            gain_db: options::gain_db(property, value)?,
+        },
+        "Muted" => Request::SetSessionMuted {
+            target,
+            muted: options::boolean(property, value)?,
+        },
+        "MicMuted" => {
+            return Err(Refusal::not_supported(
+                "MicMuted is not supported by this release: no microphone is opened",
+            ));
+        }
+        "Id" | "State" | "Speaking" | "Turn" | "ActiveUtterance" | "QueueLength"
+        | "CollectedBytes" | "Output" => {
+            return Err(Refusal::read_only(format!("{property} can only be read")));
+        }
+        _ => {
+            return Err(Refusal::unknown_property(format!(
+                "{INTERFACE} has no property {property}"
+            )));
+        }
+    };
+    Ok(Action::Ask(request, Shape::Method))
+}

@@ -1,0 +1,578 @@
+//! Who works on what: one lock over queues and utterances, worker threads per backend, and the threads that tell backends of cancels.
+//!
+//! An utterance lets one piece at a time into its backend's queue; the next goes in when that one is over, before the worker looks for more, and
+//! queues are sorted by ticket: so the order of submission holds within an utterance and within a backend. A backend instance is known by its
+//! address (a newer version of a plugin is another one), its workers are made when jobs wait and none is idle, and they stay.
+
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::task::{Phase, Sink, Task, Written, lock};
+use super::{How, Job, Stage, SynthEvent};
+use crate::plugins::{CancelWay, SpeakEnd, SpeakRequest, SynthError, TtsBackend};
+use crate::tx::{StoreWriter, Tx, now_us};
+
+/// Workers of a concurrent backend, unless told.
+const MAX_CONCURRENT: usize = 8;
+/// What a backend reads as "not wanted any more".
+const REASON_CANCELLED: u32 = 0;
+/// How much of a new measure of a backend's speed counts.
+const SPEED_WEIGHT: f64 = 0.5;
+
+pub(super) type Events = Arc<dyn Fn(SynthEvent) + Send + Sync>;
+
+pub(super) struct Shared {
+    tx: Tx,
+    events: Events,
+    inner: Mutex<Inner>,
+    /// A job was over; `shutdown` waits for it.
+    over: Condvar,
+    /// Says what concerns no backend, off the caller's thread.
+    notes: Sender<SynthEvent>,
+}
+
+#[derive(Default)]
+struct Inner {
+    pools: HashMap<usize, Pool>,
+    tasks: HashMap<u64, Arc<Task>>,
+    utterances: HashMap<u64, Utterance>,
+    limits: HashMap<String, usize>,
+    next_ticket: u64,
+    running: usize,
+    stopping: bool,
+}
+
+/// The workers of one backend.
+struct Pool {
+    backend: Arc<TtsBackend>,
+    /// By ticket.
+    queue: VecDeque<Arc<Task>>,
+    jobs: Arc<Condvar>,
+    workers: usize,
+    idle: usize,
+    /// Audio time per wall time, learned.
+    speed: Option<f64>,
+    /// The control thread, made at the first cancel.
+    control: Option<Sender<(Arc<Task>, Stage)>>,
+}
+
+#[derive(Default)]
+struct Utterance {
+    /// Between pieces.
+    writer: Option<StoreWriter>,
+    waiting: VecDeque<Arc<Task>>,
+    /// A piece is in a queue or being spoken.
+    busy: bool,
+    /// The last piece is over or withdrawn.
+    ends: bool,
+    /// Complete, well or not: nothing more is written.
+    closed: bool,
+    syntheses: Vec<u64>,
+}
+
+impl Shared {
+    pub(super) fn start(tx: Tx, events: Events) -> std::io::Result<Arc<Shared>> {
+        let (notes, said) = channel::<SynthEvent>();
+        let tell = Arc::clone(&events);
+        thread::Builder::new()
+            .name("utterd-synth".to_owned())
+            .spawn(move || said.iter().for_each(|event| tell(event)))?;
+        Ok(Arc::new(Shared {
+            tx,
+            events,
+            inner: Mutex::default(),
+            over: Condvar::new(),
+            notes,
+        }))
+    }
+
+    fn note(&self, event: SynthEvent) {
+        if self.notes.send(event).is_err() {
+            tracing::error!("the synthesis notes have no reader");
+        }
+    }
+
+    pub(super) fn set_max_concurrent(&self, backend: &str, jobs: usize) {
+        let limits = &mut lock(&self.inner).limits;
+        limits.insert(backend.to_owned(), jobs.max(1));
+    }
+
+    pub(super) fn submit(self: &Arc<Self>, job: Job) {
+        let mut inner = lock(&self.inner);
+        inner.next_ticket += 1;
+        let task = Arc::new(Task::new(job, inner.next_ticket));
+        tracing::debug!(
+            session = task.session,
+            utterance = task.utterance,
+            synthesis = task.synthesis,
+            "submitted"
+        );
+        inner.tasks.insert(task.synthesis, Arc::clone(&task));
+        let utterance = inner.utterances.entry(task.utterance).or_default();
+        utterance.syntheses.push(task.synthesis);
+        let id = task.utterance;
+        utterance.waiting.push_back(task);
+        self.dispatch(&mut inner, id);
+    }
+
+    /// Lets the utterance's next piece into its backend's queue, if none is there.
+    fn dispatch(self: &Arc<Self>, inner: &mut Inner, id: u64) {
+        loop {
+            let stopping = inner.stopping;
+            let Some(utterance) = inner.utterances.get_mut(&id) else {
+                return;
+            };
+            if utterance.busy {
+                return;
+            }
+            let Some(task) = utterance.waiting.pop_front() else {
+                return;
+            };
+            if (utterance.closed || stopping) && task.withdraw() {
+                utterance.skip(&task);
+                self.note(SynthEvent::Stopped {
+                    synthesis: task.synthesis,
+                });
+                continue;
+            }
+            utterance.busy = true;
+            self.enqueue(inner, task);
+            return;
+        }
+    }
+
+    fn enqueue(self: &Arc<Self>, inner: &mut Inner, task: Arc<Task>) {
+        let limit = match task.backend.concurrent() {
+            true => inner.limits.get(task.backend.id()).copied(),
+            false => Some(1),
+        };
+        let limit = limit.unwrap_or(MAX_CONCURRENT);
+        let pool = inner.pool(&task.backend);
+        let at = pool.queue.partition_point(|t| t.ticket < task.ticket);
+        pool.queue.insert(at, task);
+        if pool.idle < pool.queue.len() && pool.workers < limit {
+            self.hire(pool);
+        }
+        pool.jobs.notify_one();
+        if pool.workers == 0 {
+            let stranded = std::mem::take(&mut pool.queue);
+            self.strand(inner, stranded);
+        }
+    }
+
+    fn hire(self: &Arc<Self>, pool: &mut Pool) {
+        let key = address(&pool.backend);
+        let jobs = Arc::clone(&pool.jobs);
+        let shared = Arc::clone(self);
+        let name = thread_name("tts", pool.backend.id());
+        match thread::Builder::new()
+            .name(name)
+            .spawn(move || shared.work(key, &jobs))
+        {
+            Ok(_) => pool.workers += 1,
+            Err(error) => {
+                tracing::error!(backend = pool.backend.id(), %error, "no thread for a worker");
+            }
+        }
+    }
+
+    fn work(self: &Arc<Self>, key: usize, jobs: &Condvar) {
+        let mut inner = lock(&self.inner);
+        loop {
+            let stopping = inner.stopping;
+            let Some(pool) = inner.pools.get_mut(&key) else {
+                return;
+            };
+            let Some(task) = pool.queue.pop_front() else {
+                if stopping {
+                    pool.workers -= 1;
+                    return;
+                }
+                pool.idle += 1;
+                inner = jobs.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                if let Some(pool) = inner.pools.get_mut(&key) {
+                    pool.idle -= 1;
+                }
+                continue;
+            };
+            let speed = pool.speed;
+            inner.running += 1;
+            let writer = match inner.utterances.get_mut(&task.utterance) {
+                Some(utterance) => utterance.writer.take(),
+                None => None,
+            };
+            drop(inner);
+            let end = self.speak(&task, writer, speed);
+            inner = lock(&self.inner);
+            inner.running -= 1;
+            let event = inner.settle(&task, end, key);
+            self.dispatch(&mut inner, task.utterance);
+            drop(inner);
+            // After the state, so that who hears of the end finds it ended.
+            if let Some(event) = event {
+                (self.events)(event);
+            }
+            self.over.notify_all();
+            inner = lock(&self.inner);
+        }
+    }
+
+    /// One job, from the decision to issue its request to the end of its piece.
+    fn speak(&self, task: &Task, writer: Option<StoreWriter>, speed: Option<f64>) -> Ending {
+        let job = lock(&task.job).take();
+        let (true, Some(job)) = (task.request(), job) else {
+            task.end(Phase::Withdrawn);
+            return Ending {
+                writer,
+                ..Ending::default()
+            };
+        };
+        let span = tracing::debug_span!(
+            "synthesis",
+            session = job.session,
+            utterance = job.utterance,
+            synthesis = job.synthesis
+        );
+        let _in_span = span.enter();
+        let mut writer = writer.unwrap_or_else(|| self.tx.store(job.utterance, job.output));
+        writer.set_blocking(job.backend.concurrent());
+        writer.set_give_up(task.cancelled_flag());
+        if let Some(speed) = speed {
+            writer.expect_speed(speed);
+        }
+        let out_rate_hint = writer.rate();
+        (self.events)(SynthEvent::Requested {
+            synthesis: job.synthesis,
+            at_us: now_us(),
+        });
+        let sink = Sink::new(task, &job.text, job.char_base, writer, &*self.events);
+        let request = SpeakRequest {
+            synthesis: job.synthesis,
+            utterance: job.utterance,
+            session: job.session,
+            text: &job.text,
+            voice: &job.voice,
+            language: &job.language,
+            rate: job.rate as f32,
+            pitch: job.pitch as f32,
+            gain_db: job.gain_db as f32,
+            out_rate_hint,
+            params_json: &job.params_json,
+            last: job.last,
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| job.backend.speak(&request, &sink)))
+            .unwrap_or_else(|panic| Err(panicked(&*panic)));
+        let written = sink.into_written();
+        let stopped = task.is_cancelled() || written.refused;
+        let verdict = match result {
+            _ if stopped => Verdict::Stopped,
+            Ok(SpeakEnd::Complete) => Verdict::Complete,
+            Ok(SpeakEnd::Cancelled) => Verdict::Failed(SynthError::Misbehaved {
+                message: "it said cancelled, but nobody had cancelled".to_owned(),
+            }),
+            Err(error) => Verdict::Failed(error),
+        };
+        tracing::debug!(?verdict, audio_us = written.audio_us, "speak returned");
+        task.end(match (&verdict, task.phase()) {
+            (Verdict::Complete, _) => Phase::Delivered,
+            (_, Phase::Requested) => Phase::EndedSilent,
+            _ => Phase::EndedSounding,
+        });
+        Ending::of(written, verdict)
+    }
+
+    pub(super) fn cancel(self: &Arc<Self>, synthesis: u64) {
+        let mut inner = lock(&self.inner);
+        let told = |how, stage| SynthEvent::Told {
+            synthesis,
+            how,
+            stage,
+            at_us: now_us(),
+        };
+        let Some(task) = inner.tasks.get(&synthesis).cloned() else {
+            self.note(told(How::NotNeeded, Stage::Delivered));
+            return;
+        };
+        if task.withdraw() {
+            self.note(told(How::NotRequested, Stage::Queued));
+            self.note(SynthEvent::Stopped { synthesis });
+            inner.withdrawn(&task);
+            self.dispatch(&mut inner, task.utterance);
+            return;
+        }
+        let phase = task.phase();
+        if phase == Phase::Withdrawn {
+            self.note(told(How::NotRequested, Stage::Queued));
+            return;
+        }
+        let first = task.signal_cancel();
+        let ended = matches!(phase, Phase::EndedSilent | Phase::EndedSounding);
+        if !first || ended {
+            self.note(told(How::NotNeeded, phase.stage()));
+        } else if task.backend.cancel_way() == CancelWay::None {
+            self.note(told(How::Cannot, phase.stage()));
+        } else {
+            self.tell(&mut inner, task, phase.stage());
+        }
+    }
+
+    /// No worker can be had for these: they fail like a backend that is not there.
+    fn strand(&self, inner: &mut Inner, tasks: VecDeque<Arc<Task>>) {
+        for task in tasks {
+            if let Some(utterance) = inner.utterances.get_mut(&task.utterance) {
+                utterance.busy = false;
+                utterance.close();
+            }
+            if task.withdraw() {
+                self.note(SynthEvent::Failed {
+                    synthesis: task.synthesis,
+                    error: SynthError::Unavailable {
+                        retry_after_ms: 0,
+                        message: "no thread for a worker".to_owned(),
+                    },
+                    audio_us: 0,
+                });
+            }
+        }
+    }
+
+    /// Has the backend told on its control thread; `Told` follows when its call has returned.
+    fn tell(self: &Arc<Self>, inner: &mut Inner, task: Arc<Task>, stage: Stage) {
+        let pool = inner.pool(&task.backend);
+        if pool.control.is_none() {
+            pool.control = self.control_thread(&task.backend);
+        }
+        let synthesis = task.synthesis;
+        let sent = pool
+            .control
+            .as_ref()
+            .is_some_and(|control| control.send((task, stage)).is_ok());
+        if !sent {
+            pool.control = None;
+            self.note(SynthEvent::Told {
+                synthesis,
+                how: How::Cannot,
+                stage,
+                at_us: now_us(),
+            });
+        }
+    }
+
+    fn control_thread(&self, backend: &TtsBackend) -> Option<Sender<(Arc<Task>, Stage)>> {
+        let (sender, orders) = channel::<(Arc<Task>, Stage)>();
+        let events = Arc::clone(&self.events);
+        let name = thread_name("ctl", backend.id());
+        let spawned = thread::Builder::new().name(name).spawn(move || {
+            for (task, stage) in orders {
+                let call = || task.backend.cancel(task.synthesis, REASON_CANCELLED);
+                if catch_unwind(AssertUnwindSafe(call)).is_err() {
+                    tracing::error!(synthesis = task.synthesis, "the backend's cancel panicked");
+                }
+                events(SynthEvent::Told {
+                    synthesis: task.synthesis,
+                    how: How::Told,
+                    stage,
+                    at_us: now_us(),
+                });
+            }
+        });
+        match spawned {
+            Ok(_) => Some(sender),
+            Err(error) => {
+                tracing::error!(backend = backend.id(), %error, "no thread to cancel from");
+                None
+            }
+        }
+    }
+
+    pub(super) fn forget(self: &Arc<Self>, utterance: u64) {
+        let mut inner = lock(&self.inner);
+        let Some(gone) = inner.utterances.remove(&utterance) else {
+            return;
+        };
+        for synthesis in gone.syntheses {
+            if let Some(task) = inner.tasks.remove(&synthesis) {
+                self.give_up(&mut inner, &task);
+            }
+        }
+    }
+
+    /// Withdraws what is not requested, stops what runs.
+    fn give_up(&self, inner: &mut Inner, task: &Arc<Task>) {
+        if task.withdraw() {
+            inner.withdrawn(task);
+            self.note(SynthEvent::Stopped {
+                synthesis: task.synthesis,
+            });
+        } else if matches!(task.phase(), Phase::Requested | Phase::Streaming) {
+            task.signal_cancel();
+        }
+    }
+
+    pub(super) fn shutdown(self: &Arc<Self>, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        let mut inner = lock(&self.inner);
+        inner.stopping = true;
+        let tasks: Vec<_> = inner.tasks.values().cloned().collect();
+        for task in tasks {
+            self.give_up(&mut inner, &task);
+            if matches!(task.phase(), Phase::Requested | Phase::Streaming)
+                && task.backend.cancel_way() != CancelWay::None
+            {
+                let stage = task.phase().stage();
+                self.tell(&mut inner, task, stage);
+            }
+        }
+        for pool in inner.pools.values() {
+            pool.jobs.notify_all();
+        }
+        while inner.running > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.over.wait_timeout(inner, left);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl Inner {
+    fn pool(&mut self, backend: &Arc<TtsBackend>) -> &mut Pool {
+        self.pools.entry(address(backend)).or_insert_with(|| Pool {
+            backend: Arc::clone(backend),
+            queue: VecDeque::new(),
+            jobs: Arc::default(),
+            workers: 0,
+            idle: 0,
+            speed: None,
+            control: None,
+        })
+    }
+
+    /// A withdrawn task leaves the queue it stands in. One that a worker has just taken is settled there.
+    fn withdrawn(&mut self, task: &Task) {
+        let queue = &mut self.pool(&task.backend).queue;
+        let at = queue.iter().position(|t| t.synthesis == task.synthesis);
+        let was_queued = at.and_then(|at| queue.remove(at)).is_some();
+        let Some(utterance) = self.utterances.get_mut(&task.utterance) else {
+            return;
+        };
+        let waiting = utterance.waiting.len();
+        utterance.waiting.retain(|t| t.synthesis != task.synthesis);
+        if was_queued {
+            utterance.busy = false;
+        }
+        if was_queued || utterance.waiting.len() < waiting {
+            utterance.skip(task);
+        }
+    }
+
+    /// A worker is done with a task. What is to be said of it, if it has not been said.
+    fn settle(&mut self, task: &Task, end: Ending, key: usize) -> Option<SynthEvent> {
+        let synthesis = task.synthesis;
+        let speed = end.writer.as_ref().and_then(StoreWriter::speed);
+        if let (Some(new), Some(pool)) = (speed, self.pools.get_mut(&key)) {
+            let old = pool.speed.unwrap_or(new);
+            pool.speed = Some(old + (new - old) * SPEED_WEIGHT);
+        }
+        let ahead_us = end.writer.as_ref().map_or(0, StoreWriter::ahead_us);
+        if let Some(utterance) = self.utterances.get_mut(&task.utterance) {
+            utterance.busy = false;
+            utterance.writer = end.writer;
+            utterance.ends |= task.last;
+            if end.refused || matches!(end.verdict, Some(Verdict::Failed(_))) {
+                utterance.close();
+            }
+            utterance.close_if_over();
+        }
+        Some(match end.verdict? {
+            Verdict::Complete => SynthEvent::Delivered {
+                synthesis,
+                audio_us: end.audio_us,
+                ahead_us,
+                at_us: now_us(),
+            },
+            Verdict::Stopped => SynthEvent::Stopped { synthesis },
+            Verdict::Failed(error) => SynthEvent::Failed {
+                synthesis,
+                error,
+                audio_us: end.audio_us,
+            },
+        })
+    }
+}
+
+impl Utterance {
+    /// This piece will never be written.
+    fn skip(&mut self, task: &Task) {
+        self.ends |= task.last;
+        self.close_if_over();
+    }
+
+    fn close_if_over(&mut self) {
+        if self.ends && !self.busy && self.waiting.is_empty() {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        if let Some(mut writer) = self.writer.take() {
+            writer.finish();
+        }
+    }
+}
+
+/// What a worker brings back.
+#[derive(Default)]
+struct Ending {
+    writer: Option<StoreWriter>,
+    audio_us: u64,
+    refused: bool,
+    /// None: it was withdrawn before its request.
+    verdict: Option<Verdict>,
+}
+
+#[derive(Debug)]
+enum Verdict {
+    Complete,
+    Stopped,
+    Failed(SynthError),
+}
+
+impl Ending {
+    fn of(written: Written, verdict: Verdict) -> Self {
+        Ending {
+            writer: Some(written.writer),
+            audio_us: written.audio_us,
+            refused: written.refused,
+            verdict: Some(verdict),
+        }
+    }
+}
+
+fn address(backend: &Arc<TtsBackend>) -> usize {
+    Arc::as_ptr(backend) as usize
+}
+
+/// The kernel keeps 15 bytes of a thread's name.
+fn thread_name(kind: &str, id: &str) -> String {
+    let id: String = id.chars().filter(|c| c.is_ascii_graphic()).collect();
+    let id = id.strip_prefix("tts-").unwrap_or(&id);
+    format!("{kind}-{}", &id[..id.len().min(11)])
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> SynthError {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    SynthError::Panicked {
+        message: message.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,283 @@
+//! One job's life, and the sink its backend writes to.
+//!
+//! The phase is one atomic: queued → requested (the worker) or queued → withdrawn (the canceller), and whoever loses the race sees it. From there the
+//! worker alone moves it. A cancel of a running job sets a flag, makes the eventfd readable, and lets a writer that waits for room go.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::text::CharIndex;
+use super::{Job, Stage, SynthEvent};
+use crate::plugins::{MarkKind, SpeakSink, TtsBackend};
+use crate::tx::{PieceMark, StoreWriter, now_us};
+
+/// Marks kept while no audio has come yet; a backend that sends more before its first sample loses the excess.
+const EARLY_MARKS: usize = 4096;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Phase {
+    Queued,
+    Withdrawn,
+    Requested,
+    Streaming,
+    Delivered,
+    /// It failed or was stopped before its first sample, or after it.
+    EndedSilent,
+    EndedSounding,
+}
+
+impl Phase {
+    const ALL: [Phase; 7] = [
+        Phase::Queued,
+        Phase::Withdrawn,
+        Phase::Requested,
+        Phase::Streaming,
+        Phase::Delivered,
+        Phase::EndedSilent,
+        Phase::EndedSounding,
+    ];
+
+    /// The word of a report.
+    pub(super) fn stage(self) -> Stage {
+        match self {
+            Phase::Queued | Phase::Withdrawn => Stage::Queued,
+            Phase::Requested | Phase::EndedSilent => Stage::Requested,
+            Phase::Streaming | Phase::EndedSounding => Stage::Streaming,
+            Phase::Delivered => Stage::Delivered,
+        }
+    }
+}
+
+/// A job and what became of it; kept until its utterance is forgotten. [any]
+pub(super) struct Task {
+    pub(super) synthesis: u64,
+    pub(super) utterance: u64,
+    pub(super) session: u64,
+    pub(super) last: bool,
+    /// Order of submission.
+    pub(super) ticket: u64,
+    pub(super) backend: Arc<TtsBackend>,
+    /// Taken by the worker.
+    pub(super) job: Mutex<Option<Job>>,
+    phase: AtomicU8,
+    cancelled: Arc<AtomicBool>,
+    cancel_fd: Mutex<Option<OwnedFd>>,
+}
+
+impl Task {
+    pub(super) fn new(job: Job, ticket: u64) -> Self {
+        Task {
+            synthesis: job.synthesis,
+            utterance: job.utterance,
+            session: job.session,
+            last: job.last,
+            ticket,
+            backend: Arc::clone(&job.backend),
+            job: Mutex::new(Some(job)),
+            phase: AtomicU8::new(Phase::Queued as u8),
+            cancelled: Arc::default(),
+            cancel_fd: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        Phase::ALL[usize::from(self.phase.load(Ordering::Acquire))]
+    }
+
+    /// The worker's step. False: withdrawn, and the request must not be issued.
+    pub(super) fn request(&self) -> bool {
+        // The descriptor exists before anyone can see the job requested.
+        match eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) {
+            Ok(fd) => *lock(&self.cancel_fd) = Some(fd),
+            Err(error) => {
+                tracing::warn!(%error, "no eventfd for a synthesis: its cancel is polled")
+            }
+        }
+        self.step(Phase::Queued, Phase::Requested)
+    }
+
+    /// The canceller's step. False: the request is, or was, under way.
+    pub(super) fn withdraw(&self) -> bool {
+        self.step(Phase::Queued, Phase::Withdrawn)
+    }
+
+    fn step(&self, from: Phase, to: Phase) -> bool {
+        let (from, to) = (from as u8, to as u8);
+        let order = (Ordering::AcqRel, Ordering::Acquire);
+        self.phase
+            .compare_exchange(from, to, order.0, order.1)
+            .is_ok()
+    }
+
+    pub(super) fn end(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+        *lock(&self.cancel_fd) = None;
+    }
+
+    /// Lets a running `speak` know. True the first time.
+    pub(super) fn signal_cancel(&self) -> bool {
+        if self.cancelled.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        if let Some(fd) = lock(&self.cancel_fd).as_ref()
+            && let Err(error) = rustix::io::write(fd, &1u64.to_ne_bytes())
+        {
+            tracing::warn!(synthesis = self.synthesis, %error, "eventfd write failed");
+        }
+        true
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    pub(super) fn cancelled_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cancelled)
+    }
+
+    fn cancel_fd(&self) -> RawFd {
+        lock(&self.cancel_fd)
+            .as_ref()
+            .map_or(-1, |fd| fd.as_raw_fd())
+    }
+}
+
+/// Where a backend's audio goes while its `speak` runs. [worker]
+pub(super) struct Sink<'a> {
+    task: &'a Task,
+    index: CharIndex<'a>,
+    char_base: u32,
+    events: &'a (dyn Fn(SynthEvent) + Send + Sync),
+    piece: Mutex<Piece>,
+}
+
+/// What the sink changes as audio comes.
+struct Piece {
+    writer: StoreWriter,
+    rate: u32,
+    samples: u64,
+    early: Vec<PieceMark>,
+    /// The writer refused: the utterance was cut.
+    refused: bool,
+}
+
+/// What is left when `speak` has returned.
+pub(super) struct Written {
+    pub(super) writer: StoreWriter,
+    pub(super) audio_us: u64,
+    pub(super) refused: bool,
+}
+
+impl<'a> Sink<'a> {
+    pub(super) fn new(
+        task: &'a Task,
+        text: &'a str,
+        char_base: u32,
+        writer: StoreWriter,
+        events: &'a (dyn Fn(SynthEvent) + Send + Sync),
+    ) -> Self {
+        Sink {
+            task,
+            index: CharIndex::new(text),
+            char_base,
+            events,
+            piece: Mutex::new(Piece {
+                writer,
+                rate: 0,
+                samples: 0,
+                early: Vec::new(),
+                refused: false,
+            }),
+        }
+    }
+
+    /// Ends the piece and gives the writer back.
+    pub(super) fn into_written(self) -> Written {
+        let mut piece = self
+            .piece
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        piece.begin(48_000);
+        piece.writer.end_piece();
+        Written {
+            audio_us: piece.samples * 1_000_000 / u64::from(piece.rate),
+            refused: piece.refused,
+            writer: piece.writer,
+        }
+    }
+}
+
+impl Piece {
+    /// The first samples say at which rate this piece is; marks that came before follow.
+    fn begin(&mut self, rate: u32) {
+        if self.rate == 0 {
+            self.rate = rate.max(1);
+            self.writer.begin_piece(self.rate, 1.0);
+            for mark in self.early.drain(..) {
+                self.writer.mark(mark);
+            }
+        }
+    }
+}
+
+impl SpeakSink for Sink<'_> {
+    fn write(&self, rate: u32, mono: &[f32]) -> bool {
+        let mut piece = lock(&self.piece);
+        if self.task.is_cancelled() || piece.refused {
+            return false;
+        }
+        if mono.is_empty() {
+            return true;
+        }
+        piece.begin(rate);
+        if self.task.step(Phase::Requested, Phase::Streaming) {
+            (self.events)(SynthEvent::FirstAudio {
+                synthesis: self.task.synthesis,
+                at_us: now_us(),
+            });
+        }
+        match piece.writer.write(mono) {
+            Ok(()) => {
+                piece.samples += mono.len() as u64;
+                true
+            }
+            Err(_) => {
+                piece.refused = !self.task.is_cancelled();
+                false
+            }
+        }
+    }
+
+    fn mark(&self, kind: MarkKind, sample: u64, text_off: u32, text_len: u32, name: &str) {
+        let end = text_off as usize + text_len as usize;
+        let mark = PieceMark {
+            kind,
+            sample,
+            char_start: self.char_base + self.index.chars_before(text_off as usize),
+            char_end: self.char_base + self.index.chars_before(end),
+            name: name.to_owned(),
+        };
+        let mut piece = lock(&self.piece);
+        if piece.rate > 0 {
+            piece.writer.mark(mark);
+        } else if piece.early.len() < EARLY_MARKS {
+            piece.early.push(mark);
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.task.is_cancelled() || lock(&self.piece).refused
+    }
+
+    fn cancel_fd(&self) -> RawFd {
+        self.task.cancel_fd()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
