@@ -9,10 +9,7 @@ use std::sync::Mutex;
 
 /// The workspace's root.
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// `target/debug` or `target/release`: the folder of the running program, `deps` and `examples` apart.
@@ -52,19 +49,13 @@ fn built(file: &str, package: &str) -> PathBuf {
             build(package);
         }
     }
-    assert!(
-        path.exists(),
-        "{} is missing also after `cargo build -p {package}`",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing also after `cargo build -p {package}`", path.display());
     path
 }
 
 fn build(package: &str) {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .current_dir(workspace())
-        .args(["build", "--quiet", "-p", package]);
+    cargo.current_dir(workspace()).args(["build", "--quiet", "-p", package]);
     if package == "utterd-tests" {
         cargo.arg("--bins");
     }

@@ -24,23 +24,14 @@ impl Bus {
                 .args(["--nofork", "--nopidfile", "--nosyslog", "--print-address"])
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
-                .stderr(Stdio::from(
-                    std::fs::File::create(dir.join("bus.log")).unwrap(),
-                )),
+                .stderr(Stdio::from(std::fs::File::create(dir.join("bus.log")).unwrap())),
         );
         let mut address = String::new();
         let stdout = process.child().stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut address).unwrap();
         let address = address.trim().to_owned();
-        assert!(
-            !address.is_empty(),
-            "dbus-daemon printed no address: is it installed?"
-        );
-        Bus {
-            address,
-            process,
-            dir,
-        }
+        assert!(!address.is_empty(), "dbus-daemon printed no address: is it installed?");
+        Bus { address, process, dir }
     }
 
     /// What `--bus-address` and `DBUS_SESSION_BUS_ADDRESS` take.

@@ -24,12 +24,7 @@ pub const OWNER: &str = "org.utterd.Utterd1.AudioOwner";
 pub const PLUGINS: &str = "org.utterd.Utterd1.Plugins";
 pub const METRICS: &str = "org.utterd.Utterd1.Metrics";
 /// The four transitions of the audio owner, which all take a session and a turn.
-pub const TRANSITIONS: [&str; 4] = [
-    "EnterListening",
-    "LeaveListening",
-    "MicClosedRecovery",
-    "PlaybackReassert",
-];
+pub const TRANSITIONS: [&str; 4] = ["EnterListening", "LeaveListening", "MicClosedRecovery", "PlaybackReassert"];
 pub const CALLS: &str = "org.utterd.Utterd1.Calls";
 
 /// Options as they go over the bus.
@@ -123,9 +118,7 @@ impl Event {
 
     /// A signal of an utterance: this member, this id.
     pub fn is(&self, member: &str, utterance: u64) -> bool {
-        self.member == member
-            && self.interface == SESSION
-            && self.args.first().and_then(number) == Some(utterance)
+        self.member == member && self.interface == SESSION && self.args.first().and_then(number) == Some(utterance)
     }
 }
 
@@ -167,11 +160,7 @@ impl From<&Value<'_>> for Dict {
             let Value::Str(key) = key else {
                 panic!("a key that is no string: {key:?}")
             };
-            let value = if let Value::Value(inner) = value {
-                inner.as_ref()
-            } else {
-                value
-            };
+            let value = if let Value::Value(inner) = value { inner.as_ref() } else { value };
             (key.to_string(), owned(value))
         });
         Dict(entries.collect())
@@ -179,10 +168,7 @@ impl From<&Value<'_>> for Dict {
 }
 
 fn owned(value: &Value<'_>) -> Value<'static> {
-    value
-        .try_to_owned()
-        .expect("no file descriptors here")
-        .into()
+    value.try_to_owned().expect("no file descriptors here").into()
 }
 
 impl Dict {
@@ -192,9 +178,7 @@ impl Dict {
 
     #[track_caller]
     pub fn value(&self, key: &str) -> &Value<'static> {
-        self.0
-            .get(key)
-            .unwrap_or_else(|| panic!("no {key:?} in {:?}", self.0))
+        self.0.get(key).unwrap_or_else(|| panic!("no {key:?} in {:?}", self.0))
     }
 
     #[track_caller]
@@ -240,13 +224,7 @@ impl Dict {
         };
         array
             .iter()
-            .filter_map(|v| {
-                if let Value::Str(s) = v {
-                    Some(s.to_string())
-                } else {
-                    None
-                }
-            })
+            .filter_map(|v| if let Value::Str(s) = v { Some(s.to_string()) } else { None })
             .collect()
     }
 
@@ -263,11 +241,7 @@ impl Dict {
             let [id, Value::Str(state), Value::Str(told)] = s.fields() else {
                 panic!("not (tss): {s:?}")
             };
-            (
-                number(id).expect("an id"),
-                state.to_string(),
-                told.to_string(),
-            )
+            (number(id).expect("an id"), state.to_string(), told.to_string())
         };
         array.iter().map(one).collect()
     }
@@ -295,8 +269,7 @@ impl Client {
             .unwrap();
         let inbox = Arc::new(Inbox::default());
         let rule = format!("type='signal',path_namespace='{ROOT}'");
-        let signals =
-            MessageIterator::for_match_rule(rule.as_str(), &connection, Some(100_000)).unwrap();
+        let signals = MessageIterator::for_match_rule(rule.as_str(), &connection, Some(100_000)).unwrap();
         let writer = Arc::downgrade(&inbox);
         std::thread::spawn(move || {
             for message in signals.map_while(std::result::Result::ok) {
@@ -323,19 +296,11 @@ impl Client {
     }
 
     /// Any method; the reply's arguments as they came.
-    pub fn call<B>(
-        &self,
-        path: &str,
-        interface: &str,
-        member: &str,
-        body: &B,
-    ) -> Result<Reply<Vec<Value<'static>>>>
+    pub fn call<B>(&self, path: &str, interface: &str, member: &str, body: &B) -> Result<Reply<Vec<Value<'static>>>>
     where
         B: Body,
     {
-        let message =
-            self.connection
-                .call_method(Some(NAME), path, Some(interface), member, body)?;
+        let message = self.connection.call_method(Some(NAME), path, Some(interface), member, body)?;
         Ok(Reply {
             value: arguments(&message),
             position: message.recv_position(),
@@ -343,12 +308,7 @@ impl Client {
     }
 
     pub fn property(&self, path: &str, interface: &str, name: &str) -> Result<Value<'static>> {
-        let reply = self.call(
-            path,
-            "org.freedesktop.DBus.Properties",
-            "Get",
-            &(interface, name),
-        )?;
+        let reply = self.call(path, "org.freedesktop.DBus.Properties", "Get", &(interface, name))?;
         match reply.value.into_iter().next() {
             Some(Value::Value(inner)) => Ok(*inner),
             Some(other) => Ok(other),
@@ -356,26 +316,14 @@ impl Client {
         }
     }
 
-    pub fn set_property(
-        &self,
-        path: &str,
-        interface: &str,
-        name: &str,
-        value: impl Into<Value<'static>>,
-    ) -> Result<()> {
-        self.call(
-            path,
-            "org.freedesktop.DBus.Properties",
-            "Set",
-            &(interface, name, value.into()),
-        )
-        .map(drop)
+    pub fn set_property(&self, path: &str, interface: &str, name: &str, value: impl Into<Value<'static>>) -> Result<()> {
+        self.call(path, "org.freedesktop.DBus.Properties", "Set", &(interface, name, value.into()))
+            .map(drop)
     }
 
     /// A property of the manager.
     pub fn manager(&self, name: &str) -> Value<'static> {
-        self.property(ROOT, MANAGER, name)
-            .unwrap_or_else(|e| panic!("Manager.{name}: {e}"))
+        self.property(ROOT, MANAGER, name).unwrap_or_else(|e| panic!("Manager.{name}: {e}"))
     }
 
     pub fn manager_text(&self, name: &str) -> String {
@@ -386,14 +334,7 @@ impl Client {
     }
 
     pub fn introspect(&self, path: &str) -> String {
-        let reply = self
-            .call(
-                path,
-                "org.freedesktop.DBus.Introspectable",
-                "Introspect",
-                &(),
-            )
-            .unwrap();
+        let reply = self.call(path, "org.freedesktop.DBus.Introspectable", "Introspect", &()).unwrap();
         match reply.value.into_iter().next() {
             Some(Value::Str(xml)) => xml.to_string(),
             other => panic!("Introspect answered {other:?}"),
@@ -432,26 +373,15 @@ impl Client {
     }
 
     pub fn cancel(&self, session: &str, options: Options) -> Result<Dict> {
-        Ok(Dict::from(
-            &self
-                .call(ROOT, MANAGER, "Cancel", &(session, options))?
-                .value[0],
-        ))
+        Ok(Dict::from(&self.call(ROOT, MANAGER, "Cancel", &(session, options))?.value[0]))
     }
 
     pub fn wait(&self, session: &str, utterance: u64, options: Options) -> Result<(String, Dict)> {
-        outcome(
-            self.call(ROOT, MANAGER, "Wait", &(session, utterance, options))?
-                .value,
-        )
+        outcome(self.call(ROOT, MANAGER, "Wait", &(session, utterance, options))?.value)
     }
 
     pub fn voices(&self, filter: Options) -> Result<Vec<Dict>> {
-        Ok(dicts(
-            &self
-                .call(ROOT, MANAGER, "ListVoices", &options_only(filter))?
-                .value[0],
-        ))
+        Ok(dicts(&self.call(ROOT, MANAGER, "ListVoices", &options_only(filter))?.value[0]))
     }
 
     pub fn ports(&self) -> Result<Vec<Dict>> {
@@ -465,11 +395,7 @@ impl Client {
     /// Metrics by name.
     pub fn metrics(&self, scope: &str) -> Result<HashMap<String, f64>> {
         let dict = Dict::from(&self.call(ROOT, METRICS, "Snapshot", &(scope,))?.value[0]);
-        Ok(dict
-            .0
-            .keys()
-            .map(|key| (key.clone(), dict.double(key)))
-            .collect())
+        Ok(dict.0.keys().map(|key| (key.clone(), dict.double(key))).collect())
     }
 
     /// Every signal since the client connected.
@@ -497,38 +423,25 @@ impl Client {
     pub fn expect_event(&self, what: &str, fits: impl Fn(&Event) -> bool) -> Event {
         self.find_event(PATIENCE, fits).unwrap_or_else(|| {
             let came: Vec<String> = self.events().iter().map(Event::to_string).collect();
-            panic!(
-                "waited {PATIENCE:?} in vain for {what}; these came:\n{}",
-                came.join("\n")
-            )
+            panic!("waited {PATIENCE:?} in vain for {what}; these came:\n{}", came.join("\n"))
         })
     }
 
     #[track_caller]
     pub fn expect_started(&self, utterance: u64) -> Event {
-        self.expect_event(&format!("UtteranceStarted({utterance})"), |e| {
-            e.is("UtteranceStarted", utterance)
-        })
+        self.expect_event(&format!("UtteranceStarted({utterance})"), |e| e.is("UtteranceStarted", utterance))
     }
 
     #[track_caller]
     pub fn expect_finished(&self, utterance: u64) -> Event {
-        self.expect_event(&format!("UtteranceFinished({utterance})"), |e| {
-            e.is("UtteranceFinished", utterance)
-        })
+        self.expect_event(&format!("UtteranceFinished({utterance})"), |e| e.is("UtteranceFinished", utterance))
     }
 
     /// Waits until a property of the manager has this value.
     #[track_caller]
     pub fn wait_manager_text(&self, name: &str, value: &str) {
-        let arrived = until(PATIENCE, || {
-            (self.manager_text(name) == value).then_some(())
-        });
-        assert!(
-            arrived.is_some(),
-            "Manager.{name} is {:?}, not {value:?}",
-            self.manager_text(name)
-        );
+        let arrived = until(PATIENCE, || (self.manager_text(name) == value).then_some(()));
+        assert!(arrived.is_some(), "Manager.{name} is {:?}, not {value:?}", self.manager_text(name));
     }
 }
 
@@ -552,9 +465,7 @@ impl Session {
     /// The utterance's id.
     #[track_caller]
     pub fn say(&self, text: &str, options: Options) -> u64 {
-        self.try_say(text, options)
-            .unwrap_or_else(|e| panic!("Say: {e}"))
-            .value
+        self.try_say(text, options).unwrap_or_else(|e| panic!("Say: {e}")).value
     }
 
     pub fn try_say(&self, text: &str, options: Options) -> Result<Reply<u64>> {
@@ -574,17 +485,13 @@ impl Session {
     #[track_caller]
     pub fn wait_ms(&self, utterance: u64, timeout_ms: u32) -> (String, Dict) {
         let options = crate::opts! { "timeout-ms" => timeout_ms };
-        let reply = self
-            .call("Wait", &(utterance, options))
-            .unwrap_or_else(|e| panic!("Wait: {e}"));
+        let reply = self.call("Wait", &(utterance, options)).unwrap_or_else(|e| panic!("Wait: {e}"));
         outcome(reply.value).unwrap()
     }
 
     #[track_caller]
     pub fn cancel(&self, options: Options) -> Dict {
-        self.try_cancel(options)
-            .unwrap_or_else(|e| panic!("Cancel: {e}"))
-            .value
+        self.try_cancel(options).unwrap_or_else(|e| panic!("Cancel: {e}")).value
     }
 
     pub fn try_cancel(&self, options: Options) -> Result<Reply<Dict>> {
@@ -597,8 +504,7 @@ impl Session {
 
     #[track_caller]
     pub fn pause(&self, options: Options) {
-        self.call("Pause", &options_only(options))
-            .unwrap_or_else(|e| panic!("Pause: {e}"));
+        self.call("Pause", &options_only(options)).unwrap_or_else(|e| panic!("Pause: {e}"));
     }
 
     #[track_caller]
@@ -660,11 +566,7 @@ impl Session {
 
     /// The signals of this session's object, in order.
     pub fn events(&self) -> Vec<Event> {
-        self.client
-            .events()
-            .into_iter()
-            .filter(|e| e.path == self.path)
-            .collect()
+        self.client.events().into_iter().filter(|e| e.path == self.path).collect()
     }
 }
 
@@ -697,10 +599,7 @@ fn event(message: &zbus::Message, at_us: u64) -> Event {
         position: message.recv_position(),
         at_us,
         path: header.path().map(|p| p.to_string()).unwrap_or_default(),
-        interface: header
-            .interface()
-            .map(|i| i.to_string())
-            .unwrap_or_default(),
+        interface: header.interface().map(|i| i.to_string()).unwrap_or_default(),
         member: header.member().map(|m| m.to_string()).unwrap_or_default(),
         args: arguments(message),
     }

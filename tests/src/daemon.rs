@@ -62,11 +62,7 @@ impl Daemon {
             }
             name_has_owner(&client).then_some(())
         });
-        assert!(
-            up.is_some(),
-            "utterd never took its bus name:\n{}",
-            daemon.log()
-        );
+        assert!(up.is_some(), "utterd never took its bus name:\n{}", daemon.log());
         daemon
     }
 
@@ -97,13 +93,8 @@ impl Daemon {
             .arg(dir.join("utterd.toml"))
             .arg("--plugin-dir")
             .arg(&plugins);
-        command
-            .args(["--bus-address", address, "--driver", plan.driver])
-            .args(&plan.args);
-        command
-            .env("RUST_LOG", &plan.log)
-            .env("NO_COLOR", "1")
-            .env_remove("NOTIFY_SOCKET");
+        command.args(["--bus-address", address, "--driver", plan.driver]).args(&plan.args);
+        command.env("RUST_LOG", &plan.log).env("NO_COLOR", "1").env_remove("NOTIFY_SOCKET");
         command.envs(plan.env.iter().map(|(k, v)| (k, v)));
         if jack.is_none() {
             // A server of the machine's user is none of a test's business.
@@ -136,11 +127,7 @@ impl Daemon {
 
     /// The log's lines that contain this.
     pub fn log_lines(&self, what: &str) -> Vec<String> {
-        self.log()
-            .lines()
-            .filter(|l| l.contains(what))
-            .map(str::to_owned)
-            .collect()
+        self.log().lines().filter(|l| l.contains(what)).map(str::to_owned).collect()
     }
 
     pub fn config_file(&self) -> PathBuf {
@@ -207,11 +194,7 @@ pub fn name_has_owner(client: &Client) -> bool {
 }
 
 /// Runs utterd to its end and returns (exit code, everything it said); None when it does not end by the deadline.
-pub fn run_to_end(
-    args: &[&str],
-    env: &[(&str, &str)],
-    deadline: std::time::Duration,
-) -> Option<(Option<i32>, String)> {
+pub fn run_to_end(args: &[&str], env: &[(&str, &str)], deadline: std::time::Duration) -> Option<(Option<i32>, String)> {
     let dir = TempDir::new("run");
     let log = std::fs::File::create(dir.join("out")).unwrap();
     let mut command = Command::new(crate::bins::utterd());
@@ -229,8 +212,5 @@ pub fn run_to_end(
         .stderr(Stdio::from(log));
     let mut process = Process::spawn("utterd", &mut command);
     let status = process.wait_exit(deadline)?;
-    Some((
-        status.code(),
-        std::fs::read_to_string(dir.join("out")).unwrap_or_default(),
-    ))
+    Some((status.code(), std::fs::read_to_string(dir.join("out")).unwrap_or_default()))
 }

@@ -41,9 +41,7 @@ impl Ear {
             .arg(client)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        command.stderr(Stdio::from(
-            std::fs::File::create(dir.join("ear.log")).unwrap(),
-        ));
+        command.stderr(Stdio::from(std::fs::File::create(dir.join("ear.log")).unwrap()));
         let mut process = Process::spawn("ear", &mut command);
         let stdin = process.child().stdin.take();
         let stdout = process.child().stdout.take().unwrap();
@@ -66,11 +64,7 @@ impl Ear {
 
     pub fn wait_ready(&mut self) {
         let ready = self.wait_said("ready");
-        self.rate = ready
-            .split(' ')
-            .nth(1)
-            .and_then(|r| r.parse().ok())
-            .unwrap_or(self.rate);
+        self.rate = ready.split(' ').nth(1).and_then(|r| r.parse().ok()).unwrap_or(self.rate);
     }
 
     pub fn wait_connected(&self) {
@@ -79,12 +73,8 @@ impl Ear {
 
     /// The first line that begins with this word, as soon as it comes.
     fn wait_said(&self, word: &str) -> String {
-        until(PATIENCE, || {
-            self.said()
-                .into_iter()
-                .find(|l| l.split(' ').next() == Some(word))
-        })
-        .unwrap_or_else(|| panic!("the ear never said {word:?} but {:?}", self.said()))
+        until(PATIENCE, || self.said().into_iter().find(|l| l.split(' ').next() == Some(word)))
+            .unwrap_or_else(|| panic!("the ear never said {word:?} but {:?}", self.said()))
     }
 
     pub fn said(&self) -> Vec<String> {
@@ -133,11 +123,7 @@ impl Ear {
 impl Drop for Ear {
     fn drop(&mut self) {
         drop(self.stdin.take());
-        if self
-            .process
-            .wait_exit(std::time::Duration::from_secs(2))
-            .is_none()
-        {
+        if self.process.wait_exit(std::time::Duration::from_secs(2)).is_none() {
             self.process.kill();
         }
     }

@@ -25,10 +25,7 @@ pub struct JackOptions {
 
 impl Default for JackOptions {
     fn default() -> Self {
-        JackOptions {
-            rate: 48_000,
-            period: 256,
-        }
+        JackOptions { rate: 48_000, period: 256 }
     }
 }
 
@@ -51,11 +48,7 @@ impl Jack {
     /// The place for a server that does not run yet.
     pub fn absent(options: JackOptions) -> Jack {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "utterd-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("utterd-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         Jack {
             name,
             options,
@@ -81,9 +74,7 @@ impl Jack {
     /// A command whose program meets this server, and no other one.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.shm.command(program.as_ref());
-        command
-            .env("JACK_DEFAULT_SERVER", &self.name)
-            .env("JACK_NO_START_SERVER", "1");
+        command.env("JACK_DEFAULT_SERVER", &self.name).env("JACK_NO_START_SERVER", "1");
         command
     }
 
@@ -96,28 +87,10 @@ impl Jack {
     /// Starts the server without waiting until it answers.
     pub fn spawn(&mut self) {
         assert!(self.server.is_none(), "the server runs already");
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log())
-            .unwrap();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let mut command = self.shm.command(OsStr::new("jackd"));
-        command.args([
-            "--port-max",
-            "64",
-            "-n",
-            &self.name,
-            realtime_flag(),
-            "-S",
-            "-d",
-            "dummy",
-        ]);
-        command.args([
-            "-r",
-            &self.options.rate.to_string(),
-            "-p",
-            &self.options.period.to_string(),
-        ]);
+        command.args(["--port-max", "64", "-n", &self.name, realtime_flag(), "-S", "-d", "dummy"]);
+        command.args(["-r", &self.options.rate.to_string(), "-p", &self.options.period.to_string()]);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::from(log.try_clone().unwrap()))
@@ -163,17 +136,11 @@ impl Jack {
     }
 
     pub fn freeze(&self) {
-        self.server
-            .as_ref()
-            .expect("the server runs")
-            .signal(Signal::STOP);
+        self.server.as_ref().expect("the server runs").signal(Signal::STOP);
     }
 
     pub fn thaw(&self) {
-        self.server
-            .as_ref()
-            .expect("the server runs")
-            .signal(Signal::CONT);
+        self.server.as_ref().expect("the server runs").signal(Signal::CONT);
     }
 
     /// Other options from the next launch on.
@@ -183,15 +150,8 @@ impl Jack {
 
     /// All ports that the server has now.
     pub fn ports(&self) -> Vec<String> {
-        let out = self
-            .command("jack_lsp")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&out.stdout)
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        let out = self.command("jack_lsp").stdin(Stdio::null()).output().unwrap();
+        String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
     }
 
     fn log(&self) -> PathBuf {
@@ -209,11 +169,7 @@ pub fn realtime_flag() -> &'static str {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        if probe.status().is_ok_and(|s| s.success()) {
-            "-R"
-        } else {
-            "-r"
-        }
+        if probe.status().is_ok_and(|s| s.success()) { "-R" } else { "-r" }
     })
 }
 
@@ -246,9 +202,7 @@ impl Shm {
             .stderr(Stdio::null());
         let mut holder = Process::spawn("unshare", &mut unshare);
         let mut line = String::new();
-        let answered = BufReader::new(holder.child().stdout.take().unwrap())
-            .read_line(&mut line)
-            .is_ok();
+        let answered = BufReader::new(holder.child().stdout.take().unwrap()).read_line(&mut line).is_ok();
         if answered && line.trim() == "up" {
             return Shm {
                 holder: Some(holder),
@@ -268,10 +222,7 @@ impl Shm {
             return Command::new(program);
         };
         let mut command = Command::new("nsenter");
-        command
-            .arg("--target")
-            .arg(holder.pid().to_string())
-            .arg("--mount");
+        command.arg("--target").arg(holder.pid().to_string()).arg("--mount");
         if self.user_namespace {
             command.args(["--user", "--preserve-credentials"]);
         }

@@ -17,6 +17,8 @@ pub mod clock;
 pub mod daemon;
 pub mod ear;
 pub mod jack;
+pub mod monitor;
+pub mod plot;
 pub mod process;
 pub mod random;
 pub mod recording;

@@ -16,9 +16,7 @@ pub struct Process {
 
 impl Process {
     pub fn spawn(name: &str, command: &mut Command) -> Process {
-        let child = command
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {name} ({command:?}): {e}"));
+        let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {name} ({command:?}): {e}"));
         Process {
             child,
             name: name.to_owned(),
@@ -69,12 +67,7 @@ impl Process {
             self.signal(Signal::TERM);
             self.signal(Signal::CONT); // A stopped process hears nothing but this and SIGKILL.
             if self.wait_exit(self.grace).is_none() {
-                eprintln!(
-                    "{} ({}) ignored SIGTERM for {:?}: killed",
-                    self.name,
-                    self.child.id(),
-                    self.grace
-                );
+                eprintln!("{} ({}) ignored SIGTERM for {:?}: killed", self.name, self.child.id(), self.grace);
                 self.kill();
             }
         }

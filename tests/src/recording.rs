@@ -33,18 +33,14 @@ impl Recording {
     pub fn read(prefix: &Path, rate: u32) -> Recording {
         let index = std::fs::read(prefix.with_extension("idx")).unwrap_or_default();
         let raw = std::fs::read(prefix.with_extension("f32")).unwrap_or_default();
-        let samples: Vec<f32> = raw
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        let samples: Vec<f32> = raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let u64_at = |b: &[u8], at: usize| u64::from_le_bytes(b[at..at + 8].try_into().unwrap());
         let u32_at = |b: &[u8], at: usize| u32::from_le_bytes(b[at..at + 4].try_into().unwrap());
         let periods: Vec<Period> = index
             .chunks_exact(40)
             .map(|b| {
                 let (jack, callback, len) = (u64_at(b, 8), u64_at(b, 16), u32_at(b, 32) as usize);
-                let trusted =
-                    jack.abs_diff(callback) < 2 * len as u64 * 1_000_000 / u64::from(rate);
+                let trusted = jack.abs_diff(callback) < 2 * len as u64 * 1_000_000 / u64::from(rate);
                 Period {
                     frame: u64_at(b, 0),
                     us: if trusted { jack } else { callback },
@@ -117,27 +113,21 @@ impl Recording {
     }
 
     pub fn end_us(&self) -> u64 {
-        self.periods.last().map_or(0, |p| {
-            p.us + p.len as u64 * 1_000_000 / u64::from(self.rate)
-        })
+        self.periods
+            .last()
+            .map_or(0, |p| p.us + p.len as u64 * 1_000_000 / u64::from(self.rate))
     }
 
     /// The first sample in the range that is not silence.
     pub fn first_sound(&self, range: Range<usize>) -> Option<usize> {
         let range = self.hold(range);
-        self.samples[range.clone()]
-            .iter()
-            .position(|s| *s != 0.0)
-            .map(|n| range.start + n)
+        self.samples[range.clone()].iter().position(|s| *s != 0.0).map(|n| range.start + n)
     }
 
     /// The last sample in the range that is not silence.
     pub fn last_sound(&self, range: Range<usize>) -> Option<usize> {
         let range = self.hold(range);
-        self.samples[range.clone()]
-            .iter()
-            .rposition(|s| *s != 0.0)
-            .map(|n| range.start + n)
+        self.samples[range.clone()].iter().rposition(|s| *s != 0.0).map(|n| range.start + n)
     }
 
     fn hold(&self, range: Range<usize>) -> Range<usize> {
@@ -203,9 +193,7 @@ impl Recording {
 
     /// The largest absolute value in the range.
     pub fn peak(&self, range: Range<usize>) -> f32 {
-        self.samples[self.hold(range)]
-            .iter()
-            .fold(0.0, |peak, s| peak.max(s.abs()))
+        self.samples[self.hold(range)].iter().fold(0.0, |peak, s| peak.max(s.abs()))
     }
 
     /// The largest step between neighbours in the range: what a click is made of.
@@ -218,9 +206,8 @@ impl Recording {
     /// Where `needle` lies in this recording, bit for bit.
     pub fn find_exact(&self, needle: &[f32]) -> Option<usize> {
         let first = *needle.first()?;
-        (0..(self.samples.len() + 1).checked_sub(needle.len())?).find(|at| {
-            self.samples[*at] == first && self.samples[*at..*at + needle.len()] == *needle
-        })
+        (0..(self.samples.len() + 1).checked_sub(needle.len())?)
+            .find(|at| self.samples[*at] == first && self.samples[*at..*at + needle.len()] == *needle)
     }
 
     /// The best shift of `reference` (in samples, ± `reach` around `near`) by least squared difference, and the remaining
@@ -308,11 +295,7 @@ mod tests {
         assert_eq!(r.us_at(60), 5_070_000);
         assert_eq!(r.frame_at(60), 1_070);
         assert_eq!(r.at_us(5_070_000), 60);
-        assert_eq!(
-            r.at_us(5_055_000),
-            50,
-            "a moment inside the hole is the end of what was before it"
-        );
+        assert_eq!(r.at_us(5_055_000), 50, "a moment inside the hole is the end of what was before it");
         assert_eq!(r.at_us(9_000_000), 100);
     }
 

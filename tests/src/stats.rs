@@ -98,10 +98,7 @@ mod tests {
     #[test]
     fn percentiles_are_values_that_were_seen() {
         let d = Distribution::of((1..=200).map(f64::from));
-        assert_eq!(
-            (d.p50(), d.percentile(95.0), d.p99(), d.max()),
-            (100.0, 190.0, 198.0, 200.0)
-        );
+        assert_eq!((d.p50(), d.percentile(95.0), d.p99(), d.max()), (100.0, 190.0, 198.0, 200.0));
         assert_eq!(Distribution::of([7.0]).p50(), 7.0);
         assert!(Distribution::default().p50().is_nan());
     }

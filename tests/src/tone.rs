@@ -45,11 +45,7 @@ pub fn runs(recording: &Recording) -> Vec<Run> {
     let mut found = Vec::new();
     let mut open: Option<Run> = None;
     for (n, sample) in recording.samples.iter().enumerate() {
-        let code = if *sample == 0.0 {
-            None
-        } else {
-            decode(*sample)
-        };
+        let code = if *sample == 0.0 { None } else { decode(*sample) };
         if let (Some(run), Some((voice, index))) = (&mut open, code)
             && run.voice == voice
             && (run.last + 1) & 0xffff == index
@@ -77,14 +73,10 @@ pub fn mixed(recording: &Recording, allowed: usize) -> Vec<Range<usize>> {
     for run in runs(recording)
         .iter()
         .map(|r| r.heard.clone())
-        .chain(std::iter::once(
-            recording.samples.len()..recording.samples.len(),
-        ))
+        .chain(std::iter::once(recording.samples.len()..recording.samples.len()))
     {
-        if let (Some(first), Some(last)) = (
-            recording.first_sound(at..run.start),
-            recording.last_sound(at..run.start),
-        ) && last + 1 - first > allowed
+        if let (Some(first), Some(last)) = (recording.first_sound(at..run.start), recording.last_sound(at..run.start))
+            && last + 1 - first > allowed
         {
             found.push(first..last + 1);
         }
@@ -100,10 +92,7 @@ mod tests {
     #[test]
     fn every_sample_tells_whose_it_is() {
         for (u, n) in [(1, 0), (126, 65_535), (127, 3), (1_000_000, 70_000)] {
-            assert_eq!(
-                decode(encode(u, n)),
-                Some(((u % 127) as u32, (n % 65_536) as u32))
-            );
+            assert_eq!(decode(encode(u, n)), Some(((u % 127) as u32, (n % 65_536) as u32)));
         }
         assert_eq!(decode(0.0), None);
         assert_eq!(decode(0.123_456_7 * 0.93), None);
@@ -136,14 +125,7 @@ mod tests {
     #[test]
     fn two_voices_at_once_are_a_mix() {
         let samples = (0..1_000)
-            .map(|n| {
-                encode(5, n)
-                    + if (300..700).contains(&n) {
-                        encode(9, n)
-                    } else {
-                        0.0
-                    }
-            })
+            .map(|n| encode(5, n) + if (300..700).contains(&n) { encode(9, n) } else { 0.0 })
             .collect();
         let r = Recording::from_samples(48_000, samples);
         assert_eq!(mixed(&r, 240), vec![300..700]);

@@ -61,15 +61,12 @@ impl World {
     pub fn espeak_session(&self, id: &str, more: Options) -> Session {
         let mut options = opts! { "backend" => ESPEAK };
         options.extend(more);
-        self.client
-            .open(id, options)
-            .unwrap_or_else(|e| panic!("OpenSession: {e}"))
+        self.client.open(id, options).unwrap_or_else(|e| panic!("OpenSession: {e}"))
     }
 
     /// What was heard, once everything that the daemon has handed to JACK by now has passed.
     pub fn heard(&self) -> Recording {
-        self.ear
-            .heard_until(now_us() + 4 * self.jack.period_us() + 10_000)
+        self.ear.heard_until(now_us() + 4 * self.jack.period_us() + 10_000)
     }
 
     /// Lets real time pass.
@@ -104,11 +101,7 @@ impl Quiet {
         let bus = Bus::start();
         let daemon = Daemon::start(&bus, None, plan);
         let client = daemon.client();
-        Quiet {
-            client,
-            daemon,
-            bus,
-        }
+        Quiet { client, daemon, bus }
     }
 
     #[track_caller]

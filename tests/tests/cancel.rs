@@ -69,11 +69,7 @@ fn no_sample_is_heard_after_a_cancel_and_the_next_utterance_is_complete_to_the_s
         Distribution::of(late.iter().map(|l| l.0)),
         "1 period + 5 ms (10.3)",
     );
-    table.row(
-        "after silent-us",
-        Distribution::of(late.iter().map(|l| l.1)),
-        "0 ± 1 period",
-    );
+    table.row("after silent-us", Distribution::of(late.iter().map(|l| l.1)), "0 ± 1 period");
     println!("{table}");
 }
 
@@ -164,14 +160,7 @@ fn one(world: &World, session: &Session, moment: Moment, random: &mut Random) ->
 }
 
 /// Compares the report with the ear.
-fn judge(
-    world: &World,
-    heard: &Recording,
-    runs: &[tone::Run],
-    t: &Try,
-    next_start: usize,
-    what: &str,
-) -> Option<(f64, f64)> {
+fn judge(world: &World, heard: &Recording, runs: &[tone::Run], t: &Try, next_start: usize, what: &str) -> Option<(f64, f64)> {
     let result = t.report.text("result");
     let own: Vec<_> = runs
         .iter()
@@ -188,10 +177,7 @@ fn judge(
             (0, letters * CHARACTER),
             "what spoke before is not complete; {what}"
         );
-        assert!(
-            own.is_empty(),
-            "a queued utterance was heard; {what}\n{own:?}"
-        );
+        assert!(own.is_empty(), "a queued utterance was heard; {what}\n{own:?}");
     }
     match result {
         "already" | "nothing" => {
@@ -205,26 +191,18 @@ fn judge(
     stages_in_order(&t.report);
     let Some(run) = own.first() else {
         assert_eq!(t.report.number("played-us"), 0, "nothing was heard; {what}");
-        assert_eq!(
-            (t.report.text("heard-text"), t.report.text("heard-source")),
-            ("", "none"),
-            "{what}"
-        );
+        assert_eq!((t.report.text("heard-text"), t.report.text("heard-source")), ("", "none"), "{what}");
         return None;
     };
     assert_eq!(run.first, 0, "{what}");
-    let last = heard
-        .last_sound(run.heard.end..next_start)
-        .unwrap_or(run.heard.end - 1);
+    let last = heard.last_sound(run.heard.end..next_start).unwrap_or(run.heard.end - 1);
     let played = (last + 1 - run.heard.start) as u64 * 1_000_000 / 48_000;
     assert!(
         played.abs_diff(t.report.number("played-us")) <= 100,
         "{played} us were heard; {what}"
     );
     let stages = t.report.dict("stages");
-    let after = |stage: &str| {
-        (heard.us_at(last) as f64 - (t.arrived_us + stages.number(stage)) as f64) / 1_000.0
-    };
+    let after = |stage: &str| (heard.us_at(last) as f64 - (t.arrived_us + stages.number(stage)) as f64) / 1_000.0;
     let allowed = world.a_period_and_5_ms() as f64 / 1_000.0;
     assert!(
         after("silent-us") <= allowed,
@@ -236,8 +214,7 @@ fn judge(
 
 fn stages_in_order(report: &Dict) {
     let stages = report.dict("stages");
-    let [guard, silent, notified, done] =
-        ["guard-us", "silent-us", "notified-us", "done-us"].map(|s| stages.number(s));
+    let [guard, silent, notified, done] = ["guard-us", "silent-us", "notified-us", "done-us"].map(|s| stages.number(s));
     assert!(guard <= silent && silent <= done, "{stages:?}");
     assert!(guard <= notified && notified <= done, "{stages:?}");
 }
@@ -247,35 +224,20 @@ fn the_report_has_every_promised_key() {
     let quiet = Quiet::start();
     let session = quiet.tone_session("one");
     let first = session.say("this is what is heard of it", opts! { "tag" => "mine" });
-    let queued: Vec<u64> = (0..2)
-        .map(|_| session.say("never heard", opts! {}))
-        .collect();
+    let queued: Vec<u64> = (0..2).map(|_| session.say("never heard", opts! {})).collect();
     quiet.client.expect_started(first);
-    quiet
-        .client
-        .expect_event("a word", |e| e.is("UtteranceStarted", first));
+    quiet.client.expect_event("a word", |e| e.is("UtteranceStarted", first));
     utterd_tests::clock::let_pass(std::time::Duration::from_millis(400));
-    let answer = session
-        .try_cancel(opts! { "reason" => "my-own-word" })
-        .unwrap();
+    let answer = session.try_cancel(opts! { "reason" => "my-own-word" }).unwrap();
     let report = answer.value;
     assert_eq!(report.text("result"), "cancelled");
     assert_eq!(report.text("reason"), "my-own-word");
     assert_eq!(report.numbers("utterances"), [first, queued[0], queued[1]]);
     assert_eq!((report.number("turn"), report.text("tag")), (1, "mine"));
-    assert_eq!(
-        (report.text("backend"), report.text("voice")),
-        ("tts-tone", "tone")
-    );
-    assert!(
-        "this is what is heard of it".starts_with(report.text("heard-text")),
-        "{report:?}"
-    );
+    assert_eq!((report.text("backend"), report.text("voice")), ("tts-tone", "tone"));
+    assert!("this is what is heard of it".starts_with(report.text("heard-text")), "{report:?}");
     assert_eq!(report.text("heard-source"), "words");
-    assert!(
-        (300_000..700_000).contains(&report.number("played-us")),
-        "{report:?}"
-    );
+    assert!((300_000..700_000).contains(&report.number("played-us")), "{report:?}");
     assert_eq!(report.number("queued-dropped"), 2);
     assert!(report.texts("errors").is_empty(), "{report:?}");
     stages_in_order(&report);
@@ -287,35 +249,16 @@ fn the_report_has_every_promised_key() {
             ["queued", "requested", "streaming", "delivered"].contains(&state.as_str()),
             "{state}"
         );
-        assert!(
-            ["not-requested", "told", "not-needed", "cannot"].contains(&told.as_str()),
-            "{told}"
-        );
-        assert!(
-            state != "queued" || told == "not-requested",
-            "{state} {told}"
-        );
+        assert!(["not-requested", "told", "not-needed", "cannot"].contains(&told.as_str()), "{told}");
+        assert!(state != "queued" || told == "not-requested", "{state} {told}");
     }
-    let finished: Vec<_> = session
-        .events()
-        .into_iter()
-        .filter(|e| e.member == "UtteranceFinished")
-        .collect();
+    let finished: Vec<_> = session.events().into_iter().filter(|e| e.member == "UtteranceFinished").collect();
     let ids: Vec<u64> = finished.iter().map(|e| e.number(0)).collect();
     assert_eq!(ids, [first, queued[0], queued[1]], "ascending, each once");
     for event in &finished {
-        assert!(
-            event.position < answer.position,
-            "every UtteranceFinished precedes the reply"
-        );
-        assert_eq!(
-            (event.text(1), event.dict(2).text("reason")),
-            ("cancelled", "my-own-word")
-        );
-        assert!(
-            !event.dict(2).has("result"),
-            "result stands in Cancel's reply only"
-        );
+        assert!(event.position < answer.position, "every UtteranceFinished precedes the reply");
+        assert_eq!((event.text(1), event.dict(2).text("reason")), ("cancelled", "my-own-word"));
+        assert!(!event.dict(2).has("result"), "result stands in Cancel's reply only");
     }
     assert_eq!(finished[1].dict(2).text("heard-text"), "");
     assert_eq!(finished[1].dict(2).text("heard-source"), "none");
@@ -331,30 +274,16 @@ fn the_second_cancel_is_a_success_that_did_nothing() {
     quiet.client.expect_started(id);
     let first = session.cancel(opts! { "utterance" => id });
     let second = session.cancel(opts! { "utterance" => id });
-    assert_eq!(
-        (first.text("result"), second.text("result")),
-        ("cancelled", "already")
-    );
-    assert_eq!(
-        second.text("heard-text"),
-        first.text("heard-text"),
-        "with its report"
-    );
+    assert_eq!((first.text("result"), second.text("result")), ("cancelled", "already"));
+    assert_eq!(second.text("heard-text"), first.text("heard-text"), "with its report");
     assert_eq!(second.number("played-us"), first.number("played-us"));
     assert_eq!(session.cancel(opts! {}).text("result"), "nothing");
-    let finished = session
-        .events()
-        .into_iter()
-        .filter(|e| e.is("UtteranceFinished", id))
-        .count();
+    let finished = session.events().into_iter().filter(|e| e.is("UtteranceFinished", id)).count();
     assert_eq!(finished, 1);
     let done = session.say("heard", opts! { "rate" => 10.0 });
     session.wait(done);
     let report = session.cancel(opts! { "utterance" => done });
-    assert_eq!(
-        (report.text("result"), report.text("heard-text")),
-        ("already", "heard")
-    );
+    assert_eq!((report.text("result"), report.text("heard-text")), ("already", "heard"));
 }
 
 #[test]
@@ -363,23 +292,17 @@ fn cancels_that_name_what_is_not_there_are_refused() {
     let (a, b) = (quiet.tone_session("a"), quiet.tone_session("b"));
     let id = a.say("mine", opts! { "rate" => 10.0 });
     assert_eq!(
-        b.try_cancel(opts! { "utterance" => id })
-            .unwrap_err()
-            .word(),
+        b.try_cancel(opts! { "utterance" => id }).unwrap_err().word(),
         "NoSuchUtterance",
         "of another session"
     );
     assert_eq!(
-        a.try_cancel(opts! { "utterance" => id + 1_000 })
-            .unwrap_err()
-            .word(),
+        a.try_cancel(opts! { "utterance" => id + 1_000 }).unwrap_err().word(),
         "NoSuchUtterance",
         "never issued"
     );
     assert_eq!(
-        a.try_cancel(opts! { "utterance" => id, "turn" => 1u64 })
-            .unwrap_err()
-            .word(),
+        a.try_cancel(opts! { "utterance" => id, "turn" => 1u64 }).unwrap_err().word(),
         "InvalidArgs",
         "both"
     );
@@ -387,10 +310,7 @@ fn cancels_that_name_what_is_not_there_are_refused() {
     a.close(opts! {}).unwrap();
     let again = quiet.tone_session("a");
     assert_eq!(
-        again
-            .try_cancel(opts! { "utterance" => id })
-            .unwrap_err()
-            .word(),
+        again.try_cancel(opts! { "utterance" => id }).unwrap_err().word(),
         "NoSuchUtterance",
         "of an earlier incarnation"
     );
@@ -406,11 +326,7 @@ fn a_cancel_ends_the_turn_it_found_speech_in_and_what_follows_is_spoken() {
     quiet.client.expect_started(id);
     session.cancel(opts! {});
     assert_eq!(session.number("Turn"), 6);
-    assert_eq!(
-        session.say("late words of turn five", opts! { "turn" => 5u64 }),
-        0,
-        "stale"
-    );
+    assert_eq!(session.say("late words of turn five", opts! { "turn" => 5u64 }), 0, "stale");
     let next = session.say("without a turn", quick());
     assert_eq!(session.wait(next).1.number("turn"), 6);
     assert_eq!(session.number("Turn"), 6);
@@ -419,18 +335,10 @@ fn a_cancel_ends_the_turn_it_found_speech_in_and_what_follows_is_spoken() {
     session.cancel(opts! { "utterance" => id });
     assert_eq!(session.number("Turn"), 6, "a cancel by id ends no turn");
     session.cancel(opts! { "turn" => 6u64 });
-    assert_eq!(
-        session.number("Turn"),
-        7,
-        "a cancel of a turn ends it even if nothing ran in it"
-    );
+    assert_eq!(session.number("Turn"), 7, "a cancel of a turn ends it even if nothing ran in it");
     assert_eq!(session.say("stale", opts! { "turn" => 6u64 }), 0);
     session.cancel(opts! {});
-    assert_eq!(
-        session.number("Turn"),
-        7,
-        "nothing was found, so nothing ended"
-    );
+    assert_eq!(session.number("Turn"), 7, "nothing was found, so nothing ended");
 }
 
 #[test]
@@ -442,36 +350,20 @@ fn a_cancel_of_one_turn_leaves_the_others() {
     let third = session.say("turn three", opts! { "turn" => 3u64, "rate" => 10.0 });
     let report = session.cancel(opts! { "turn" => 2u64 });
     assert_eq!(report.numbers("utterances"), [second]);
-    let outcomes: Vec<String> = [first, second, third]
-        .iter()
-        .map(|u| session.wait(*u).0)
-        .collect();
+    let outcomes: Vec<String> = [first, second, third].iter().map(|u| session.wait(*u).0).collect();
     assert_eq!(outcomes, ["completed", "cancelled", "completed"]);
 }
 
 #[test]
 fn cancel_all_silences_every_session_and_counts_utterances() {
     let quiet = Quiet::start();
-    let sessions: Vec<Session> = (0..3)
-        .map(|n| quiet.tone_session(&format!("s{n}")))
-        .collect();
-    let ids: Vec<u64> = (0..6)
-        .map(|n| sessions[n % 3].say("something to be silenced", opts! {}))
-        .collect();
+    let sessions: Vec<Session> = (0..3).map(|n| quiet.tone_session(&format!("s{n}"))).collect();
+    let ids: Vec<u64> = (0..6).map(|n| sessions[n % 3].say("something to be silenced", opts! {})).collect();
     quiet.client.expect_started(ids[0]);
-    assert_eq!(
-        quiet
-            .client
-            .cancel_all(opts! { "reason" => "panic" })
-            .unwrap(),
-        6
-    );
+    assert_eq!(quiet.client.cancel_all(opts! { "reason" => "panic" }).unwrap(), 6);
     for (n, id) in ids.iter().enumerate() {
         let (outcome, report) = sessions[n % 3].wait(*id);
-        assert_eq!(
-            (outcome.as_str(), report.text("reason")),
-            ("cancelled", "panic")
-        );
+        assert_eq!((outcome.as_str(), report.text("reason")), ("cancelled", "panic"));
     }
     assert_eq!(quiet.client.cancel_all(opts! {}).unwrap(), 0);
 }
@@ -480,23 +372,12 @@ fn cancel_all_silences_every_session_and_counts_utterances() {
 fn closing_reports_every_utterance_before_the_object_goes() {
     let quiet = Quiet::start();
     let session = quiet.tone_session("one");
-    let ids: Vec<u64> = (0..3)
-        .map(|_| session.say("cut by the close", opts! {}))
-        .collect();
+    let ids: Vec<u64> = (0..3).map(|_| session.say("cut by the close", opts! {})).collect();
     quiet.client.expect_started(ids[0]);
     let reply = session.close(opts! {}).unwrap();
-    let removed = quiet
-        .client
-        .expect_event("InterfacesRemoved", |e| e.member == "InterfacesRemoved");
-    let finished: Vec<_> = session
-        .events()
-        .into_iter()
-        .filter(|e| e.member == "UtteranceFinished")
-        .collect();
-    assert_eq!(
-        finished.iter().map(|e| e.number(0)).collect::<Vec<_>>(),
-        ids
-    );
+    let removed = quiet.client.expect_event("InterfacesRemoved", |e| e.member == "InterfacesRemoved");
+    let finished: Vec<_> = session.events().into_iter().filter(|e| e.member == "UtteranceFinished").collect();
+    assert_eq!(finished.iter().map(|e| e.number(0)).collect::<Vec<_>>(), ids);
     assert!(
         finished
             .iter()
@@ -509,9 +390,7 @@ fn closing_reports_every_utterance_before_the_object_goes() {
 fn a_close_that_drains_speaks_what_is_queued_first() {
     let quiet = Quiet::start();
     let session = quiet.tone_session("one");
-    let ids: Vec<u64> = (0..3)
-        .map(|_| session.say("drained", opts! { "rate" => 2.0 }))
-        .collect();
+    let ids: Vec<u64> = (0..3).map(|_| session.say("drained", opts! { "rate" => 2.0 })).collect();
     session.close(opts! { "drain" => true }).unwrap();
     for id in ids {
         assert_eq!(quiet.client.expect_finished(id).text(1), "completed");

@@ -15,23 +15,13 @@ fn interfaces(xml: &str) -> BTreeMap<String, Interface> {
         allow_dtd: true,
         ..Default::default()
     };
-    let document = roxmltree::Document::parse_with_options(xml, options)
-        .unwrap_or_else(|e| panic!("{e} in\n{xml}"));
-    let interfaces = document
-        .root_element()
-        .children()
-        .filter(|n| n.has_tag_name("interface"));
-    interfaces
-        .map(|i| (i.attribute("name").unwrap().to_owned(), members(i)))
-        .collect()
+    let document = roxmltree::Document::parse_with_options(xml, options).unwrap_or_else(|e| panic!("{e} in\n{xml}"));
+    let interfaces = document.root_element().children().filter(|n| n.has_tag_name("interface"));
+    interfaces.map(|i| (i.attribute("name").unwrap().to_owned(), members(i))).collect()
 }
 
 fn members(interface: roxmltree::Node<'_, '_>) -> Interface {
-    interface
-        .children()
-        .filter(|n| n.is_element())
-        .map(member)
-        .collect()
+    interface.children().filter(|n| n.is_element()).map(member).collect()
 }
 
 fn member(node: roxmltree::Node<'_, '_>) -> String {
@@ -41,9 +31,7 @@ fn member(node: roxmltree::Node<'_, '_>) -> String {
         .children()
         .filter(|n| n.has_tag_name("arg"))
         .map(|arg| {
-            let direction =
-                arg.attribute("direction")
-                    .unwrap_or(if kind == "signal" { "out" } else { "in" });
+            let direction = arg.attribute("direction").unwrap_or(if kind == "signal" { "out" } else { "in" });
             format!(
                 "{direction} {} {}",
                 arg.attribute("type").unwrap(),
@@ -54,12 +42,7 @@ fn member(node: roxmltree::Node<'_, '_>) -> String {
     let mut annotations: BTreeMap<&str, &str> = node
         .children()
         .filter(|n| n.has_tag_name("annotation"))
-        .map(|a| {
-            (
-                a.attribute("name").unwrap(),
-                a.attribute("value").unwrap_or_default(),
-            )
-        })
+        .map(|a| (a.attribute("name").unwrap(), a.attribute("value").unwrap_or_default()))
         .collect();
     if kind == "property" {
         // The D-Bus specification: without the annotation it is "true".
@@ -77,9 +60,7 @@ fn member(node: roxmltree::Node<'_, '_>) -> String {
 
 fn contract(file: &str) -> BTreeMap<String, Interface> {
     let path = bins::workspace().join("systemd/dbus").join(file);
-    interfaces(
-        &std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
-    )
+    interfaces(&std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
 }
 
 fn compare(served: &BTreeMap<String, Interface>, promised: &BTreeMap<String, Interface>) {
@@ -96,10 +77,7 @@ fn compare(served: &BTreeMap<String, Interface>, promised: &BTreeMap<String, Int
             wrong += &format!("{name}: served, not promised: {line}\n");
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "the daemon does not serve its contract:\n{wrong}"
-    );
+    assert!(wrong.is_empty(), "the daemon does not serve its contract:\n{wrong}");
 }
 
 #[test]
@@ -127,12 +105,7 @@ fn a_session_object_serves_the_promised_interface() {
 #[test]
 fn the_path_of_a_session_is_its_id_as_systemd_escapes_it() {
     let quiet = Quiet::start();
-    for (id, escaped) in [
-        ("plain", "plain"),
-        ("a.b-c:d", "a_2eb_2dc_3ad"),
-        ("7up", "_37up"),
-        ("A_z", "A_5fz"),
-    ] {
+    for (id, escaped) in [("plain", "plain"), ("a.b-c:d", "a_2eb_2dc_3ad"), ("7up", "_37up"), ("A_z", "A_5fz")] {
         let session = quiet.tone_session(id);
         assert_eq!(session.path, format!("{ROOT}/session/{escaped}"));
         assert_eq!(session.text("Id"), id);
@@ -151,23 +124,14 @@ fn all_properties_can_be_read_at_once_and_hold_their_promised_types() {
         for (interface, members) in contract(file) {
             let all = quiet
                 .client
-                .call(
-                    path,
-                    "org.freedesktop.DBus.Properties",
-                    "GetAll",
-                    &(interface.as_str(),),
-                )
+                .call(path, "org.freedesktop.DBus.Properties", "GetAll", &(interface.as_str(),))
                 .unwrap();
             let all = utterd_tests::client::Dict::from(&all.value[0]);
             for line in members.iter().filter(|m| m.starts_with("property ")) {
                 let mut words = line.split(' ').skip(1);
                 let (name, kind) = (words.next().unwrap(), words.next().unwrap());
                 let value = all.value(name);
-                assert_eq!(
-                    value.value_signature().to_string(),
-                    kind,
-                    "{interface}.{name}"
-                );
+                assert_eq!(value.value_signature().to_string(), kind, "{interface}.{name}");
             }
         }
     }

@@ -14,8 +14,7 @@ use utterd_tests::world::{Quiet, TONE, World};
 
 const CHARACTER: usize = 2_400;
 const RAMP: i64 = 240;
-const TEXT: &str =
-    "a sentence long enough to outlive the server that plays it, twice over if it must be";
+const TEXT: &str = "a sentence long enough to outlive the server that plays it, twice over if it must be";
 
 /// The daemon connects itself to the ear, so that at the server's return no sample goes by before the ear is there.
 fn plan() -> Plan {
@@ -43,22 +42,14 @@ fn kill_and_return() -> bool {
         mut jack,
         bus: _bus,
     } = World::with(JackOptions::default(), &plan());
-    let session = client
-        .open("one", opts! { "backend" => TONE, "voice" => "tone-id" })
-        .unwrap();
+    let session = client.open("one", opts! { "backend" => TONE, "voice" => "tone-id" }).unwrap();
     let id = session.say(TEXT, opts! {});
     let queued = session.say("next", opts! {});
     client.expect_started(id);
     let_pass(Duration::from_millis(700));
     jack.kill();
     client.wait_manager_text("DriverState", "reconnecting");
-    assert_eq!(
-        (
-            session.number("ActiveUtterance"),
-            session.number("QueueLength")
-        ),
-        (id, 1)
-    );
+    assert_eq!((session.number("ActiveUtterance"), session.number("QueueLength")), (id, 1));
     assert_eq!(
         session.wait_ms(id, 300).0,
         "pending",
@@ -87,24 +78,12 @@ fn kill_and_return() -> bool {
     let first = i64::from(run.first) - (run.heard.start - first_sound) as i64;
     let period = i64::from(jack.period());
     let lost = first - due;
-    println!(
-        "{lost} samples lost (negative: repeated) over the server's death; a period is {period}"
-    );
-    assert!(
-        (-(period + RAMP)..=2 * period).contains(&lost),
-        "{lost} samples lost"
-    );
-    assert_eq!(
-        runs.len(),
-        2,
-        "the rest in one piece, then the next one: {runs:?}"
-    );
+    println!("{lost} samples lost (negative: repeated) over the server's death; a period is {period}");
+    assert!((-(period + RAMP)..=2 * period).contains(&lost), "{lost} samples lost");
+    assert_eq!(runs.len(), 2, "the rest in one piece, then the next one: {runs:?}");
     let last = (TEXT.len() * CHARACTER - 1) & 0xffff;
     assert_eq!(run.last as usize, last, "to its end");
-    assert_eq!(
-        (runs[1].voice, runs[1].heard.len()),
-        (tone::voice(queued), 4 * CHARACTER)
-    );
+    assert_eq!((runs[1].voice, runs[1].heard.len()), (tone::voice(queued), 4 * CHARACTER));
     true
 }
 
@@ -117,18 +96,13 @@ fn a_server_that_comes_back_otherwise_is_taken_as_it_is() {
         mut jack,
         bus: _bus,
     } = World::start();
-    let session = client
-        .open("one", opts! { "backend" => TONE, "voice" => "tone" })
-        .unwrap();
+    let session = client.open("one", opts! { "backend" => TONE, "voice" => "tone" }).unwrap();
     let id = session.say("half of it at one rate, half at another", opts! {});
     client.expect_started(id);
     let_pass(Duration::from_millis(400));
     jack.stop();
     client.wait_manager_text("DriverState", "reconnecting");
-    jack.set_options(JackOptions {
-        rate: 44_100,
-        period: 512,
-    });
+    jack.set_options(JackOptions { rate: 44_100, period: 512 });
     jack.launch();
     client.wait_manager_text("DriverState", "running");
     assert_eq!(session.wait(id).0, "completed");
@@ -157,9 +131,9 @@ fn a_wedged_server_is_one_stall_and_nothing_else_changes() {
     assert_eq!(held, (id, 1, 1));
     world.jack.thaw();
     let thawed = now_us();
-    let alert = world.client.expect_event("the tx-stall Alert", |e| {
-        e.member == "Alert" && e.text(0) == "tx-stall"
-    });
+    let alert = world
+        .client
+        .expect_event("the tx-stall Alert", |e| e.member == "Alert" && e.text(0) == "tx-stall");
     let gap = alert.dict(2).number("gap-us");
     let stood = thawed - frozen;
     assert!(
@@ -178,33 +152,19 @@ fn a_wedged_server_is_one_stall_and_nothing_else_changes() {
     let lines = world.daemon.log_lines("TX_STALL");
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("gap_ms="), "{lines:?}");
-    let finished = session
-        .events()
-        .into_iter()
-        .filter(|e| e.member == "UtteranceFinished")
-        .count();
+    let finished = session.events().into_iter().filter(|e| e.member == "UtteranceFinished").count();
     assert_eq!(finished, 2);
 
     let heard = world.heard();
-    let runs: Vec<_> = tone::runs(&heard)
-        .into_iter()
-        .filter(|r| r.voice == tone::voice(id))
-        .collect();
+    let runs: Vec<_> = tone::runs(&heard).into_iter().filter(|r| r.voice == tone::voice(id)).collect();
     let (mut due, allowed) = (0i64, i64::from(world.jack.period()));
     for run in &runs {
         let lost = (i64::from(run.first) - due).rem_euclid(65_536);
         let lost = if lost > 32_768 { lost - 65_536 } else { lost };
-        assert!(
-            (-(allowed + RAMP)..=2 * allowed).contains(&lost),
-            "{lost} samples lost: {runs:?}"
-        );
+        assert!((-(allowed + RAMP)..=2 * allowed).contains(&lost), "{lost} samples lost: {runs:?}");
         due = i64::from(run.last) + 1;
     }
-    assert_eq!(
-        due as usize,
-        (TEXT.len() * CHARACTER) & 0xffff,
-        "to its end: {runs:?}"
-    );
+    assert_eq!(due as usize, (TEXT.len() * CHARACTER) & 0xffff, "to its end: {runs:?}");
 }
 
 #[test]
@@ -237,10 +197,7 @@ fn the_timer_keeps_time_without_a_sound_card() {
     let started = quiet.client.expect_started(id);
     let finished = quiet.client.expect_finished(id);
     assert_eq!(finished.dict(2).number("played-us"), 1_000_000);
-    assert!(
-        finished.at_us - started.at_us >= 950_000,
-        "a second takes a second"
-    );
+    assert!(finished.at_us - started.at_us >= 950_000, "a second takes a second");
 }
 
 #[test]
@@ -250,19 +207,12 @@ fn jack_asked_for_by_name_is_waited_for() {
     let daemon = Daemon::start(&bus, Some(&jack), &Plan::default());
     let client = daemon.client();
     assert_eq!(
-        (
-            client.manager_text("Driver"),
-            client.manager_text("DriverState")
-        ),
+        (client.manager_text("Driver"), client.manager_text("DriverState")),
         ("jack".into(), "reconnecting".into())
     );
     let session = client.open("one", opts! { "backend" => TONE }).unwrap();
     let id = session.say("when there is somebody to hear it", opts! { "rate" => 4.0 });
-    assert_eq!(
-        session.wait_ms(id, 200).0,
-        "pending",
-        "it never plays into nothing"
-    );
+    assert_eq!(session.wait_ms(id, 200).0, "pending", "it never plays into nothing");
     jack.launch();
     client.wait_manager_text("DriverState", "running");
     assert_eq!(session.wait(id).0, "completed");
@@ -321,8 +271,7 @@ fn the_ports_are_listed_and_the_same_mix_is_on_each() {
     session.wait(id);
     let (left, right) = (world.heard(), second.heard());
     let cut = |r: &utterd_tests::recording::Recording| {
-        r.samples[r.first_sound(0..usize::MAX).unwrap()..=r.last_sound(0..usize::MAX).unwrap()]
-            .to_vec()
+        r.samples[r.first_sound(0..usize::MAX).unwrap()..=r.last_sound(0..usize::MAX).unwrap()].to_vec()
     };
     assert!(cut(&left) == cut(&right), "bit for bit");
 }
@@ -336,12 +285,7 @@ fn a_frozen_server_does_not_keep_the_daemon_from_ending() {
     client.expect_started(id);
     world.jack.freeze();
     world.daemon.signal(rustix::process::Signal::TERM);
-    let ended = until(Duration::from_secs(20), || {
-        world.daemon.wait_exit(Duration::ZERO)
-    });
+    let ended = until(Duration::from_secs(20), || world.daemon.wait_exit(Duration::ZERO));
     world.jack.thaw();
-    assert!(
-        ended.is_some(),
-        "SIGTERM was not enough while jackd stood still"
-    );
+    assert!(ended.is_some(), "SIGTERM was not enough while jackd stood still");
 }

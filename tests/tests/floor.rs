@@ -13,10 +13,7 @@ fn two_shells(world: &World) -> [Session; 2] {
     ["shell-1", "shell-2"].map(|id| {
         let client = Client::connect(world.bus.address());
         client
-            .open(
-                id,
-                opts! { "backend" => TONE, "voice" => "tone-id", "lifetime" => "client" },
-            )
+            .open(id, opts! { "backend" => TONE, "voice" => "tone-id", "lifetime" => "client" })
             .unwrap()
     })
 }
@@ -25,10 +22,7 @@ fn two_shells(world: &World) -> [Session; 2] {
 fn both_talk(shells: &[Session; 2]) -> [Vec<(u64, usize)>; 2] {
     let talk = |shell: &Session| -> Vec<(u64, usize)> {
         let sentences = ["the first sentence", "and the second one", "then the last"];
-        sentences
-            .iter()
-            .map(|s| (shell.say(s, opts! {}), s.len() * CHARACTER))
-            .collect()
+        sentences.iter().map(|s| (shell.say(s, opts! {}), s.len() * CHARACTER)).collect()
     };
     std::thread::scope(|scope| {
         let other = scope.spawn(|| talk(&shells[1]));
@@ -42,11 +36,7 @@ fn run_of(runs: &[Run], utterance: u64) -> &Run {
     let run = own
         .next()
         .unwrap_or_else(|| panic!("utterance {utterance} was not heard: {runs:?}"));
-    assert_eq!(
-        own.next(),
-        None,
-        "utterance {utterance} was heard in pieces"
-    );
+    assert_eq!(own.next(), None, "utterance {utterance} was heard in pieces");
     run
 }
 
@@ -80,10 +70,7 @@ fn two_shells_that_talk_at_once_are_heard_one_after_the_other() {
         tone::mixed(&heard, 0)
     );
     for (id, length) in said.iter().flatten() {
-        assert_eq!(
-            (run_of(&runs, *id).first, run_of(&runs, *id).heard.len()),
-            (0, *length)
-        );
+        assert_eq!((run_of(&runs, *id).first, run_of(&runs, *id).heard.len()), (0, *length));
     }
     let order = order(&runs, &said);
     assert!(
@@ -104,9 +91,7 @@ fn cancelling_one_shell_leaves_the_samples_of_the_other_bit_equal() {
         let shells = two_shells(&world);
         let said = both_talk(&shells);
         let kept = 1 - cancelled;
-        world
-            .client
-            .expect_event("any start", |e| e.member == "UtteranceStarted");
+        world.client.expect_event("any start", |e| e.member == "UtteranceStarted");
         world.for_ms(350);
         shells[cancelled].cancel(opts! {});
         for (id, _) in &said[kept] {
@@ -135,10 +120,7 @@ fn a_session_with_a_floor_of_its_own_is_mixed_in() {
     let shared = world.tone_session("shared");
     let own = world
         .client
-        .open(
-            "own",
-            opts! { "backend" => TONE, "voice" => "tone-id", "floor" => "own" },
-        )
+        .open("own", opts! { "backend" => TONE, "voice" => "tone-id", "floor" => "own" })
         .unwrap();
     let first = shared.say("a long sentence underneath", opts! {});
     world.client.expect_started(first);
@@ -154,13 +136,8 @@ fn a_session_with_a_floor_of_its_own_is_mixed_in() {
     let before = tone::runs(&heard)[0].clone();
     assert_eq!(before.heard.end, mixed[0].start);
     for n in 0..mixed[0].len() {
-        let sum = tone::encode(first, u64::from(before.last) + 1 + n as u64)
-            + tone::encode(second, n as u64);
-        assert_eq!(
-            heard.samples[mixed[0].start + n],
-            sum,
-            "the sum of both, sample {n}"
-        );
+        let sum = tone::encode(first, u64::from(before.last) + 1 + n as u64) + tone::encode(second, n as u64);
+        assert_eq!(heard.samples[mixed[0].start + n], sum, "the sum of both, sample {n}");
     }
 }
 
@@ -177,10 +154,7 @@ fn what_is_important_is_heard_at_once_and_the_other_goes_on_from_its_sample() {
     assert_eq!(shells[0].wait(message).0, "completed");
     let heard = world.heard();
     let runs = tone::runs(&heard);
-    let own: Vec<&Run> = runs
-        .iter()
-        .filter(|r| r.voice == tone::voice(message))
-        .collect();
+    let own: Vec<&Run> = runs.iter().filter(|r| r.voice == tone::voice(message)).collect();
     let alarm = run_of(&runs, important);
     assert_eq!(alarm.heard.len(), 4 * CHARACTER);
     assert_eq!(own.len(), 2, "{runs:?}");

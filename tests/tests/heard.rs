@@ -57,10 +57,7 @@ fn fast() -> Options {
 fn reference(session: &Session, text: &'static str) -> Reference {
     let id = session.say(text, fast());
     let (outcome, report) = session.wait(id);
-    assert_eq!(
-        (outcome.as_str(), report.text("heard-text")),
-        ("completed", text)
-    );
+    assert_eq!((outcome.as_str(), report.text("heard-text")), ("completed", text));
     session.client().expect_finished(id);
     let told = session
         .events()
@@ -68,12 +65,7 @@ fn reference(session: &Session, text: &'static str) -> Reference {
         .filter(|e| e.is("UtteranceProgress", id) && e.text(1) == "word");
     let words: Vec<(usize, u64)> = told.map(|e| (e.number(3) as usize, e.number(4))).collect();
     assert!(words.len() >= 8, "espeak-ng marks its words: {words:?}");
-    assert!(
-        words
-            .windows(2)
-            .all(|w| w[0].0 < w[1].0 && w[0].1 <= w[1].1),
-        "{words:?}"
-    );
+    assert!(words.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 <= w[1].1), "{words:?}");
     Reference {
         text,
         words,
@@ -86,9 +78,7 @@ fn cancels(count: usize, mut random: Random) -> Vec<i64> {
     let world = World::start();
     let session = world.espeak_session("heard", opts! {});
     let references: Vec<Reference> = TEXTS.iter().map(|t| reference(&session, t)).collect();
-    (0..count)
-        .map(|_| one(&world, &session, &references, &mut random))
-        .collect()
+    (0..count).map(|_| one(&world, &session, &references, &mut random)).collect()
 }
 
 fn one(world: &World, session: &Session, references: &[Reference], random: &mut Random) -> i64 {
@@ -96,18 +86,11 @@ fn one(world: &World, session: &Session, references: &[Reference], random: &mut 
     let from = world.heard().samples.len();
     let id = session.say(r.text, fast());
     world.client.expect_started(id);
-    utterd_tests::clock::let_pass(std::time::Duration::from_micros(
-        random.between(0, r.length_us - 20_000),
-    ));
+    utterd_tests::clock::let_pass(std::time::Duration::from_micros(random.between(0, r.length_us - 20_000)));
     let report = session.cancel(opts! {});
     let heard = world.heard();
-    let sounding_us = match (
-        heard.first_sound(from..usize::MAX),
-        heard.last_sound(from..usize::MAX),
-    ) {
-        (Some(first), Some(last)) => {
-            (last + 1 - first) as u64 * 1_000_000 / u64::from(heard.rate) + LEAD_US
-        }
+    let sounding_us = match (heard.first_sound(from..usize::MAX), heard.last_sound(from..usize::MAX)) {
+        (Some(first), Some(last)) => (last + 1 - first) as u64 * 1_000_000 / u64::from(heard.rate) + LEAD_US,
         _ => 0,
     };
     let what = format!("{sounding_us} us were heard of {:?}; {report:?}", r.text);
@@ -115,15 +98,8 @@ fn one(world: &World, session: &Session, references: &[Reference], random: &mut 
     assert!(r.text.starts_with(text), "{what}");
     let points = text.chars().count();
     let reported = r.words.iter().filter(|w| w.0 <= points).count() as i64;
-    let by_ear = r
-        .words
-        .iter()
-        .filter(|w| sounding_us > 0 && w.1 <= sounding_us)
-        .count() as i64;
-    assert!(
-        (reported - by_ear).abs() <= 1,
-        "{reported} words reported, {by_ear} heard; {what}"
-    );
+    let by_ear = r.words.iter().filter(|w| sounding_us > 0 && w.1 <= sounding_us).count() as i64;
+    assert!((reported - by_ear).abs() <= 1, "{reported} words reported, {by_ear} heard; {what}");
     assert_eq!(
         report.text("heard-source"),
         if text.is_empty() { "none" } else { "words" },

@@ -15,10 +15,7 @@ const RAMP: usize = 240;
 
 /// Checks that the utterance's runs, with the ramps between them, are the utterance: complete, in order, nothing twice.
 fn overlap_add(heard: &Recording, runs: &[Run], utterance: u64, length: usize, pauses: usize) {
-    let own: Vec<&Run> = runs
-        .iter()
-        .filter(|r| r.voice == tone::voice(utterance))
-        .collect();
+    let own: Vec<&Run> = runs.iter().filter(|r| r.voice == tone::voice(utterance)).collect();
     assert_eq!(own.len(), pauses + 1, "one run between two pauses: {own:?}");
     assert_eq!(own[0].first, 0);
     let mut position = 0usize; // Within the utterance, of the next sample due.
@@ -26,15 +23,8 @@ fn overlap_add(heard: &Recording, runs: &[Run], utterance: u64, length: usize, p
         if n > 0 {
             let down = own[n - 1].heard.end..heard.samples.len().min(own[n - 1].heard.end + RAMP);
             let up = run.heard.start - RAMP..run.heard.start;
-            assert!(
-                up.start >= down.end,
-                "silence between the ramps: {down:?} {up:?}"
-            );
-            assert_eq!(
-                heard.peak(down.end..up.start),
-                0.0,
-                "silence between the ramps"
-            );
+            assert!(up.start >= down.end, "silence between the ramps: {down:?} {up:?}");
+            assert_eq!(heard.peak(down.end..up.start), 0.0, "silence between the ramps");
             for i in 0..RAMP {
                 let sum = heard.samples[down.start + i] + heard.samples[up.start + i];
                 let original = tone::encode(utterance, (position + i) as u64);
@@ -43,10 +33,7 @@ fn overlap_add(heard: &Recording, runs: &[Run], utterance: u64, length: usize, p
                     "pause {n}, sample {i} of the ramp: {sum} is not {original}"
                 );
             }
-            assert!(
-                heard.steepest(down.start - 1..down.end + 1) < 0.02,
-                "the ramp down has no step"
-            );
+            assert!(heard.steepest(down.start - 1..down.end + 1) < 0.02, "the ramp down has no step");
             position += RAMP;
         }
         assert_eq!(
@@ -83,11 +70,7 @@ fn a_resumed_sentence_is_the_sentence_to_the_sample() {
     }
     let (outcome, report) = session.wait(id);
     assert_eq!(outcome, "completed");
-    assert_eq!(
-        report.number("played-us"),
-        text.len() as u64 * 50_000,
-        "a pause is not played time"
-    );
+    assert_eq!(report.number("played-us"), text.len() as u64 * 50_000, "a pause is not played time");
     let heard = world.heard();
     let runs = tone::runs(&heard);
     overlap_add(&heard, &runs, id, text.len() * CHARACTER, 5);
@@ -128,18 +111,12 @@ fn a_pause_while_idle_holds_what_comes_next() {
     let id = session.say("held", opts! {});
     world.for_ms(300);
     assert_eq!(session.wait_ms(id, 1).0, "pending");
-    assert_eq!(
-        world.heard().first_sound(0..usize::MAX),
-        None,
-        "not a sample of it"
-    );
+    assert_eq!(world.heard().first_sound(0..usize::MAX), None, "not a sample of it");
     session.resume();
     assert_eq!(session.wait(id).0, "completed");
     let runs = tone::runs(&world.heard());
     assert_eq!(
-        runs.iter()
-            .map(|r| (r.first, r.heard.len()))
-            .collect::<Vec<_>>(),
+        runs.iter().map(|r| (r.first, r.heard.len())).collect::<Vec<_>>(),
         [(0, 4 * CHARACTER)],
         "no ramp: it had not begun"
     );
@@ -158,18 +135,11 @@ fn a_cancel_of_a_paused_session_frees_it() {
     let report = session.cancel(opts! {});
     assert_eq!(report.text("result"), "cancelled");
     let next = session.say("free", opts! {});
-    assert_eq!(
-        session.wait(next).0,
-        "completed",
-        "Cancel without an utterance ends the pause"
-    );
+    assert_eq!(session.wait(next).0, "completed", "Cancel without an utterance ends the pause");
     let heard = world.heard();
     let runs = tone::runs(&heard);
     let run = runs.last().unwrap();
-    assert_eq!(
-        (run.voice, run.first, run.heard.len()),
-        (tone::voice(next), 0, 4 * CHARACTER)
-    );
+    assert_eq!((run.voice, run.first, run.heard.len()), (tone::voice(next), 0, 4 * CHARACTER));
     assert_eq!(
         heard.last_sound(0..run.heard.start),
         before,
@@ -199,7 +169,5 @@ fn a_client_that_dies_does_not_leave_it_paused() {
     quiet.client.expect_started(id);
     session.pause(opts! { "auto-resume-ms" => 200u32 });
     assert_eq!(session.wait(id).0, "completed");
-    wait_for("the session to come to rest", || {
-        session.text("State") == "idle"
-    });
+    wait_for("the session to come to rest", || session.text("State") == "idle");
 }

@@ -32,27 +32,17 @@ fn a_second_daemon_on_the_bus_name_ends_and_names_it() {
         "--driver",
         "timer",
     ];
-    let (code, said) =
-        run_to_end(&args, &[], Duration::from_secs(5)).expect("a second daemon ends within 5 s");
+    let (code, said) = run_to_end(&args, &[], Duration::from_secs(5)).expect("a second daemon ends within 5 s");
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(NAME), "{said}");
     let session = quiet.tone_session("one");
     let id = session.say("unmoved", opts! { "rate" => 10.0 });
-    assert_eq!(
-        session.wait(id).0,
-        "completed",
-        "the first one does not notice"
-    );
+    assert_eq!(session.wait(id).0, "completed", "the first one does not notice");
 }
 
 #[test]
 fn without_a_bus_it_says_which_one_it_looked_for() {
-    let args = [
-        "--bus-address",
-        "unix:path=/nonexistent/utterd-bus",
-        "--driver",
-        "timer",
-    ];
+    let args = ["--bus-address", "unix:path=/nonexistent/utterd-bus", "--driver", "timer"];
     let (code, said) = run_to_end(&args, &[], PATIENCE).expect("it ends");
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("/nonexistent/utterd-bus"), "{said}");
@@ -84,10 +74,7 @@ fn two_buses_have_a_daemon_each_on_one_jack_server() {
 fn sigterm_in_mid_sentence_is_a_clean_end() {
     let mut quiet = Quiet::start();
     let session = quiet.tone_session("one");
-    let id = session.say(
-        "the daemon is about to leave in the middle of this",
-        opts! {},
-    );
+    let id = session.say("the daemon is about to leave in the middle of this", opts! {});
     quiet.client.expect_started(id);
     let status = quiet.daemon.stop().expect("it ends");
     assert_eq!(status.code(), Some(0), "{status}\n{}", quiet.daemon.log());
@@ -96,17 +83,9 @@ fn sigterm_in_mid_sentence_is_a_clean_end() {
 
 #[test]
 fn version_and_help_need_no_bus() {
-    let (code, said) = run_to_end(
-        &["--version"],
-        &[("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")],
-        PATIENCE,
-    )
-    .unwrap();
+    let (code, said) = run_to_end(&["--version"], &[("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")], PATIENCE).unwrap();
     assert_eq!(code, Some(0));
-    assert!(
-        said.starts_with("utterd ") && said.contains(env!("CARGO_PKG_VERSION")),
-        "{said}"
-    );
+    assert!(said.starts_with("utterd ") && said.contains(env!("CARGO_PKG_VERSION")), "{said}");
     let (code, said) = run_to_end(&["--help"], &[], PATIENCE).unwrap();
     assert_eq!(code, Some(0));
     for flag in [
@@ -129,8 +108,7 @@ fn check(text: &str) -> (Option<i32>, String) {
     let file = dir.join("utterd.toml");
     std::fs::write(&file, text).unwrap();
     let path = file.display().to_string();
-    let (code, said) =
-        run_to_end(&["--config", &path, "--check-config"], &[], PATIENCE).expect("it ends");
+    let (code, said) = run_to_end(&["--config", &path, "--check-config"], &[], PATIENCE).expect("it ends");
     (code, said.replace(&path, "FILE"))
 }
 
@@ -158,12 +136,7 @@ fn check_config_accepts_what_we_ship_and_explains_what_is_wrong() {
     let (code, said) = check("this is [not toml\n");
     assert_ne!(code, Some(0));
     assert!(said.contains("FILE"), "{said}");
-    let (code, said) = run_to_end(
-        &["--config", "/nonexistent/utterd.toml", "--check-config"],
-        &[],
-        PATIENCE,
-    )
-    .unwrap();
+    let (code, said) = run_to_end(&["--config", "/nonexistent/utterd.toml", "--check-config"], &[], PATIENCE).unwrap();
     assert_ne!(code, Some(0));
     assert!(said.contains("/nonexistent/utterd.toml"), "{said}");
 }
@@ -203,10 +176,7 @@ fn a_bad_reload_keeps_the_old_settings_and_a_good_one_applies() {
     quiet.daemon.write_config("[speech]\nvoice = 7\n");
     let error = quiet.client.reload().unwrap_err();
     for part in ["utterd.toml", "2", "voice"] {
-        assert!(
-            error.message.contains(part),
-            "{part:?} is missing in {error}"
-        );
+        assert!(error.message.contains(part), "{part:?} is missing in {error}");
     }
     assert_eq!(voice(), "tone-id");
     quiet.daemon.write_config(&speak("tone"));
@@ -248,15 +218,8 @@ fn a_plugin_folder_full_of_junk_costs_nothing_but_lines_in_the_log() {
     std::fs::create_dir(junk.join("folder.so")).unwrap();
     std::os::unix::fs::symlink("/nonexistent", junk.join("dangling.so")).unwrap();
     std::fs::write(junk.join("anybody.so"), &good).unwrap();
-    std::fs::set_permissions(
-        junk.join("anybody.so"),
-        std::fs::Permissions::from_mode(0o666),
-    )
-    .unwrap();
-    let pipe = Command::new("mkfifo")
-        .arg(junk.join("pipe.so"))
-        .status()
-        .unwrap();
+    std::fs::set_permissions(junk.join("anybody.so"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let pipe = Command::new("mkfifo").arg(junk.join("pipe.so")).status().unwrap();
     assert!(pipe.success());
     if let Some(library) = any_library() {
         std::fs::copy(library, junk.join("not-a-plugin.so")).unwrap();
@@ -274,28 +237,13 @@ fn a_plugin_folder_full_of_junk_costs_nothing_but_lines_in_the_log() {
     let id = session.say("spoken all the same", opts! { "rate" => 10.0 });
     assert_eq!(session.wait(id).0, "completed");
     let log = daemon.log();
-    for name in [
-        "empty.so",
-        "text.so",
-        "cut-1000.so",
-        "other-machine.so",
-        "anybody.so",
-    ] {
-        assert!(
-            log.contains(name),
-            "the log does not say what is wrong with {name}:\n{log}"
-        );
+    for name in ["empty.so", "text.so", "cut-1000.so", "other-machine.so", "anybody.so"] {
+        assert!(log.contains(name), "the log does not say what is wrong with {name}:\n{log}");
     }
     let list = client.call(ROOT, PLUGINS, "List", &()).unwrap();
     let listed = format!("{:?}", list.value);
-    assert!(
-        listed.contains("good.so") && listed.contains("\"ready\""),
-        "{listed}"
-    );
-    assert!(
-        listed.contains("empty.so") && listed.contains("\"rejected\""),
-        "{listed}"
-    );
+    assert!(listed.contains("good.so") && listed.contains("\"ready\""), "{listed}");
+    assert!(listed.contains("empty.so") && listed.contains("\"rejected\""), "{listed}");
 }
 
 /// A shared library that is no plugin.
@@ -305,10 +253,7 @@ fn any_library() -> Option<std::path::PathBuf> {
         "/usr/lib/aarch64-linux-gnu/libm.so.6",
         "/usr/lib64/libm.so.6",
     ];
-    candidates
-        .iter()
-        .map(std::path::PathBuf::from)
-        .find(|p| p.exists())
+    candidates.iter().map(std::path::PathBuf::from).find(|p| p.exists())
 }
 
 #[test]
@@ -319,43 +264,25 @@ fn without_any_plugin_it_runs_and_says_what_is_missing() {
         ..Plan::default()
     });
     assert!(quiet.client.voices(opts! {}).unwrap().is_empty());
-    let error = quiet
-        .client
-        .say("default", "to nobody", opts! {})
-        .unwrap_err();
-    assert!(
-        ["NoSuchBackend", "BackendUnavailable"].contains(&error.word()),
-        "{error}"
-    );
-    assert!(
-        error.message.contains("plugin"),
-        "it says what to do: {error}"
-    );
+    let error = quiet.client.say("default", "to nobody", opts! {}).unwrap_err();
+    assert!(["NoSuchBackend", "BackendUnavailable"].contains(&error.word()), "{error}");
+    assert!(error.message.contains("plugin"), "it says what to do: {error}");
 }
 
 #[test]
 fn the_voices_are_listed_and_filtered() {
     let quiet = Quiet::start();
     let all = quiet.client.voices(opts! {}).unwrap();
-    let ids = |voices: &[utterd_tests::client::Dict]| {
-        voices
-            .iter()
-            .map(|v| v.text("id").to_owned())
-            .collect::<Vec<_>>()
-    };
+    let ids = |voices: &[utterd_tests::client::Dict]| voices.iter().map(|v| v.text("id").to_owned()).collect::<Vec<_>>();
     assert!(
         all.len() > 10
-            && all.iter().all(|v| v.number("sample-rate") > 0
-                && v.has("name")
-                && v.has("languages")
-                && v.has("word-timing"))
+            && all
+                .iter()
+                .all(|v| v.number("sample-rate") > 0 && v.has("name") && v.has("languages") && v.has("word-timing"))
     );
     let tone = quiet.client.voices(opts! { "backend" => TONE }).unwrap();
     assert_eq!(ids(&tone), ["tone", "tone-id"]);
-    assert_eq!(
-        ids(&quiet.client.voices(opts! { "id" => "tone-id" }).unwrap()),
-        ["tone-id"]
-    );
+    assert_eq!(ids(&quiet.client.voices(opts! { "id" => "tone-id" }).unwrap()), ["tone-id"]);
     let english = quiet
         .client
         .voices(opts! { "language" => "en-GB", "backend" => "tts-espeak-ng" })
@@ -375,26 +302,12 @@ fn busctl_alone_can_do_the_essential_verbs() {
             .arg(NAME)
             .args(args);
         let out = command.output().unwrap_or_else(|e| panic!("busctl: {e}"));
-        assert!(
-            out.status.success(),
-            "{args:?}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
     };
     let manager = "org.utterd.Utterd1.Manager";
     let session = "org.utterd.Utterd1.Session";
-    let opened = busctl(&[
-        ROOT,
-        manager,
-        "OpenSession",
-        "sa{sv}",
-        "desk",
-        "1",
-        "backend",
-        "s",
-        TONE,
-    ]);
+    let opened = busctl(&[ROOT, manager, "OpenSession", "sa{sv}", "desk", "1", "backend", "s", TONE]);
     let path = "/org/utterd/Utterd1/session/desk";
     assert_eq!(opened, format!("o \"{path}\""));
     let said = busctl(&[
@@ -420,8 +333,7 @@ fn busctl_alone_can_do_the_essential_verbs() {
     let waited = busctl(&[path, session, "Wait", "ta{sv}", &id, "0"]);
     assert!(waited.starts_with("sa{sv} \"cancelled\""), "{waited}");
     let one_line = busctl(&[
-        ROOT, manager, "Say", "ssa{sv}", "default", "one line", "2", "backend", "s", TONE, "rate",
-        "d", "10",
+        ROOT, manager, "Say", "ssa{sv}", "default", "one line", "2", "backend", "s", TONE, "rate", "d", "10",
     ]);
     assert!(one_line.starts_with("t "), "{one_line}");
 }

@@ -14,9 +14,7 @@ fn a_sentence_is_heard_to_the_sample_and_told_once_and_in_order() {
     let world = World::start();
     let session = world.tone_session("one");
     let text = "hello little world";
-    let said = session
-        .try_say(text, opts! { "progress" => "word", "tag" => "t-1" })
-        .unwrap();
+    let said = session.try_say(text, opts! { "progress" => "word", "tag" => "t-1" }).unwrap();
     let (outcome, report) = session.wait(said.value);
     assert_eq!(outcome, "completed");
     assert_eq!(report.text("tag"), "t-1");
@@ -26,19 +24,11 @@ fn a_sentence_is_heard_to_the_sample_and_told_once_and_in_order() {
     assert_eq!(report.number("played-us"), text.len() as u64 * 50_000);
 
     world.client.expect_finished(said.value);
-    let told: Vec<_> = session
-        .events()
-        .into_iter()
-        .filter(|e| e.interface.ends_with(".Session"))
-        .collect();
+    let told: Vec<_> = session.events().into_iter().filter(|e| e.interface.ends_with(".Session")).collect();
     let members: Vec<&str> = told.iter().map(|e| e.member.as_str()).collect();
     let count = |member: &str| members.iter().filter(|m| **m == member).count();
     assert_eq!(
-        (
-            count("UtteranceStarted"),
-            count("FirstFrameSent"),
-            count("UtteranceFinished")
-        ),
+        (count("UtteranceStarted"), count("FirstFrameSent"), count("UtteranceFinished")),
         (1, 1, 1),
         "{members:?}"
     );
@@ -67,11 +57,7 @@ fn a_sentence_is_heard_to_the_sample_and_told_once_and_in_order() {
     let runs = tone::runs(&heard);
     assert_eq!(runs.len(), 1, "{runs:?}");
     assert_eq!((runs[0].voice, runs[0].first), (tone::voice(said.value), 0));
-    assert_eq!(
-        runs[0].heard.len(),
-        text.len() * CHARACTER,
-        "not one sample more or less"
-    );
+    assert_eq!(runs[0].heard.len(), text.len() * CHARACTER, "not one sample more or less");
     assert!(tone::mixed(&heard, 0).is_empty());
 }
 
@@ -87,19 +73,11 @@ fn queued_utterances_follow_each_other_without_a_gap_of_one_sample() {
     assert_eq!(outcome, "completed");
     let runs = tone::runs(&world.heard());
     let voices: Vec<u32> = runs.iter().map(|r| r.voice).collect();
-    assert_eq!(
-        voices,
-        ids.iter().map(|u| tone::voice(*u)).collect::<Vec<_>>(),
-        "{runs:?}"
-    );
+    assert_eq!(voices, ids.iter().map(|u| tone::voice(*u)).collect::<Vec<_>>(), "{runs:?}");
     for pair in runs.windows(2) {
         assert_eq!(pair[0].heard.end, pair[1].heard.start, "{runs:?}");
     }
-    let first_frames = session
-        .events()
-        .iter()
-        .filter(|e| e.member == "FirstFrameSent")
-        .count();
+    let first_frames = session.events().iter().filter(|e| e.member == "FirstFrameSent").count();
     assert_eq!(first_frames, 1, "once per session");
 }
 
@@ -111,25 +89,15 @@ fn signals_come_when_it_is_heard_and_words_at_their_onset() {
     session.wait(id);
     let heard = world.heard();
     let first = heard.first_sound(0..usize::MAX).unwrap();
-    let words: Vec<_> = session
-        .events()
-        .into_iter()
-        .filter(|e| e.is("UtteranceProgress", id))
-        .collect();
-    let told: Vec<(u64, u64, u64)> = words
-        .iter()
-        .map(|e| (e.number(2), e.number(3), e.number(4)))
-        .collect();
+    let words: Vec<_> = session.events().into_iter().filter(|e| e.is("UtteranceProgress", id)).collect();
+    let told: Vec<(u64, u64, u64)> = words.iter().map(|e| (e.number(2), e.number(3), e.number(4))).collect();
     assert_eq!(
         told,
         [(0, 5, 0), (6, 10, 300_000), (11, 16, 550_000)],
         "char_start, char_end, played_us"
     );
     let started = world.client.expect_started(id);
-    assert!(
-        started.at_us + 1_000 >= heard.us_at(first),
-        "not before its first sample"
-    );
+    assert!(started.at_us + 1_000 >= heard.us_at(first), "not before its first sample");
     for word in &words {
         let onset = heard.us_at(first) + word.number(4);
         assert!(
@@ -149,17 +117,10 @@ fn words_of_any_script_are_counted_in_code_points() {
     let text = "Grüße, 世界! 🌍🚀 naïve e\u{301}a \u{200f}שלום";
     let id = session.say(text, opts! { "progress" => "word", "rate" => 8.0 });
     let (outcome, report) = session.wait(id);
-    assert_eq!(
-        (outcome.as_str(), report.text("heard-text")),
-        ("completed", text)
-    );
+    assert_eq!((outcome.as_str(), report.text("heard-text")), ("completed", text));
     let points: Vec<char> = text.chars().collect();
     quiet.client.expect_finished(id);
-    let words: Vec<_> = session
-        .events()
-        .into_iter()
-        .filter(|e| e.is("UtteranceProgress", id))
-        .collect();
+    let words: Vec<_> = session.events().into_iter().filter(|e| e.is("UtteranceProgress", id)).collect();
     assert_eq!(words.len(), text.split_whitespace().count());
     for (event, word) in words.iter().zip(text.split_whitespace()) {
         let range = event.number(2) as usize..event.number(3) as usize;
@@ -168,11 +129,7 @@ fn words_of_any_script_are_counted_in_code_points() {
     }
     let entry = &session.history(opts! {})[0];
     assert_eq!(
-        (
-            entry.text("said"),
-            entry.text("heard"),
-            entry.text("outcome")
-        ),
+        (entry.text("said"), entry.text("heard"), entry.text("outcome")),
         (text, text, "completed")
     );
 }
@@ -182,22 +139,11 @@ fn history_tells_what_was_said_and_heard_oldest_first() {
     let quiet = Quiet::start();
     let session = quiet.tone_session("one");
     let ids: Vec<u64> = (0..3)
-        .map(|n| {
-            session.say(
-                &format!("number {n}"),
-                opts! { "rate" => 8.0, "tag" => format!("h{n}") },
-            )
-        })
+        .map(|n| session.say(&format!("number {n}"), opts! { "rate" => 8.0, "tag" => format!("h{n}") }))
         .collect();
     session.wait(ids[2]);
     let history = session.history(opts! {});
-    assert_eq!(
-        history
-            .iter()
-            .map(|h| h.number("utterance"))
-            .collect::<Vec<_>>(),
-        ids
-    );
+    assert_eq!(history.iter().map(|h| h.number("utterance")).collect::<Vec<_>>(), ids);
     for (n, entry) in history.iter().enumerate() {
         assert_eq!(entry.text("said"), format!("number {n}"));
         assert_eq!(entry.text("heard"), format!("number {n}"));
@@ -272,15 +218,9 @@ fn properties_agree_with_what_is_heard() {
         ),
         ("speaking", true, first)
     );
-    assert_eq!(
-        session.number("QueueLength"),
-        1,
-        "the active one is not counted"
-    );
+    assert_eq!(session.number("QueueLength"), 1, "the active one is not counted");
     session.wait(second);
-    wait_for("the session to come to rest", || {
-        session.text("State") == "idle"
-    });
+    wait_for("the session to come to rest", || session.text("State") == "idle");
     assert_eq!(
         (
             session.is("Speaking"),
@@ -301,19 +241,14 @@ fn turns_move_forward_and_an_older_one_is_stale() {
     assert_eq!(session.say("in turn three", quick(3)), 0, "stale for ever");
     let id = session.say("the current one", quick(0));
     assert_eq!(session.wait(id).1.number("turn"), 4);
-    let error = session
-        .try_say("far away", quick(5 + (1 << 32)))
-        .unwrap_err();
+    let error = session.try_say("far away", quick(5 + (1 << 32))).unwrap_err();
     assert_eq!(error.word(), "InvalidArgs", "{error}");
 }
 
 #[test]
 fn gain_reaches_the_ear_as_a_factor_and_without_a_click() {
     let world = World::start();
-    let session = world
-        .client
-        .open("one", opts! { "backend" => TONE, "voice" => "tone" })
-        .unwrap();
+    let session = world.client.open("one", opts! { "backend" => TONE, "voice" => "tone" }).unwrap();
     let id = session.say("a long enough sentence", opts! {});
     world.client.expect_started(id);
     world.for_ms(300);
@@ -321,16 +256,10 @@ fn gain_reaches_the_ear_as_a_factor_and_without_a_click() {
     world.for_ms(300);
     session.wait(id);
     let heard = world.heard();
-    let (first, last) = (
-        heard.first_sound(0..usize::MAX).unwrap(),
-        heard.last_sound(0..usize::MAX).unwrap(),
-    );
+    let (first, last) = (heard.first_sound(0..usize::MAX).unwrap(), heard.last_sound(0..usize::MAX).unwrap());
     let loud = heard.peak(first..first + 4_800);
     let soft = heard.peak(last - 4_800..last);
-    assert!(
-        (loud - 0.5).abs() < 0.02 && (soft - 0.05).abs() < 0.002,
-        "{loud} then {soft}"
-    );
+    assert!((loud - 0.5).abs() < 0.02 && (soft - 0.05).abs() < 0.002, "{loud} then {soft}");
     let steepest = heard.steepest(first + 1..last);
     let before = heard.steepest(first + 1..first + 9_600);
     assert!(
@@ -339,21 +268,13 @@ fn gain_reaches_the_ear_as_a_factor_and_without_a_click() {
     );
     world
         .client
-        .set_property(
-            utterd_tests::client::ROOT,
-            utterd_tests::client::MANAGER,
-            "GainDb",
-            -20.0,
-        )
+        .set_property(utterd_tests::client::ROOT, utterd_tests::client::MANAGER, "GainDb", -20.0)
         .unwrap();
     let id = session.say("softer still", opts! {});
     session.wait(id);
     let heard = world.heard();
     let end = heard.last_sound(0..usize::MAX).unwrap();
-    assert!(
-        (heard.peak(end - 4_800..end) - 0.005).abs() < 0.0005,
-        "session and master add up"
-    );
+    assert!((heard.peak(end - 4_800..end) - 0.005).abs() < 0.0005, "session and master add up");
 }
 
 #[test]
@@ -365,29 +286,19 @@ fn muted_speech_was_not_heard_and_says_so() {
     world.for_ms(200);
     session.set("Muted", true).unwrap();
     let (outcome, report) = session.wait(id);
-    assert_eq!(
-        (outcome.as_str(), report.text("reason")),
-        ("cancelled", "muted")
-    );
+    assert_eq!((outcome.as_str(), report.text("reason")), ("cancelled", "muted"));
     assert_eq!(session.number("Turn"), 1, "no turn ends");
     let silent = session.say("not one sample of this", opts! {});
     let (outcome, report) = session.wait(silent);
     assert_eq!(
-        (
-            outcome.as_str(),
-            report.text("reason"),
-            report.text("heard-text")
-        ),
+        (outcome.as_str(), report.text("reason"), report.text("heard-text")),
         ("cancelled", "muted", "")
     );
     session.set("Muted", false).unwrap();
     let again = session.say("back", opts! {});
     assert_eq!(session.wait(again).0, "completed");
     let runs = tone::runs(&world.heard());
-    assert!(
-        runs.iter().all(|r| r.voice != tone::voice(silent)),
-        "{runs:?}"
-    );
+    assert!(runs.iter().all(|r| r.voice != tone::voice(silent)), "{runs:?}");
     assert_eq!(
         runs.last().map(|r| (r.voice, r.heard.len())),
         Some((tone::voice(again), 4 * CHARACTER))

@@ -10,24 +10,11 @@ use utterd_tests::bins::workspace;
 /// The crates that a room is built from, itself left out.
 fn builds_on(package: &str) -> BTreeSet<String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace()).args([
-        "tree",
-        "--offline",
-        "-e",
-        "normal",
-        "--prefix",
-        "none",
-        "-f",
-        "{p}",
-        "-p",
-        package,
-    ]);
+    cargo
+        .current_dir(workspace())
+        .args(["tree", "--offline", "-e", "normal", "--prefix", "none", "-f", "{p}", "-p", package]);
     let out = cargo.output().unwrap();
-    assert!(
-        out.status.success(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8(out.stdout).unwrap();
     let names = text
         .lines()
@@ -82,12 +69,7 @@ fn naming(folder: &str, words: &[&str], allowed: &[&str]) -> Vec<String> {
             continue;
         }
         let code = code(&path);
-        found.extend(
-            words
-                .iter()
-                .filter(|w| code.contains(**w))
-                .map(|w| format!("{relative} names {w}")),
-        );
+        found.extend(words.iter().filter(|w| code.contains(**w)).map(|w| format!("{relative} names {w}")));
     }
     found
 }
@@ -101,15 +83,9 @@ fn the_real_time_room_builds_on_rings_alone() {
 fn the_real_time_room_has_no_std_no_heap_and_no_unsafe_code() {
     let lib = std::fs::read_to_string(workspace().join("daemon/rt/src/lib.rs")).unwrap();
     for line in ["#![no_std]", "#![forbid(unsafe_code)]"] {
-        assert!(
-            lib.contains(line),
-            "{line} is missing in daemon/rt/src/lib.rs"
-        );
+        assert!(lib.contains(line), "{line} is missing in daemon/rt/src/lib.rs");
     }
-    assert_eq!(
-        naming("daemon/rt/src", &["extern crate alloc"], &[]),
-        Vec::<String>::new()
-    );
+    assert_eq!(naming("daemon/rt/src", &["extern crate alloc"], &[]), Vec::<String>::new());
 }
 
 #[test]
@@ -124,10 +100,7 @@ fn the_deciding_room_builds_on_plain_data() {
         "SystemTime",
         "tracing::",
     ];
-    assert_eq!(
-        naming("daemon/core/src", &outside, &[]),
-        Vec::<String>::new()
-    );
+    assert_eq!(naming("daemon/core/src", &outside, &[]), Vec::<String>::new());
 }
 
 #[test]
@@ -138,10 +111,7 @@ fn the_plugin_contract_builds_on_nothing() {
 #[test]
 fn the_plugins_know_the_contract_and_what_they_wrap() {
     for plugin in ["utterd-tts-tone", "utterd-tts-espeak-ng"] {
-        let ours: BTreeSet<String> = builds_on(plugin)
-            .into_iter()
-            .filter(|n| n.starts_with("utterd"))
-            .collect();
+        let ours: BTreeSet<String> = builds_on(plugin).into_iter().filter(|n| n.starts_with("utterd")).collect();
         assert_eq!(ours, of(&["utterd-plugin-api"]), "{plugin}");
     }
 }
@@ -159,10 +129,7 @@ fn the_configuration_knows_no_running_state() {
 #[test]
 fn one_module_alone_opens_activates_and_connects_audio() {
     let words = ["jack::", "jack_sys", "activate_async", "connect_ports"];
-    assert_eq!(
-        naming("daemon", &words, &["daemon/src/driver/jack.rs"]),
-        Vec::<String>::new()
-    );
+    assert_eq!(naming("daemon", &words, &["daemon/src/driver/jack.rs"]), Vec::<String>::new());
     let used = code(&workspace().join("daemon/src/driver/jack.rs"));
     assert!(
         used.contains("activate_async") && used.contains("connect_ports"),
@@ -172,10 +139,7 @@ fn one_module_alone_opens_activates_and_connects_audio() {
 
 #[test]
 fn one_module_alone_maps_foreign_code() {
-    assert_eq!(
-        naming("daemon", &["libloading"], &["daemon/src/plugins"]),
-        Vec::<String>::new()
-    );
+    assert_eq!(naming("daemon", &["libloading"], &["daemon/src/plugins"]), Vec::<String>::new());
     assert!(
         !naming("daemon/src/plugins", &["libloading"], &[]).is_empty(),
         "this test looks at the wrong files"
@@ -185,19 +149,11 @@ fn one_module_alone_maps_foreign_code() {
 #[test]
 fn the_bus_and_the_driver_do_not_know_each_other() {
     assert_eq!(
-        naming(
-            "daemon/src/dbus",
-            &["crate::driver", "crate::tx", "crate::synth"],
-            &[]
-        ),
+        naming("daemon/src/dbus", &["crate::driver", "crate::tx", "crate::synth"], &[]),
         Vec::<String>::new()
     );
     assert_eq!(
-        naming(
-            "daemon/src/driver",
-            &["crate::dbus", "crate::session", "zbus"],
-            &[]
-        ),
+        naming("daemon/src/driver", &["crate::dbus", "crate::session", "zbus"], &[]),
         Vec::<String>::new()
     );
 }
@@ -207,12 +163,7 @@ fn every_file_says_what_it_is() {
     let silent: Vec<String> = ["config", "daemon", "plugin-api", "plugins", "tests"]
         .iter()
         .flat_map(|folder| sources(folder))
-        .filter(|path| {
-            !std::fs::read_to_string(path)
-                .unwrap()
-                .trim_start()
-                .starts_with("//!")
-        })
+        .filter(|path| !std::fs::read_to_string(path).unwrap().trim_start().starts_with("//!"))
         .map(|path| path.display().to_string())
         .collect();
     assert_eq!(silent, Vec::<String>::new(), "each file opens with //!");

@@ -51,22 +51,17 @@ impl jack::ProcessHandler for Record {
         let short = scope.last_frame_time();
         // JACK counts frames in 32 bits, a day at 48 kHz; the difference to the period before is exact across the wrap.
         self.frame = if self.started {
-            self.frame
-                .wrapping_add(u64::from(short.wrapping_sub(self.frame as u32)))
+            self.frame.wrapping_add(u64::from(short.wrapping_sub(self.frame as u32)))
         } else {
             u64::from(short)
         };
         self.started = true;
-        let us =
-            scope.cycle_times().map(|t| t.current_usecs).unwrap_or(0) as i64 + self.clock_offset;
+        let us = scope.cycle_times().map(|t| t.current_usecs).unwrap_or(0) as i64 + self.clock_offset;
         let xruns = self.shared.xruns.load(Ordering::Relaxed);
-        let flags = u32::from(xruns != self.xruns)
-            | u32::from(self.shared.connected.load(Ordering::Relaxed)) << 1;
+        let flags = u32::from(xruns != self.xruns) | u32::from(self.shared.connected.load(Ordering::Relaxed)) << 1;
         self.xruns = xruns;
         if self.samples.slots() < heard.len() || self.periods.slots() == 0 {
-            self.shared
-                .lost
-                .fetch_add(heard.len() as u64, Ordering::Relaxed);
+            self.shared.lost.fetch_add(heard.len() as u64, Ordering::Relaxed);
             return Control::Continue;
         }
         if let Ok(chunk) = self.samples.write_chunk_uninit(heard.len()) {
@@ -170,10 +165,7 @@ fn main() {
             record,
         )
         .unwrap();
-    say(&format!(
-        "ready {rate} {}",
-        active.as_client().buffer_size()
-    ));
+    say(&format!("ready {rate} {}", active.as_client().buffer_size()));
 
     let mut raw = BufWriter::new(std::fs::File::create(format!("{prefix}.f32")).unwrap());
     let mut index = BufWriter::new(std::fs::File::create(format!("{prefix}.idx")).unwrap());
@@ -182,13 +174,7 @@ fn main() {
     let mut xruns = 0;
     loop {
         let news = inbox.recv_timeout(Duration::from_millis(5));
-        drain(
-            &mut samples_out,
-            &mut periods_out,
-            &mut raw,
-            &mut index,
-            &mut offset,
-        );
+        drain(&mut samples_out, &mut periods_out, &mut raw, &mut index, &mut offset);
         let gone = shared.shutdown.load(Ordering::Relaxed);
         if !gone {
             listen(active.as_client(), &source, &sink, &shared);
@@ -208,13 +194,7 @@ fn main() {
             _ => {}
         }
     }
-    drain(
-        &mut samples_out,
-        &mut periods_out,
-        &mut raw,
-        &mut index,
-        &mut offset,
-    );
+    drain(&mut samples_out, &mut periods_out, &mut raw, &mut index, &mut offset);
     say("stopped");
     // Deactivation blocks while a server is wedged, and a client of a dead server has nothing to take leave of.
     std::process::exit(0);
@@ -247,11 +227,7 @@ fn listen(client: &Client, source: &str, sink: &str, shared: &Shared) {
                 Err(_) => false, // Its client is not active yet; the next round asks again.
             };
     if shared.connected.swap(connected, Ordering::Relaxed) != connected {
-        say(if connected {
-            "connected"
-        } else {
-            "disconnected"
-        });
+        say(if connected { "connected" } else { "disconnected" });
     }
 }
 
