@@ -3,10 +3,21 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cli;
 pub mod clock;
 pub mod dbus;
 pub mod driver;
 pub mod observe;
 pub mod plugins;
+pub mod run;
+mod services;
+pub mod session;
+pub mod settings;
 pub mod synth;
 pub mod tx;
+
+/// Ends the process without running destructors of anything that is still mapped.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions; what should be written was flushed by the callers.
+    unsafe { libc::_exit(status) }
+}

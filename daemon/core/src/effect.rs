@@ -27,6 +27,8 @@ pub enum Effect {
     },
     /// A session object is gone.
     SessionClosed { session: String },
+    /// Open this output: the one effect that opens audio.
+    OpenOutput { output: Output },
     /// A track to play on.
     OpenTrack {
         track: TrackId,

@@ -56,6 +56,7 @@ pub struct Core {
     cancels: BTreeMap<CancelId, cancel::Cancel>,
     floors: BTreeMap<FloorKey, Floor>,
     timers: BTreeSet<(Micros, Timer)>,
+    outputs: BTreeSet<Output>,
     manager: ManagerProperties,
     manager_published: ManagerProperties,
     /// Sessions whose properties may have changed in this step.
@@ -90,6 +91,7 @@ impl Core {
             cancels: BTreeMap::new(),
             floors: BTreeMap::from([(FloorKey::Shared, Floor::default())]),
             timers: BTreeSet::new(),
+            outputs: BTreeSet::new(),
             manager_published: manager.clone(),
             manager,
             dirty: BTreeSet::new(),
@@ -118,6 +120,7 @@ impl Core {
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
             Input::Settings(settings) => self.settings = *settings,
+            Input::Start => self.open_output(Output::Local),
             Input::Tick => {}
         }
         self.publish_changes();
@@ -168,6 +171,13 @@ impl Core {
                     self.fell_silent(floor, track);
                 }
             }
+        }
+    }
+
+    /// Outputs are opened when they are first needed, and stay.
+    pub(crate) fn open_output(&mut self, output: Output) {
+        if self.outputs.insert(output) {
+            self.out.push(Effect::OpenOutput { output });
         }
     }
 

@@ -38,6 +38,8 @@ pub enum Input {
     Backends(Vec<Backend>),
     /// A new configuration.
     Settings(Box<Settings>),
+    /// The daemon is ready to make sound.
+    Start,
     /// Time passed.
     Tick,
 }
@@ -223,7 +225,7 @@ pub struct SayOptions {
 }
 
 /// Where a session is heard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Output {
     /// The loudspeaker.
     #[default]

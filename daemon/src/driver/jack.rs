@@ -1,0 +1,443 @@
+//! JACK: the one place that opens, activates, connects and closes audio, and the only file that names the `jack` crate.
+//!
+//! Each client has a *keeper*, a thread that makes every libjack call which may block: opening, connecting and closing all wait for the server,
+//! and a stopped server (SIGSTOP) keeps them waiting until it goes on or dies, under a lock of the crate that is global. So a keeper that hangs
+//! is left alone; it closes what it opened when it comes back and finds itself retired.
+//!
+//! Facts this is built on: without libjack `Client::new` is an error, but `jack::set_logger` before it panics: it is never called (the crate's
+//! default sends JACK's words to the `log` crate, where nobody listens). The death of jackd is told by the shutdown callback within 50 ms, that
+//! of PipeWire by nothing. There is no latency callback: latencies are polled. PipeWire rounds the period it first told: only `buffer_size` counts.
+
+use super::seat::{RenderSeat, Replace, Watch};
+use super::supervisor::Notice;
+use super::{DriverConfig, PortInfo, PortList};
+use jack::{
+    AudioOut, Client, ClientOptions, ClientStatus, Frames, LatencyType, Port, PortFlags, PortId,
+    ProcessScope, Unowned,
+};
+use std::collections::HashSet;
+use std::sync::atomic::Ordering::*;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+use utterd_rt::Control;
+
+const AUDIO: &str = "32 bit float mono audio";
+/// Latencies and ports are looked at so often, and whenever the graph changes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A client that runs.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) control: Control,
+    pub(super) replace: Replace,
+    pub(super) rate: u32,
+    pub(super) period: u32,
+    pub(super) latency: u32,
+}
+
+/// Why there is no client.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// Install it: nothing else helps while this process lives.
+    NoLibrary(String),
+    /// Wait for it.
+    NoServer,
+    /// The server is there and refuses.
+    Refused(jack::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::NoLibrary(error) => write!(f, "libjack is missing: {error}"),
+            OpenError::NoServer => f.write_str("no JACK server is running"),
+            OpenError::Refused(error) => write!(f, "the JACK server refused: {error}"),
+        }
+    }
+}
+
+/// What a keeper is asked for.
+enum Order {
+    /// The graph changed: look at connections, latency and ports.
+    Look,
+    Close,
+}
+
+/// The supervisor's hold on a keeper. [control]
+pub(super) struct Keeper {
+    pub(super) watch: Arc<Watch>,
+    orders: Sender<Order>,
+    thread: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Lets go of the client; it is closed as soon as the server lets it. [control]
+    pub(super) fn retire(&self) {
+        self.watch.is_retired.store(true, Release);
+        // A keeper that has ended already has closed its client.
+        self.orders.send(Order::Close).ok();
+    }
+
+    /// Waits for the close, but not for ever. [control]
+    pub(super) fn wait(self, within: Duration) {
+        let deadline = Instant::now() + within;
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Starts a keeper; what came of it is told by [`Notice::Opened`]. Returns at once. [control]
+pub(super) fn open(
+    cfg: &DriverConfig,
+    generation: u64,
+    notices: Sender<Notice>,
+    ports: PortList,
+) -> io::Result<Keeper> {
+    let watch = Arc::new(Watch::default());
+    let (orders, inbox) = channel();
+    let (cfg, seen, hints) = (cfg.clone(), watch.clone(), orders.clone());
+    let thread = thread::Builder::new()
+        .name("utterd-jack".into())
+        .spawn(move || {
+            let (mut kept, opened) = match Kept::open(&cfg, seen, hints, ports) {
+                Ok(both) => both,
+                Err(error) => {
+                    // Nobody listens any more: nothing is open either.
+                    notices
+                        .send(Notice::Opened {
+                            generation,
+                            result: Err(error),
+                        })
+                        .ok();
+                    return;
+                }
+            };
+            kept.look(&cfg);
+            let latency = kept.watch.latency.load(Acquire);
+            let period = kept.watch.period.load(Acquire);
+            let opened = Opened {
+                latency,
+                period,
+                ..opened
+            };
+            if !kept.watch.is_retired.load(Acquire)
+                && notices
+                    .send(Notice::Opened {
+                        generation,
+                        result: Ok(opened),
+                    })
+                    .is_ok()
+            {
+                kept.keep(&cfg, &inbox);
+            }
+            kept.close();
+        })?;
+    Ok(Keeper {
+        watch,
+        orders,
+        thread,
+    })
+}
+
+/// Opens and closes a second client on a thread of its own: does the server still answer? [control]
+pub(super) fn probe(client_name: &str, generation: u64, notices: Sender<Notice>) -> io::Result<()> {
+    let name = sayable(&format!("{client_name}-probe"));
+    thread::Builder::new()
+        .name("utterd-probe".into())
+        .spawn(move || {
+            let is_alive = Client::new(&name, ClientOptions::NO_START_SERVER).is_ok();
+            notices
+                .send(Notice::Probed {
+                    generation,
+                    is_alive,
+                })
+                .ok();
+        })?;
+    Ok(())
+}
+
+/// An active client, as its keeper holds it.
+struct Kept {
+    client: jack::AsyncClient<Ears, Hands>,
+    watch: Arc<Watch>,
+    ports: PortList,
+    /// Full names of `out_1` and on.
+    outs: Vec<String>,
+    first: Port<Unowned>,
+    /// Connections made since their target appeared: one that a user took away is not made again.
+    made: HashSet<(usize, String)>,
+}
+
+impl Kept {
+    fn open(
+        cfg: &DriverConfig,
+        watch: Arc<Watch>,
+        orders: Sender<Order>,
+        ports: PortList,
+    ) -> Result<(Kept, Opened), OpenError> {
+        let (client, _status) = Client::new(
+            &sayable(&cfg.client_name),
+            ClientOptions::NO_START_SERVER,
+        )
+        .map_err(|error| match error {
+            jack::Error::LibraryError(message) => OpenError::NoLibrary(message),
+            jack::Error::ClientError(status) if status.contains(ClientStatus::SERVER_FAILED) => {
+                OpenError::NoServer
+            }
+            error => OpenError::Refused(error),
+        })?;
+        let (rate, period) = (client.sample_rate(), client.buffer_size());
+        watch.rate.store(rate, Release);
+        watch.period.store(period, Release);
+        let outs = (1..=cfg.ports.max(1))
+            .map(|n| client.register_port(&format!("out_{n}"), AudioOut::default()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(OpenError::Refused)?;
+        let names = outs
+            .iter()
+            .map(Port::name)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(OpenError::Refused)?;
+        let first = outs[0].clone_unowned();
+        let (control, renderer) = utterd_rt::engine(rate);
+        let (seat, replace) = RenderSeat::new(renderer, watch.clone());
+        let ears = Ears {
+            watch: watch.clone(),
+            orders,
+        };
+        let hands = Hands {
+            seat,
+            outs,
+            watch: watch.clone(),
+        };
+        let client = client
+            .activate_async(ears, hands)
+            .map_err(OpenError::Refused)?;
+        let kept = Kept {
+            client,
+            watch,
+            ports,
+            outs: names,
+            first,
+            made: HashSet::new(),
+        };
+        Ok((
+            kept,
+            Opened {
+                control,
+                replace,
+                rate,
+                period,
+                latency: 0,
+            },
+        ))
+    }
+
+    fn keep(&mut self, cfg: &DriverConfig, orders: &Receiver<Order>) {
+        loop {
+            match orders.recv_timeout(LOOK_EVERY) {
+                Ok(Order::Close) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
+            }
+            // One look answers all that was asked for meanwhile.
+            while let Ok(order) = orders.try_recv() {
+                if matches!(order, Order::Close) {
+                    return;
+                }
+            }
+            self.look(cfg);
+        }
+    }
+
+    fn look(&mut self, cfg: &DriverConfig) {
+        // What is left of a dead server in shared memory is not worth reading.
+        if self.watch.has_ended.load(Acquire) || self.watch.is_retired.load(Acquire) {
+            return;
+        }
+        self.connect(cfg);
+        let (_, latency) = self.first.get_latency_range(LatencyType::Playback);
+        self.watch.latency.store(latency, Release);
+        let seen = self.list();
+        if !self.watch.is_retired.load(Acquire) {
+            *self.ports.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        }
+    }
+
+    /// Connects each `out_i` to the i-th target, once for as long as that target exists.
+    fn connect(&mut self, cfg: &DriverConfig) {
+        let client = self.client.as_client();
+        let targets = targets(client, &cfg.connect);
+        self.made
+            .retain(|(_, target)| client.port_by_name(target).is_some());
+        for (i, target) in targets.into_iter().take(self.outs.len()).enumerate() {
+            if self.made.contains(&(i, target.clone())) || client.port_by_name(&target).is_none() {
+                continue;
+            }
+            match client.connect_ports_by_name(&self.outs[i], &target) {
+                Ok(()) => tracing::info!(from = self.outs[i], to = target, "connected"),
+                Err(jack::Error::PortAlreadyConnected(..)) => {}
+                Err(error) => {
+                    tracing::warn!(from = self.outs[i], to = target, %error, "not connected");
+                    continue;
+                }
+            }
+            self.made.insert((i, target));
+        }
+    }
+
+    fn list(&self) -> Vec<PortInfo> {
+        let client = self.client.as_client();
+        let own = self.outs[0]
+            .split(':')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let mut list: Vec<PortInfo> = Vec::new();
+        for (flag, direction) in [
+            (PortFlags::IS_INPUT, "playback"),
+            (PortFlags::IS_OUTPUT, "capture"),
+        ] {
+            let physical = client.ports(None, Some(AUDIO), flag | PortFlags::IS_PHYSICAL);
+            let default = physical.first().map(|port| owner(port));
+            for port in client.ports(None, Some(AUDIO), flag) {
+                let name = owner(&port);
+                if name == own {
+                    continue;
+                }
+                match list
+                    .iter_mut()
+                    .find(|seen| seen.direction == direction && seen.name == name)
+                {
+                    Some(seen) => seen.channels += 1,
+                    None => list.push(PortInfo {
+                        name: name.to_owned(),
+                        direction,
+                        channels: 1,
+                        default: default == Some(name),
+                    }),
+                }
+            }
+        }
+        list
+    }
+
+    fn close(self) {
+        // A dead server makes this an error, and takes a quarter of a second for it; all is freed either way.
+        if let Err(error) = self.client.deactivate() {
+            tracing::debug!(%error, "the JACK client was closed the hard way");
+        }
+    }
+}
+
+/// The crate panics at a NUL in a name.
+fn sayable(name: &str) -> String {
+    name.replace('\0', "")
+}
+
+/// The part of a port's full name that names its client.
+fn owner(port: &str) -> &str {
+    port.split_once(':').map_or(port, |(client, _)| client)
+}
+
+/// The ports our outputs should reach, in order.
+fn targets(client: &Client, wanted: &[String]) -> Vec<String> {
+    if wanted.is_empty() {
+        let physical = client.ports(
+            None,
+            Some(AUDIO),
+            PortFlags::IS_INPUT | PortFlags::IS_PHYSICAL,
+        );
+        // With several sound cards: the first one, not a channel of each.
+        let card = physical.first().map(|port| owner(port).to_owned());
+        return physical
+            .into_iter()
+            .filter(|port| Some(owner(port)) == card.as_deref())
+            .collect();
+    }
+    let inputs = client.ports(None, Some(AUDIO), PortFlags::IS_INPUT);
+    let mut targets = Vec::new();
+    for name in wanted {
+        if name.contains(':') {
+            targets.push(name.clone());
+        } else {
+            targets.extend(inputs.iter().filter(|port| owner(port) == name).cloned());
+        }
+    }
+    targets
+}
+
+/// What the server tells between the cycles. Nothing is asked of it here: that would wait for the thread that waits for us.
+struct Ears {
+    watch: Arc<Watch>,
+    orders: Sender<Order>,
+}
+
+impl Ears {
+    fn graph_changed(&self) {
+        // A keeper that has ended has no connections to look after.
+        self.orders.send(Order::Look).ok();
+    }
+}
+
+impl jack::NotificationHandler for Ears {
+    unsafe fn shutdown(&mut self, _status: ClientStatus, _reason: &str) {
+        // Like a signal handler: a flag and nothing else.
+        self.watch.has_ended.store(true, Release);
+    }
+
+    fn sample_rate(&mut self, _: &Client, rate: Frames) -> jack::Control {
+        self.watch.rate.store(rate, Release);
+        jack::Control::Continue
+    }
+
+    fn xrun(&mut self, _: &Client) -> jack::Control {
+        self.watch.xruns.fetch_add(1, Relaxed);
+        jack::Control::Continue
+    }
+
+    fn port_registration(&mut self, _: &Client, _: PortId, _: bool) {
+        self.graph_changed();
+    }
+
+    fn ports_connected(&mut self, _: &Client, _: PortId, _: PortId, _: bool) {
+        self.graph_changed();
+    }
+
+    fn graph_reorder(&mut self, _: &Client) -> jack::Control {
+        self.graph_changed();
+        jack::Control::Continue
+    }
+}
+
+/// The render thread: JACK's futex is its only system call.
+struct Hands {
+    seat: RenderSeat,
+    outs: Vec<Port<AudioOut>>,
+    watch: Arc<Watch>,
+}
+
+impl jack::ProcessHandler for Hands {
+    fn process(&mut self, client: &Client, scope: &ProcessScope) -> jack::Control {
+        let at_us = scope
+            .cycle_times()
+            .map_or_else(|_| client.time(), |times| times.current_usecs);
+        let Some((first, others)) = self.outs.split_first_mut() else {
+            return jack::Control::Continue;
+        };
+        let mix = first.as_mut_slice(scope);
+        self.seat.cycle(mix, at_us);
+        for out in others {
+            out.as_mut_slice(scope).copy_from_slice(mix);
+        }
+        jack::Control::Continue
+    }
+
+    fn buffer_size(&mut self, _: &Client, frames: Frames) -> jack::Control {
+        self.watch.period.store(frames, Release);
+        jack::Control::Continue
+    }
+}

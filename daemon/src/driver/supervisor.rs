@@ -1,0 +1,559 @@
+//! The supervisor: watches levels, decides whether the server is dead, wedged or well, and tells events.
+//!
+//! What it goes by: the server's own word (shutdown callback), the age of the last callback, and, when that age is suspicious, a probe: a
+//! second client opened on a thread of its own. Refused: the server is dead (PipeWire's dies without a word). No answer: it is wedged. Opened:
+//! it lives and either calls us again or has forgotten us.
+
+use super::jack::{self, Keeper, OpenError};
+use super::seat::{Replace, STALL_US, Watch};
+use super::timer::{self, Timer};
+use super::{DriverConfig, DriverEvent, DriverKind, PortList, sched};
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::*;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+use utterd_rt::Control;
+
+const TICK: Duration = Duration::from_millis(20);
+const REOPEN_US: u64 = 200_000;
+/// How long `Auto` waits for a server that accepts the connection but does not answer.
+const AUTO_US: u64 = 3_000_000;
+/// A server that wants nothing of us for so long is given up.
+const WEDGED_US: u64 = 10_000_000;
+/// A server that answers the probe but has not called us for so long has forgotten us.
+const FORGOTTEN_US: u64 = 2_000_000;
+const PROBE_EVERY_US: u64 = 1_000_000;
+/// JACK or RtKit may raise the render thread a moment after its first cycle.
+const SCHEDULED_AFTER_US: u64 = 300_000;
+const STOP_WITHIN: Duration = Duration::from_secs(1);
+
+/// What reaches the supervisor. Notices of keepers carry the generation they were opened with; those of earlier ones are dropped.
+#[derive(Debug)]
+pub(super) enum Notice {
+    Opened {
+        generation: u64,
+        result: Result<jack::Opened, OpenError>,
+    },
+    Probed {
+        generation: u64,
+        is_alive: bool,
+    },
+    Stop,
+}
+
+enum State {
+    Waiting {
+        until_us: u64,
+    },
+    Opening {
+        keeper: Keeper,
+        since_us: u64,
+    },
+    Jack {
+        keeper: Keeper,
+        replace: Replace,
+        told: Told,
+        probe: Probe,
+    },
+    Timer {
+        timer: Timer,
+        told: Told,
+    },
+}
+
+/// What was told already, so that only changes are events.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    since_us: u64,
+    rate: u32,
+    period: u32,
+    latency: u32,
+    xruns: u64,
+    schedule: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Probe {
+    is_out: bool,
+    sent_us: u64,
+}
+
+/// What a look at a running driver found to be done.
+enum Found {
+    Well,
+    Lost(String),
+}
+
+pub(super) struct Supervisor<E> {
+    cfg: DriverConfig,
+    events: E,
+    notices: Sender<Notice>,
+    ports: PortList,
+    state: State,
+    generation: u64,
+    /// JACK has run once, or `Lost` has been told: not the start any more.
+    has_begun: bool,
+    is_lost: bool,
+    looked_us: u64,
+}
+
+impl<E: Fn(DriverEvent)> Supervisor<E> {
+    pub(super) fn new(
+        cfg: DriverConfig,
+        events: E,
+        notices: Sender<Notice>,
+        ports: PortList,
+    ) -> Self {
+        let state = State::Waiting { until_us: 0 };
+        Supervisor {
+            cfg,
+            events,
+            notices,
+            ports,
+            state,
+            generation: 0,
+            has_begun: false,
+            is_lost: false,
+            looked_us: 0,
+        }
+    }
+
+    pub(super) fn run(mut self, inbox: &Receiver<Notice>) {
+        if self.cfg.kind == DriverKind::Timer {
+            self.start_timer();
+        }
+        loop {
+            self.look(sched::now_us());
+            match inbox.recv_timeout(TICK) {
+                Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
+                Ok(Notice::Opened { generation, result }) if generation == self.generation => {
+                    self.opened(result)
+                }
+                Ok(Notice::Probed {
+                    generation,
+                    is_alive,
+                }) if generation == self.generation => self.probed(is_alive),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn look(&mut self, now_us: u64) {
+        // If this thread itself was held up, so were perhaps the others: ages mean nothing until they had a moment.
+        let is_late = now_us.saturating_sub(self.looked_us) > STALL_US / 2;
+        self.looked_us = now_us;
+        match &mut self.state {
+            State::Waiting { until_us } => {
+                if now_us >= *until_us {
+                    self.open(now_us);
+                }
+            }
+            State::Opening { since_us, .. } => {
+                let age_us = now_us.saturating_sub(*since_us);
+                if self.cfg.kind == DriverKind::Auto && !self.has_begun {
+                    if age_us > AUTO_US {
+                        self.retire();
+                        self.fall_back("the JACK server does not answer");
+                    }
+                } else if age_us > STALL_US {
+                    self.tell_lost("the JACK server does not answer".into());
+                }
+            }
+            State::Jack {
+                keeper,
+                replace,
+                told,
+                probe,
+            } => {
+                if keeper.watch.has_ended.load(Acquire) {
+                    return self.lose("the JACK server ended".into());
+                }
+                watch_levels(&keeper.watch, replace, told, "jack", &self.events);
+                if !is_late
+                    && let Found::Lost(reason) = watch_age(
+                        keeper,
+                        told,
+                        probe,
+                        now_us,
+                        self.generation,
+                        &self.cfg,
+                        &self.notices,
+                        &self.events,
+                    )
+                {
+                    self.lose(reason);
+                }
+            }
+            State::Timer { timer, told } => watch_levels(
+                &timer.watch,
+                &mut timer.replace,
+                told,
+                "timer",
+                &self.events,
+            ),
+        }
+    }
+
+    fn open(&mut self, now_us: u64) {
+        self.generation += 1;
+        match jack::open(
+            &self.cfg,
+            self.generation,
+            self.notices.clone(),
+            self.ports.clone(),
+        ) {
+            Ok(keeper) => {
+                self.state = State::Opening {
+                    keeper,
+                    since_us: now_us,
+                }
+            }
+            Err(error) => self.open_failed(error.to_string()),
+        }
+    }
+
+    fn opened(&mut self, result: Result<jack::Opened, OpenError>) {
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(error) => return self.open_failed(error.to_string()),
+        };
+        let state = std::mem::replace(&mut self.state, State::Waiting { until_us: 0 });
+        let State::Opening { keeper, .. } = state else {
+            self.state = state;
+            return;
+        };
+        let jack::Opened {
+            control,
+            replace,
+            rate,
+            period,
+            latency,
+        } = opened;
+        let told = Told {
+            since_us: sched::now_us(),
+            rate,
+            period,
+            latency,
+            xruns: 0,
+            schedule: false,
+        };
+        tracing::info!(
+            driver = "jack",
+            rate,
+            period,
+            latency_frames = latency,
+            "audio is running"
+        );
+        (self.has_begun, self.is_lost) = (true, false);
+        self.state = State::Jack {
+            keeper,
+            replace,
+            told,
+            probe: Probe::default(),
+        };
+        (self.events)(DriverEvent::Engine {
+            control,
+            driver: "jack",
+            rate,
+            period,
+            latency_frames: latency,
+        });
+    }
+
+    fn open_failed(&mut self, reason: String) {
+        if self.cfg.kind == DriverKind::Auto && !self.has_begun {
+            return self.fall_back(&reason);
+        }
+        self.state = State::Waiting {
+            until_us: sched::now_us() + REOPEN_US,
+        };
+        self.tell_lost(reason);
+    }
+
+    fn fall_back(&mut self, reason: &str) {
+        tracing::warn!(
+            driver = "timer",
+            reason,
+            "no JACK server: local sound goes to a null sink"
+        );
+        self.start_timer();
+    }
+
+    fn start_timer(&mut self) {
+        let (rate, period) = (self.cfg.timer_rate, self.cfg.timer_period);
+        match timer::start(rate, period) {
+            Ok((timer, control)) => {
+                self.has_begun = true;
+                let told = Told {
+                    since_us: sched::now_us(),
+                    rate,
+                    period,
+                    latency: 0,
+                    xruns: 0,
+                    schedule: false,
+                };
+                self.state = State::Timer { timer, told };
+                tracing::info!(driver = "timer", rate, period, "audio is running");
+                (self.events)(DriverEvent::Engine {
+                    control,
+                    driver: "timer",
+                    rate,
+                    period,
+                    latency_frames: 0,
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "the timer has no thread; JACK is tried instead");
+                self.has_begun = true;
+                self.tell_lost(error.to_string());
+                self.state = State::Waiting {
+                    until_us: sched::now_us() + REOPEN_US,
+                };
+            }
+        }
+    }
+
+    fn probed(&mut self, is_alive: bool) {
+        let State::Jack {
+            keeper,
+            told,
+            probe,
+            ..
+        } = &mut self.state
+        else {
+            return;
+        };
+        probe.is_out = false;
+        let age_us = age(&keeper.watch, told, sched::now_us());
+        if !is_alive && age_us > STALL_US {
+            self.lose("the JACK server is gone".into());
+        } else if is_alive && age_us > FORGOTTEN_US {
+            (self.events)(DriverEvent::Stall { gap_us: age_us });
+            self.lose("the JACK server does not call us any more".into());
+        }
+    }
+
+    /// What was running is gone: give it up and open anew.
+    fn lose(&mut self, reason: String) {
+        self.retire();
+        self.state = State::Waiting {
+            until_us: sched::now_us(),
+        };
+        self.tell_lost(reason);
+    }
+
+    fn tell_lost(&mut self, reason: String) {
+        self.has_begun = true;
+        if !std::mem::replace(&mut self.is_lost, true) {
+            tracing::warn!(driver = "jack", reason, "audio is lost; reconnecting");
+            (self.events)(DriverEvent::Lost { reason });
+        }
+    }
+
+    fn retire(&mut self) {
+        match &self.state {
+            State::Opening { keeper, .. } | State::Jack { keeper, .. } => keeper.retire(),
+            State::Timer { timer, .. } => timer.watch.is_retired.store(true, Release),
+            State::Waiting { .. } => {}
+        }
+        self.ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    fn stop(mut self) {
+        self.retire();
+        if let State::Opening { keeper, .. } | State::Jack { keeper, .. } = self.state {
+            keeper.wait(STOP_WITHIN);
+        }
+    }
+}
+
+fn age(watch: &Watch, told: &Told, now_us: u64) -> u64 {
+    now_us.saturating_sub(watch.called_us.load(Acquire).max(told.since_us))
+}
+
+/// Tells what changed, and puts in a fresh renderer where the old one broke or has the wrong rate.
+fn watch_levels(
+    watch: &Arc<Watch>,
+    replace: &mut Replace,
+    told: &mut Told,
+    driver: &'static str,
+    events: &impl Fn(DriverEvent),
+) {
+    replace.collect();
+    let stall_us = watch.stall_us.swap(0, AcqRel);
+    if stall_us > 0 {
+        events(DriverEvent::Stall { gap_us: stall_us });
+    }
+    let period = watch.period.load(Acquire);
+    if period != told.period {
+        told.period = period;
+        events(DriverEvent::Period { frames: period });
+    }
+    let latency = watch.latency.load(Acquire);
+    if latency != told.latency {
+        told.latency = latency;
+        events(DriverEvent::Latency { frames: latency });
+    }
+    let xruns = watch.xruns.load(Acquire);
+    if xruns != told.xruns {
+        told.xruns = xruns;
+        events(DriverEvent::Xrun { total: xruns });
+    }
+    let tid = watch.tid.load(Acquire);
+    if !told.schedule
+        && tid != 0
+        && sched::now_us().saturating_sub(told.since_us) > SCHEDULED_AFTER_US
+    {
+        told.schedule = true;
+        sched::check_render_thread(tid, driver);
+    }
+    let rate = watch.rate.load(Acquire);
+    let has_panicked = watch.has_panicked.load(Acquire);
+    if has_panicked || rate != told.rate {
+        tracing::error!(
+            driver,
+            rate,
+            has_panicked,
+            panics = sched::render_panics(),
+            "the renderer is rebuilt"
+        );
+        let (control, renderer): (Control, _) = utterd_rt::engine(rate);
+        // Cleared first: the new one may break at once, and that must not be overlooked.
+        watch.has_panicked.store(false, Release);
+        if replace.put(renderer).is_err() {
+            watch.has_panicked.store(has_panicked, Release);
+            return;
+        }
+        told.rate = rate;
+        events(DriverEvent::Engine {
+            control,
+            driver,
+            rate,
+            period,
+            latency_frames: latency,
+        });
+    }
+}
+
+/// Judges the silence of a server that has not said goodbye.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one caller, which has just borrowed all of these out of its state"
+)]
+fn watch_age(
+    keeper: &Keeper,
+    told: &Told,
+    probe: &mut Probe,
+    now_us: u64,
+    generation: u64,
+    cfg: &DriverConfig,
+    notices: &Sender<Notice>,
+    events: &impl Fn(DriverEvent),
+) -> Found {
+    let age_us = age(&keeper.watch, told, now_us);
+    if age_us > WEDGED_US {
+        events(DriverEvent::Stall { gap_us: age_us });
+        return Found::Lost("the JACK server hangs".into());
+    }
+    if age_us > STALL_US && !probe.is_out && now_us.saturating_sub(probe.sent_us) > PROBE_EVERY_US {
+        *probe = Probe {
+            is_out: jack::probe(&cfg.client_name, generation, notices.clone()).is_ok(),
+            sent_us: now_us,
+        };
+    }
+    Found::Well
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::driver::Driver;
+    use std::sync::mpsc;
+    use std::time::Instant;
+
+    #[test]
+    fn a_panic_in_the_renderer_is_silence_and_then_a_fresh_engine() {
+        sched::quieten_render_panics();
+        let (mut timer, control) = timer::start(48_000, 480).unwrap();
+        let mut told = Told {
+            since_us: sched::now_us(),
+            rate: 48_000,
+            period: 480,
+            latency: 0,
+            xruns: 0,
+            schedule: true,
+        };
+        let panics = sched::render_panics();
+        timer.watch.poison.store(true, Release);
+        let (events, inbox) = mpsc::channel();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let fresh = loop {
+            watch_levels(
+                &timer.watch,
+                &mut timer.replace,
+                &mut told,
+                "timer",
+                &|event| events.send(event).unwrap(),
+            );
+            if let Ok(DriverEvent::Engine { control, .. }) = inbox.try_recv() {
+                break control;
+            }
+            assert!(Instant::now() < deadline, "no fresh engine");
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let stats = fresh.stats();
+        while stats.periods() == 0 {
+            assert!(
+                Instant::now() < deadline,
+                "the fresh renderer is not called"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        timer.replace.collect();
+        assert!(control.is_abandoned(), "the broken renderer has been freed");
+        assert_eq!(sched::render_panics(), panics + 1);
+        timer.watch.is_retired.store(true, Release);
+    }
+
+    #[test]
+    fn the_timer_keeps_its_rate_and_stops_when_told() {
+        let (events, inbox) = mpsc::channel();
+        let cfg = DriverConfig {
+            kind: DriverKind::Timer,
+            client_name: "unused".into(),
+            connect: Vec::new(),
+            ports: 1,
+            timer_rate: 8_000,
+            timer_period: 80,
+        };
+        let driver = Driver::start(cfg, move |event| events.send(event).unwrap()).unwrap();
+        let event = inbox.recv_timeout(Duration::from_secs(5)).unwrap();
+        let DriverEvent::Engine {
+            control,
+            driver: "timer",
+            rate: 8_000,
+            period: 80,
+            latency_frames: 0,
+        } = event
+        else {
+            panic!("{event:?}");
+        };
+        let stats = control.stats();
+        while stats.periods() < 30 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(stats.frames() % 80, 0);
+        assert!(driver.ports().is_empty());
+        driver.stop();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !control.is_abandoned() {
+            assert!(Instant::now() < deadline, "the timer did not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

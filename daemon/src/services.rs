@@ -1,0 +1,129 @@
+//! What the bus asks of the house beside the core: voices, ports, plugins, metrics, reload.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crossbeam::channel::Sender;
+use utterd_config::Source;
+use utterd_core::{Backend, Input, Voice};
+use zbus::zvariant::Value;
+
+use crate::cli::Cli;
+use crate::dbus::{PluginInfo, PortInfo, Services, VoiceInfo};
+use crate::observe::log::Log;
+use crate::observe::{Metrics, notify};
+use crate::plugins::{LoadReport, Plugin, TtsBackend};
+use crate::session::{Device, Fact};
+use crate::settings;
+
+/// The backend that speaks when nobody chose one, if it is there.
+const PREFERRED: &str = "tts-espeak-ng";
+
+/// The answers, and what they need.
+pub(crate) struct House {
+    pub(crate) cli: Cli,
+    pub(crate) source: Source,
+    pub(crate) plugins: LoadReport,
+    pub(crate) device: Device,
+    pub(crate) metrics: Metrics,
+    pub(crate) facts: Sender<Fact>,
+    pub(crate) log: Arc<Log>,
+}
+
+/// The loaded backends, the preferred one first.
+pub(crate) fn backends(plugins: &[Arc<Plugin>]) -> Vec<Arc<TtsBackend>> {
+    let mut backends: Vec<_> = plugins.iter().filter_map(|p| p.tts()).cloned().collect();
+    backends.sort_by_key(|b| b.id() != PREFERRED);
+    backends
+}
+
+/// A backend as the core knows it.
+pub(crate) fn described(backend: &TtsBackend) -> Backend {
+    Backend {
+        id: backend.id().to_owned(),
+        voices: backend.voices().into_iter().map(|v| Voice { id: v.id, languages: v.languages }).collect(),
+        default_voice: backend.default_voice().to_owned(),
+        concurrent: backend.concurrent(),
+        word_timing: backend.gives_marks(),
+    }
+}
+
+impl House {
+    /// Reads the configuration again and hands the core what may change while it runs; a bad one changes nothing.
+    pub(crate) fn reload_settings(&self) -> Result<(), String> {
+        notify::reloading();
+        let outcome = match settings::load(&self.cli, &self.source) {
+            Ok(settings) => {
+                self.log.set_level(settings.log.level);
+                let input = Input::Settings(Box::new(settings::core(&settings)));
+                self.facts.send(Fact::Core(input)).map_err(|_| "utterd is stopping".to_owned())
+            }
+            Err(errors) => Err(errors.to_string()),
+        };
+        match &outcome {
+            Ok(()) => tracing::info!("configuration read again; driver, plugins and outputs change at a restart"),
+            Err(message) => tracing::error!(message, "the configuration is wrong: the old one stays"),
+        }
+        notify::ready("running");
+        outcome
+    }
+}
+
+impl Services for House {
+    fn voices(&self) -> Vec<VoiceInfo> {
+        let of = |backend: Arc<TtsBackend>| {
+            let id = backend.id().to_owned();
+            backend.voices().into_iter().map(move |v| VoiceInfo {
+                id: v.id,
+                backend: id.clone(),
+                name: v.name,
+                languages: v.languages,
+                sample_rate: v.sample_rate,
+                word_timing: v.word_timing,
+            })
+        };
+        backends(&self.plugins.plugins).into_iter().flat_map(of).collect()
+    }
+
+    fn ports(&self) -> Vec<PortInfo> {
+        let ports = self.device.ports().into_iter();
+        ports.map(|p| PortInfo { name: p.name, direction: p.direction, channels: p.channels, default: p.default }).collect()
+    }
+
+    fn plugins(&self) -> Vec<PluginInfo> {
+        let ready = self.plugins.plugins.iter().map(|p| PluginInfo {
+            id: p.id.clone(),
+            kind: p.kinds.first().copied().unwrap_or_default().to_owned(),
+            version: p.version.clone(),
+            state: "ready",
+            path: p.path.display().to_string(),
+            details: BTreeMap::new(),
+        });
+        let rejected = self.plugins.rejected.iter().map(|r| PluginInfo {
+            id: String::new(),
+            kind: String::new(),
+            version: String::new(),
+            state: "rejected",
+            path: r.path.display().to_string(),
+            details: BTreeMap::from([("reason", Value::from(r.reason.clone()))]),
+        });
+        ready.chain(rejected).collect()
+    }
+
+    fn metrics(&self, scope: &str) -> Option<BTreeMap<String, f64>> {
+        let known = scope.is_empty() || self.metrics.has_session(scope);
+        known.then(|| self.metrics.snapshot(scope))
+    }
+
+    fn export_metrics(&self, format: &str) -> Option<String> {
+        match format {
+            "prometheus" => Some(self.metrics.export_prometheus()),
+            "json" => Some(self.metrics.export_json()),
+            _ => None,
+        }
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        self.reload_settings()
+    }
+}

@@ -1,0 +1,298 @@
+//! The actor's hands: carries out one effect after the other, and keeps the books that operators read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crossbeam::channel::Sender;
+use utterd_core::{DriverInfo, Effect, Note, Synthesis};
+use zbus::zvariant::Value;
+
+use super::Device;
+use crate::dbus::Out;
+use crate::driver::DriverEvent;
+use crate::observe::metrics::{Counter, Gauge, Histogram};
+use crate::observe::{Metrics, Watch, watch};
+use crate::plugins::TtsBackend;
+use crate::synth::{Job, Synth};
+use crate::tx::{Output, Tx};
+
+/// Everything that effects act on.
+pub struct Hands {
+    tx: Tx,
+    synth: Synth,
+    device: Device,
+    backends: HashMap<String, Arc<TtsBackend>>,
+    outbox: Sender<Out>,
+    metrics: Metrics,
+    watch: Watch,
+    counts: Counts,
+    driver: DriverInfo,
+    account: Account,
+}
+
+/// The metrics of this room.
+struct Counts {
+    sessions: Gauge,
+    utterances: Counter,
+    finished: HashMap<&'static str, Counter>,
+    stale_turns: Counter,
+    cancels: Counter,
+    cancel_failed: Counter,
+    cancel_silent: Histogram,
+    cancel_done: Histogram,
+    first_audio: Histogram,
+    played: Counter,
+    underruns_us: Counter,
+    xruns: Counter,
+}
+
+impl Counts {
+    fn new(metrics: &Metrics) -> Self {
+        let finished = [
+            ("completed", metrics.counter("utterd_utterance_completed_total", "utterances", "Utterances heard to their last sample.")),
+            ("cancelled", metrics.counter("utterd_utterance_cancelled_total", "utterances", "Utterances cut or dropped.")),
+            ("failed", metrics.counter("utterd_utterance_failed_total", "utterances", "Utterances that a backend could not speak.")),
+            ("expired", metrics.counter("utterd_utterance_expired_total", "utterances", "Utterances that did not begin in time.")),
+        ];
+        Self {
+            sessions: metrics.gauge("utterd_sessions", "sessions", "Open sessions."),
+            utterances: metrics.counter("utterd_utterance_total", "utterances", "Utterances accepted."),
+            finished: finished.into_iter().collect(),
+            stale_turns: metrics.counter("utterd_stale_turn_total", "requests", "Requests dropped because they carried an older turn."),
+            cancels: metrics.counter("utterd_cancel_total", "cancels", "Cancels that ended something."),
+            cancel_failed: metrics.counter("utterd_cancel_failed_total", "cancels", "Steps of a cancel that did not answer in time."),
+            cancel_silent: metrics.histogram("utterd_cancel_silent_us", "microseconds", "Arrival of a cancel to the last non-zero sample."),
+            cancel_done: metrics.histogram("utterd_cancel_done_us", "microseconds", "Arrival of a cancel to its report."),
+            first_audio: metrics.histogram("utterd_first_audio_us", "microseconds", "Acceptance of an utterance to its first sample heard."),
+            played: metrics.counter("utterd_played_us_total", "microseconds", "Speech handed to the sink."),
+            underruns_us: metrics.counter("utterd_tx_underrun_us_total", "microseconds", "Silence inside utterances for lack of samples."),
+            xruns: metrics.counter("utterd_jack_xrun_total", "xruns", "Deadlines the audio server missed."),
+        }
+    }
+}
+
+/// TX_METRICS: what went out since the last account.
+#[derive(Debug, Default)]
+struct Account {
+    every_us: u64,
+    next: Option<u64>,
+    since: u64,
+    frames: u64,
+    idle_periods: u64,
+    periods: u64,
+    underruns: u64,
+}
+
+impl Hands {
+    pub fn new(tx: Tx, synth: Synth, device: Device, backends: HashMap<String, Arc<TtsBackend>>, outbox: Sender<Out>, metrics: Metrics, account_every_s: u32) -> Self {
+        let account = Account { every_us: u64::from(account_every_s) * 1_000_000, ..Account::default() };
+        let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
+        Self { tx, synth, device, backends, outbox, metrics, watch, counts, driver: DriverInfo::default(), account }
+    }
+
+    pub(super) fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reply { token, reply } => self.send(Out::Reply { token, reply }),
+            Effect::Signal { session, signal } => self.send(Out::Signal { session, signal }),
+            Effect::SessionChanged { session, properties } => self.send(Out::SessionChanged { session, properties }),
+            Effect::ManagerChanged { properties } => self.send(Out::ManagerChanged { properties }),
+            Effect::SessionOpened { session, properties } => {
+                self.metrics.open_session(&session);
+                self.counts.sessions.set(self.counts.sessions.value() + 1.0);
+                self.send(Out::SessionOpened { session, properties });
+            }
+            Effect::SessionClosed { session } => {
+                self.metrics.close_session(&session);
+                self.counts.sessions.set(self.counts.sessions.value() - 1.0);
+                self.send(Out::SessionClosed { session });
+            }
+            Effect::OpenOutput { output } => {
+                if let Err(error) = self.device.open(tx_output(output)) {
+                    tracing::error!(output = output.word(), %error, "audio could not be opened");
+                }
+            }
+            Effect::OpenTrack { track, output, gain, paused } => {
+                self.tx.open_track(track.get(), tx_output(output));
+                self.tx.gain(track.get(), gain);
+                if paused {
+                    self.tx.pause(track.get(), 0);
+                }
+            }
+            Effect::CloseTrack { track } => self.tx.close_track(track.get()),
+            Effect::Play { track, utterance } => self.tx.play(track.get(), utterance.get()),
+            Effect::Cut { utterance, fade_us } => self.tx.cut(utterance.get(), fade_us),
+            Effect::PauseTrack { track, fade_us } => self.tx.pause(track.get(), fade_us),
+            Effect::ResumeTrack { track } => self.tx.resume(track.get()),
+            Effect::Gain { track, linear } => self.tx.gain(track.get(), linear),
+            Effect::Synthesize(synthesis) => self.synthesize(synthesis),
+            Effect::CancelSynthesis { synthesis } => self.synth.cancel(synthesis.get()),
+            Effect::Forget { utterance } => {
+                self.synth.forget(utterance.get());
+                self.tx.forget(utterance.get());
+            }
+            Effect::Note(note) => self.note(note),
+        }
+    }
+
+    fn send(&self, out: Out) {
+        if self.outbox.send(out).is_err() {
+            tracing::debug!("the bus is gone");
+        }
+    }
+
+    fn synthesize(&self, s: Synthesis) {
+        // The core names only backends it was given, and they are never unloaded.
+        let Some(backend) = self.backends.get(&s.backend) else {
+            tracing::error!(backend = s.backend, "the core asked for a backend that is not loaded");
+            return;
+        };
+        self.synth.submit(Job {
+            synthesis: s.synthesis.get(),
+            utterance: s.utterance.get(),
+            session: s.session,
+            backend: Arc::clone(backend),
+            output: tx_output(s.output),
+            voice: s.voice,
+            language: s.language,
+            rate: s.rate,
+            pitch: s.pitch,
+            gain_db: s.gain_db,
+            text: s.text,
+            char_base: s.char_base,
+            params_json: "{}".to_owned(),
+            first: s.first,
+            last: s.last,
+        });
+    }
+
+    fn note(&self, note: Note) {
+        match note {
+            Note::SessionOpened { session } => tracing::info!(%session, "session opened"),
+            Note::SessionClosed { session } => tracing::info!(%session, "session closed"),
+            Note::Accepted { session, utterance } => {
+                self.counts.utterances.add_for(&session, 1);
+                tracing::debug!(%session, %utterance, "accepted");
+            }
+            Note::FirstFrameSent { session, utterance } => self.watch.first_frame_sent(&session, utterance.get()),
+            Note::Started { session, utterance, first_audio_us } => {
+                self.counts.first_audio.record_for(&session, first_audio_us);
+                tracing::debug!(%session, %utterance, first_audio_us, "started");
+            }
+            Note::Finished { session, utterance, outcome, played_us } => {
+                if let Some(counter) = self.counts.finished.get(outcome) {
+                    counter.add_for(&session, 1);
+                }
+                self.counts.played.add_for(&session, played_us);
+                tracing::info!(%session, %utterance, outcome, played_ms = played_us / 1000, "utterance finished");
+            }
+            Note::Cancelled { session, reason, stages, utterances } => {
+                self.counts.cancels.add_for(&session, 1);
+                self.counts.cancel_silent.record_for(&session, stages.silent_us);
+                self.counts.cancel_done.record_for(&session, stages.done_us);
+                tracing::info!(%session, reason, utterances, silent_us = stages.silent_us, done_us = stages.done_us, "cancelled");
+            }
+            Note::StaleTurn { session } => {
+                self.counts.stale_turns.add_for(&session, 1);
+                tracing::debug!(%session, "an older turn was dropped");
+            }
+            Note::CancelFailed { session, error } => {
+                self.counts.cancel_failed.add_for(&session, 1);
+                tracing::warn!(%session, error, "a step of the cancel chain did not answer in time");
+                self.alert("cancel-failed", &session, BTreeMap::from([("error", Value::from(error))]));
+            }
+        }
+    }
+
+    fn alert(&self, kind: &'static str, session: &str, details: BTreeMap<&'static str, Value<'static>>) {
+        self.send(Out::Alert { kind, session: session.to_owned(), details });
+    }
+
+    pub(super) fn underrun(&self, utterance: u64, lost_us: u64) {
+        self.counts.underruns_us.add(lost_us);
+        crate::paced!(warn, "underrun", utterance, lost_us);
+    }
+
+    /// What the driver tells; the new state when clients see a difference.
+    pub(super) fn driver_event(&mut self, output: Output, event: DriverEvent) -> Option<DriverInfo> {
+        let local = output == Output::Local;
+        match event {
+            DriverEvent::Engine { control, driver, rate, period, latency_frames } => {
+                tracing::info!(?output, driver, rate, period, latency_frames, "audio runs");
+                self.tx.engine(output, control, rate, latency_frames);
+                self.account = Account { every_us: self.account.every_us, ..Account::default() };
+                if local {
+                    self.driver = DriverInfo { driver, state: "running", rate, period };
+                }
+            }
+            DriverEvent::Lost { reason } => {
+                tracing::warn!(?output, reason, "audio is away: sessions hold their place until it comes back");
+                self.tx.lost(output);
+                if local {
+                    // JACK alone can be away; before it ever came, its name and the default rate are what is known.
+                    let rate = self.tx.rate(output);
+                    let period = self.driver.period;
+                    self.driver = DriverInfo { driver: "jack", state: "reconnecting", rate, period };
+                }
+            }
+            DriverEvent::Period { frames } if local => self.driver.period = frames,
+            DriverEvent::Period { .. } => return None,
+            DriverEvent::Latency { frames } => {
+                self.tx.latency(output, frames);
+                return None;
+            }
+            DriverEvent::Xrun { total } => {
+                self.counts.xruns.add(1);
+                crate::paced!(warn, "xrun", total);
+                self.alert("xrun", "", BTreeMap::from([("total", Value::from(total))]));
+                return None;
+            }
+            DriverEvent::Stall { gap_us } => {
+                self.watch.tx_stall(watch::LOCAL, gap_us / 1000);
+                self.alert("tx-stall", "", BTreeMap::from([("gap-us", Value::from(gap_us))]));
+                return None;
+            }
+        }
+        local.then(|| self.driver.clone())
+    }
+
+    pub(super) fn next_account(&self) -> Option<u64> {
+        self.account.next
+    }
+
+    /// Writes TX_METRICS when it is due and something was played since the last one.
+    pub(super) fn account(&mut self, now: u64) {
+        if self.account.every_us == 0 || self.account.next.is_some_and(|at| now < at) {
+            return;
+        }
+        let Some(stats) = self.tx.stats(Output::Local) else { return };
+        let every_us = self.account.every_us;
+        let before = std::mem::replace(
+            &mut self.account,
+            Account {
+                every_us,
+                next: Some(now + every_us),
+                since: now,
+                frames: stats.frames(),
+                idle_periods: stats.idle_periods(),
+                periods: stats.periods(),
+                underruns: stats.underruns(),
+            },
+        );
+        let gap_ms_max = stats.take_gap_max_us() as f64 / 1000.0;
+        let played = stats.periods().saturating_sub(before.periods) > stats.idle_periods().saturating_sub(before.idle_periods);
+        if before.next.is_none() || !played || self.driver.rate == 0 {
+            return;
+        }
+        let seconds = now.saturating_sub(before.since).max(1) as f64 / 1e6;
+        // 20 ms pieces a second: 50 when nothing is late.
+        let fps = stats.frames().saturating_sub(before.frames) as f64 / f64::from(self.driver.rate) * 50.0 / seconds;
+        self.watch.tx_metrics(watch::LOCAL, fps, gap_ms_max, stats.underruns().saturating_sub(before.underruns));
+    }
+}
+
+fn tx_output(output: utterd_core::Output) -> Output {
+    match output {
+        utterd_core::Output::Local => Output::Local,
+        utterd_core::Output::Null => Output::Null,
+    }
+}

@@ -1,0 +1,77 @@
+//! What the sound path reports, as inputs of the core.
+
+use utterd_core::{ErrorKind, Failure, Input, PlaybackEvent, SynthesisEvent, SynthesisId, SynthesisState, Told, TrackId, UtteranceId};
+
+use super::Hands;
+use crate::plugins::{MarkKind, SynthError};
+use crate::synth::{How, Stage, SynthEvent};
+use crate::tx::TxEvent;
+
+/// `None` for what only concerns the metrics.
+pub(super) fn playback(event: TxEvent, hands: &Hands) -> Option<Input> {
+    let id = UtteranceId::new;
+    let event = match event {
+        TxEvent::Started { utterance, .. } => PlaybackEvent::Started { utterance: id(utterance)? },
+        TxEvent::Mark { utterance, mark, .. } => PlaybackEvent::Mark {
+            utterance: id(utterance)?,
+            word: mark.kind == MarkKind::Word,
+            onset_us: mark.at_us,
+            chars: mark.char_start..mark.char_end,
+        },
+        TxEvent::Ended { utterance, played_us, .. } => PlaybackEvent::Ended { utterance: id(utterance)?, played_us },
+        TxEvent::Cut { utterance, played_us, silent_at_us } => {
+            PlaybackEvent::Cut { utterance: id(utterance)?, played_us, silent_at: silent_at_us }
+        }
+        TxEvent::Hungry { track } => PlaybackEvent::Hungry { track: TrackId::new(track)? },
+        TxEvent::Low { utterance } => PlaybackEvent::Low { utterance: id(utterance)? },
+        TxEvent::Paused { track, .. } => PlaybackEvent::Paused { track: TrackId::new(track)? },
+        TxEvent::Underrun { utterance, lost_us } => {
+            hands.underrun(utterance, lost_us);
+            return None;
+        }
+    };
+    Some(Input::Playback(event))
+}
+
+pub(super) fn synthesis(event: SynthEvent) -> Option<Input> {
+    let (synthesis, event) = match event {
+        SynthEvent::Requested { synthesis, .. } => (synthesis, SynthesisEvent::Requested),
+        SynthEvent::FirstAudio { synthesis, .. } => (synthesis, SynthesisEvent::FirstAudio),
+        SynthEvent::Delivered { synthesis, audio_us, ahead_us, .. } => (synthesis, SynthesisEvent::Delivered { audio_us, ahead_us }),
+        SynthEvent::Failed { synthesis, error, audio_us } => (synthesis, SynthesisEvent::Failed { error: failure(&error), audio_us }),
+        SynthEvent::Stopped { synthesis } => (synthesis, SynthesisEvent::Stopped),
+        SynthEvent::Told { synthesis, how, stage, at_us } => {
+            (synthesis, SynthesisEvent::Told { state: state(stage), told: told(how), at: at_us })
+        }
+    };
+    Some(Input::Synthesis { synthesis: SynthesisId::new(synthesis)?, event })
+}
+
+fn state(stage: Stage) -> SynthesisState {
+    match stage {
+        Stage::Queued => SynthesisState::Queued,
+        Stage::Requested => SynthesisState::Requested,
+        Stage::Streaming => SynthesisState::Streaming,
+        Stage::Delivered => SynthesisState::Delivered,
+    }
+}
+
+fn told(how: How) -> Told {
+    match how {
+        How::Told => Told::Told,
+        How::Cannot => Told::Cannot,
+        How::NotRequested => Told::NotRequested,
+        How::NotNeeded => Told::NotNeeded,
+    }
+}
+
+/// A backend's error under the names of the contract.
+fn failure(error: &SynthError) -> Failure {
+    let kind = match error {
+        SynthError::NoSuchVoice { .. } => ErrorKind::NoSuchVoice,
+        SynthError::Unavailable { .. } | SynthError::Auth { .. } | SynthError::Config { .. } => ErrorKind::BackendUnavailable,
+        SynthError::Unsupported { .. } => ErrorKind::NotSupported,
+        _ => ErrorKind::Failed,
+    };
+    Failure::new(kind, error.to_string())
+}

@@ -1,0 +1,128 @@
+//! The session actor: one thread that owns all decisions. It takes inputs, lets the core decide, and carries the effects out in order.
+//!
+//! Two inboxes: what clients ask (bounded: a full one holds the bus reader back, and through the socket the clients) and what the house's
+//! own threads report (unbounded: they must never wait for the actor, or a feeder that waits while the actor waits for it would stop the
+//! sound; their number is bounded by the audio they tell about).
+//! Not here: what to do (core), how messages look (dbus), how sound is made (tx, synth, driver).
+
+mod device;
+mod effects;
+mod facts;
+
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded, never, select_biased, unbounded};
+use utterd_core::{Core, Input};
+
+use crate::clock::now_us;
+use crate::driver::DriverEvent;
+use crate::observe::notify;
+use crate::synth::SynthEvent;
+use crate::tx::{Output, TxEvent};
+
+pub use device::Device;
+pub use effects::Hands;
+
+/// Client requests that wait for the actor.
+const CLIENTS: usize = 1024;
+
+/// What the house's own threads report.
+#[derive(Debug)]
+pub enum Fact {
+    Tx(TxEvent),
+    Synth(SynthEvent),
+    Driver(Output, DriverEvent),
+    /// For the core, as it is.
+    Core(Input),
+    /// The daemon is to stop.
+    Stop,
+}
+
+/// The ends of the inboxes.
+pub struct Inboxes {
+    pub clients: Sender<Input>,
+    pub facts: Sender<Fact>,
+    client_queue: Receiver<Input>,
+    fact_queue: Receiver<Fact>,
+}
+
+impl Default for Inboxes {
+    fn default() -> Self {
+        let (clients, client_queue) = bounded(CLIENTS);
+        let (facts, fact_queue) = unbounded();
+        Self { clients, facts, client_queue, fact_queue }
+    }
+}
+
+/// The actor.
+pub struct Actor {
+    core: Core,
+    hands: Hands,
+    clients: Receiver<Input>,
+    facts: Receiver<Fact>,
+}
+
+impl Actor {
+    pub fn new(core: Core, hands: Hands, inboxes: Inboxes) -> Self {
+        Self { core, hands, clients: inboxes.client_queue, facts: inboxes.fact_queue }
+    }
+
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        self.step(Input::Start);
+        let beat = notify::watchdog_interval();
+        let mut next_beat = Instant::now();
+        loop {
+            if let Some(interval) = beat
+                && Instant::now() >= next_beat
+            {
+                notify::watchdog();
+                next_beat = Instant::now() + interval;
+            }
+            let now = now_us();
+            let due = [self.core.next_deadline(), self.hands.next_account()].into_iter().flatten().min();
+            let patience = due.map_or(Duration::from_secs(3600), |at| Duration::from_micros(at.saturating_sub(now)));
+            let patience = beat.map_or(patience, |_| patience.min(next_beat.saturating_duration_since(Instant::now())));
+            select_biased! {
+                recv(self.facts) -> fact => match fact {
+                    Ok(Fact::Stop) | Err(_) => return,
+                    Ok(fact) => self.fact(fact),
+                },
+                recv(self.clients) -> input => match input {
+                    Ok(input) => self.step(input),
+                    Err(_) => self.clients = never(),
+                },
+                default(patience) => self.step(Input::Tick),
+            }
+            self.hands.account(now_us());
+        }
+    }
+
+    fn fact(&mut self, fact: Fact) {
+        match fact {
+            Fact::Tx(event) => {
+                if let Some(input) = facts::playback(event, &self.hands) {
+                    self.step(input);
+                }
+            }
+            Fact::Synth(event) => {
+                if let Some(input) = facts::synthesis(event) {
+                    self.step(input);
+                }
+            }
+            Fact::Driver(output, event) => {
+                if let Some(info) = self.hands.driver_event(output, event) {
+                    self.step(Input::Driver(info));
+                }
+            }
+            Fact::Core(input) => self.step(input),
+            Fact::Stop => {}
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        for effect in self.core.step(now_us(), input) {
+            self.hands.carry_out(effect);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! From the command line and the configuration to what each room needs.
+
+use utterd_config::{ConfigErrors, Settings, Source};
+use utterd_core::SayOptions;
+
+use crate::cli::{Cli, DriverName};
+use crate::dbus::BusKind;
+use crate::driver::{DriverConfig, DriverKind};
+
+/// Where the configuration of this daemon is read.
+pub fn source(cli: &Cli) -> Source {
+    let source = if cli.bus() == BusKind::System { Source::system() } else { Source::user() };
+    match &cli.config {
+        Some(file) => source.with_file(file),
+        None => source,
+    }
+}
+
+/// The checked configuration, with what the command line overrides.
+pub fn load(cli: &Cli, source: &Source) -> Result<Settings, ConfigErrors> {
+    let mut settings = utterd_config::load(source)?;
+    if !cli.plugin_dir.is_empty() {
+        settings.plugins.dirs.clone_from(&cli.plugin_dir);
+    }
+    match cli.driver {
+        Some(DriverName::Auto) => settings.audio.driver = utterd_config::Driver::Auto,
+        Some(DriverName::Jack) => settings.audio.driver = utterd_config::Driver::Jack,
+        Some(DriverName::Timer) => settings.audio.driver = utterd_config::Driver::Timer,
+        None => {}
+    }
+    Ok(settings)
+}
+
+/// What the core needs.
+pub fn core(settings: &Settings) -> utterd_core::Settings {
+    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let ms = |ms: u32| u64::from(ms) * 1000;
+    utterd_core::Settings {
+        say: SayOptions {
+            backend: text(&settings.speech.backend),
+            voice: text(&settings.speech.voice),
+            language: text(&settings.speech.language),
+            rate: Some(settings.speech.rate),
+            pitch: Some(settings.speech.pitch),
+            gain_db: Some(settings.speech.gain_db),
+            ..SayOptions::default()
+        },
+        text_bytes: settings.limits.text_bytes as usize,
+        utterances: settings.limits.utterances as usize,
+        sessions: settings.limits.sessions as usize,
+        look_ahead_us: ms(settings.synthesis.look_ahead_ms),
+        tombstone_us: ms(settings.cancel.tombstone_ms),
+        fade_us: settings.cancel.fade_ms * 1000,
+        reply_us: ms(settings.cancel.reply_ms),
+    }
+}
+
+/// What the driver needs.
+pub fn driver(settings: &Settings) -> DriverConfig {
+    DriverConfig {
+        kind: match settings.audio.driver {
+            utterd_config::Driver::Auto => DriverKind::Auto,
+            utterd_config::Driver::Jack => DriverKind::Jack,
+            utterd_config::Driver::Timer => DriverKind::Timer,
+        },
+        client_name: settings.jack.client_name.clone(),
+        connect: settings.jack.connect.clone(),
+        ports: settings.jack.ports,
+        timer_rate: settings.timer.rate,
+        timer_period: settings.timer.period_frames,
+    }
+}
