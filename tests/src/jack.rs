@@ -33,6 +33,7 @@ pub struct Jack {
     name: String,
     options: JackOptions,
     server: Option<Process>,
+    synchronous: bool,
     shm: Shm,
     dir: TempDir,
 }
@@ -53,6 +54,7 @@ impl Jack {
             name,
             options,
             server: None,
+            synchronous: true,
             shm: Shm::new(),
             dir: TempDir::new("jack"),
         }
@@ -89,7 +91,11 @@ impl Jack {
         assert!(self.server.is_none(), "the server runs already");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let mut command = self.shm.command(OsStr::new("jackd"));
-        command.args(["--port-max", "64", "-n", &self.name, realtime_flag(), "-S", "-d", "dummy"]);
+        command.args(["--port-max", "64", "-n", &self.name, realtime_flag()]);
+        if self.synchronous {
+            command.arg("-S");
+        }
+        command.args(["-d", "dummy"]);
         command.args(["-r", &self.options.rate.to_string(), "-p", &self.options.period.to_string()]);
         command
             .stdin(Stdio::null())
@@ -141,6 +147,11 @@ impl Jack {
 
     pub fn thaw(&self) {
         self.server.as_ref().expect("the server runs").signal(Signal::CONT);
+    }
+
+    /// From the next launch on the graph is asynchronous, as servers are by default: an xrun drops a period then.
+    pub fn asynchronous(&mut self) {
+        self.synchronous = false;
     }
 
     /// Other options from the next launch on.

@@ -16,6 +16,7 @@ pub mod client;
 pub mod clock;
 pub mod daemon;
 pub mod ear;
+pub mod espeak;
 pub mod jack;
 pub mod monitor;
 pub mod plot;
