@@ -1,11 +1,11 @@
 //! utterd's configuration: the shipped `utterd.toml` and the code that reads it.
 //!
-//! Three steps, three types: a [`Fragment`](fragment) is one file as written, [`Merged`](merged) is all of them laid over each other,
+//! Three steps, three types: a `Fragment` is one file as written, `Merged` is all of them laid over each other,
 //! [`Settings`] is what the rooms receive: checked, complete, and without a trace of TOML.
 //!
 //! Invariants: a key that nobody reads is an error, never ignored; every value names its file and line until it has been checked;
 //! each file is checked by itself, so a mistake is reported although a later file would hide it; all mistakes are told at once.
-//! The list of keys stands once, in [`check`]: what is asked for there is what exists.
+//! The list of keys stands once, in `check.rs`: what is asked for there is what exists.
 //!
 //! Not here: what the keys do, what is running, and the tables of plugins, which are handed on as JSON for the plugin's schema.
 

@@ -15,6 +15,7 @@ impl Tts for Beep {
         description([voice("beep", "en", 16_000)])
     }
     fn speak(&self, req: &Speak<'_>, out: &mut AudioOut<'_>) -> Result<()> {
+        req.voice_among(&["beep"])?;
         out.set_rate(16_000)?;
         let beep: Vec<f32> = (0..3_200).map(|n| 0.2 * (n as f32 * 0.173).sin()).collect();
         for word in req.words() {

@@ -12,6 +12,7 @@
 //!     fn new(_: Host, _: &str, _: NoConfig) -> Result<Self> { Ok(Beep) }
 //!     fn describe(&self) -> TtsDescription { description([voice("beep", "en", 16_000)]) }
 //!     fn speak(&self, req: &Speak, out: &mut AudioOut) -> Result<()> { // blocking, on a thread of the host
+//!         req.voice_among(&["beep"])?;
 //!         out.set_rate(16_000)?;
 //!         for word in req.words() { out.word(&word)?; out.write(&[0.1; 3_200])?; } // Err(Cancelled) ends it
 //!         Ok(())

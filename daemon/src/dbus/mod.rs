@@ -20,7 +20,6 @@ use std::thread;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use utterd_core::Input;
 use zbus::blocking::{Connection, MessageIterator, connection};
-use zbus::fdo::{RequestNameFlags, RequestNameReply};
 use zbus::message::Message;
 use zbus::zvariant::Value;
 
@@ -32,6 +31,10 @@ use outbox::{Calls, Outbox};
 
 /// The name on the bus.
 pub const NAME: &str = "org.utterd.Utterd1";
+
+/// RequestName's flag and the answer that is wanted (D-Bus specification, "org.freedesktop.DBus.RequestName").
+const DO_NOT_QUEUE: u32 = 4;
+const PRIMARY_OWNER: u32 = 1;
 
 /// Slow questions that may wait; more are refused.
 const QUERIES: usize = 64;
@@ -158,17 +161,11 @@ impl Bus {
             .map_err(failed)?;
         // Calls may arrive as soon as the name is ours, so the queue stands first.
         let messages = MessageIterator::from(&connection);
-        match connection.request_name_with_flags(NAME, RequestNameFlags::DoNotQueue.into()) {
-            Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => {}
-            Ok(_) | Err(zbus::Error::NameTaken) => {
-                return Err(BusError::NameTaken { bus: kind.clone() });
-            }
-            Err(cause) => {
-                return Err(BusError::Name {
-                    bus: kind.clone(),
-                    cause,
-                });
-            }
+        let reply = connection.call_method(bus, "/org/freedesktop/DBus", bus, "RequestName", &(NAME, DO_NOT_QUEUE));
+        match reply.and_then(|r| r.body().deserialize::<u32>()) {
+            Ok(PRIMARY_OWNER) => {}
+            Ok(_) => return Err(BusError::NameTaken { bus: kind.clone() }),
+            Err(cause) => return Err(BusError::Name { bus: kind.clone(), cause }),
         }
         Ok(Self {
             connection,

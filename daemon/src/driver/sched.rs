@@ -18,6 +18,9 @@ pub fn now_us() -> u64 {
         .saturating_add(now.tv_nsec as u64 / 1_000)
 }
 
+/// Below the render thread stand slots, telephony children and detectors, each one lower; with less than this they meet ordinary threads.
+const ROOMY: i32 = 8;
+
 /// How a thread is scheduled, as the kernel says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {

@@ -4,7 +4,7 @@
 //!   the journal has its own. Elsewhere it begins with time and level.
 //! - Control characters in fields are escaped: whatever a client sends, it stays within its line.
 //! - The level comes from UTTERD_LOG, else RUST_LOG, else the configuration; a reload changes the latter.
-//! - A reader that does not read (a stopped terminal, a full pipe) costs lines, never time: see [`sink`].
+//! - A reader that does not read (a stopped terminal, a full pipe) costs lines, never time: see `sink.rs`.
 //! - Lines that repeat are paced with [`paced!`](crate::paced); see [`pace`].
 
 mod line;
@@ -45,7 +45,7 @@ impl std::fmt::Display for LogError {
 
 impl std::error::Error for LogError {}
 
-/// Starts the log on standard error. [main]
+/// Starts the log on standard error. `[main]`
 pub fn start(level: Level, format: LogFormat) -> Result<Log, LogError> {
     let stderr = std::io::stderr();
     let style = match format {
@@ -80,7 +80,7 @@ pub fn start(level: Level, format: LogFormat) -> Result<Log, LogError> {
 }
 
 impl Log {
-    /// A reload brought a new level. [any]
+    /// A reload brought a new level. `[any]`
     pub fn set_level(&self, level: Level) {
         if self.from_environment {
             return;
@@ -90,7 +90,7 @@ impl Log {
         }
     }
 
-    /// Waits until what was logged so far is written, for the last line before the end. False if the reader took longer than `limit`. [any]
+    /// Waits until what was logged so far is written, for the last line before the end. False if the reader took longer than `limit`. `[any]`
     pub fn flush(&self, limit: Duration) -> bool {
         self.sink.flush(limit)
     }

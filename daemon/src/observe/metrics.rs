@@ -53,7 +53,7 @@ impl Metrics {
         Metrics::default()
     }
 
-    /// A number that only grows. Declaring twice gives the same one. [any but rt]
+    /// A number that only grows. Declaring twice gives the same one. `[any but rt]`
     ///
     /// # Panics
     /// If the name is not of `[a-z0-9_]`, or declared as another kind: a mistake in the program, found by the first test that starts a room.
@@ -68,7 +68,7 @@ impl Metrics {
         }
     }
 
-    /// A number that goes up and down, or keeps the largest seen. [any but rt]
+    /// A number that goes up and down, or keeps the largest seen. `[any but rt]`
     ///
     /// # Panics
     /// As [`Metrics::counter`].
@@ -83,7 +83,7 @@ impl Metrics {
         }
     }
 
-    /// A distribution of whole numbers in `unit`, shown as p50, p99, max and count. [any but rt]
+    /// A distribution of whole numbers in `unit`, shown as p50, p99, max and count. `[any but rt]`
     ///
     /// # Panics
     /// As [`Metrics::counter`].
@@ -98,7 +98,7 @@ impl Metrics {
         }
     }
 
-    /// From now on `session` has values of its own, beginning with none. [any but rt]
+    /// From now on `session` has values of its own, beginning with none. `[any but rt]`
     pub fn open_session(&self, session: &str) {
         let mut sessions = self.shared.sessions.write().unwrap_or_else(PoisonError::into_inner);
         if sessions.len() < MAX_SESSIONS {
@@ -106,18 +106,18 @@ impl Metrics {
         }
     }
 
-    /// Whether `session` has values of its own. [any but rt]
+    /// Whether `session` has values of its own. `[any but rt]`
     pub fn has_session(&self, session: &str) -> bool {
         self.shared.sessions.read().unwrap_or_else(PoisonError::into_inner).contains_key(session)
     }
 
-    /// Drops the session's values; the daemon's keep what it added. [any but rt]
+    /// Drops the session's values; the daemon's keep what it added. `[any but rt]`
     pub fn close_session(&self, session: &str) {
         self.shared.sessions.write().unwrap_or_else(PoisonError::into_inner).remove(session);
     }
 
     /// Flat numbers by name; `scope` is "" for the daemon or the id of an open session, of others nothing is known. A histogram gives
-    /// `-count` and, once it has values, `-p50`, `-p99` and `-max`; a session shows what was recorded for it. [any but rt]
+    /// `-count` and, once it has values, `-p50`, `-p99` and `-max`; a session shows what was recorded for it. `[any but rt]`
     pub fn snapshot(&self, scope: &str) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
         if scope.is_empty() {

@@ -7,12 +7,12 @@ use crate::paced;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
-/// The bus name is ours and the settings hold: clients may come. Also ends a reload. [any but rt]
+/// The bus name is ours and the settings hold: clients may come. Also ends a reload. `[any but rt]`
 pub fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
 }
 
-/// A reload begins; [`ready`] ends it, whether the new settings were taken or not. [any but rt]
+/// A reload begins; [`ready`] ends it, whether the new settings were taken or not. `[any but rt]`
 pub fn reloading() {
     // systemd 253 and newer want the time beside it (Type=notify-reload), older ones ignore it.
     match NotifyState::monotonic_usec_now() {
@@ -21,22 +21,22 @@ pub fn reloading() {
     }
 }
 
-/// The stop begins. [any but rt]
+/// The stop begins. `[any but rt]`
 pub fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
-/// What `systemctl status` shows: driver, sessions, what is wrong. [any but rt]
+/// What `systemctl status` shows: driver, sessions, what is wrong. `[any but rt]`
 pub fn status(text: &str) {
     send(&[NotifyState::Status(&one_line(text))]);
 }
 
-/// The daemon lives. [any but rt]
+/// The daemon lives. `[any but rt]`
 pub fn watchdog() {
     send(&[NotifyState::Watchdog]);
 }
 
-/// How often [`watchdog`] is due, half of what the unit allows; `None` if nobody waits for it. [any]
+/// How often [`watchdog`] is due, half of what the unit allows; `None` if nobody waits for it. `[any]`
 pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled()
         .map(|limit| limit / 2)

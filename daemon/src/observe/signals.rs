@@ -20,7 +20,7 @@ pub struct SignalWatch {
     handle: Handle,
 }
 
-/// Calls `on` for each signal, one after the other; signals of one kind that come while it runs may count as one. [main]
+/// Calls `on` for each signal, one after the other; signals of one kind that come while it runs may count as one. `[main]`
 pub fn watch(mut on: impl FnMut(Signal) + Send + 'static) -> io::Result<SignalWatch> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let handle = signals.handle();

@@ -37,7 +37,11 @@ impl Watch {
                 "milliseconds",
                 "Longest gap between two periods or packets of TX.",
             ),
-            fps: metrics.gauge("utterd_tx_fps", "per second", "20 ms pieces of audio sent a second on the local output; of a call its packets."),
+            fps: metrics.gauge(
+                "utterd_tx_fps",
+                "per second",
+                "20 ms pieces of audio sent a second on the local output; of a call its packets.",
+            ),
             underruns: metrics.counter(
                 "utterd_tx_underrun_total",
                 "underruns",
@@ -74,6 +78,7 @@ impl Watch {
         self.gap_ms_max.raise_for(session, gap_ms_max);
         self.underruns.add_for(session, underruns);
         tracing::info!(%session, fps = format_args!("{fps:.1}"), gap_ms_max = format_args!("{gap_ms_max:.1}"), underruns, "TX_METRICS");
+        // The regular account is also the moment to say what the pacing of other lines kept back.
         super::log::pace::tell_swallowed(Instant::now());
     }
 

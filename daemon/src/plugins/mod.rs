@@ -9,6 +9,19 @@
 //! Why never `dlclose`: TLS destructors and threads of a plugin outlive it; a generation costs 400 KiB. Not here: watching the folder and
 //! running plugins in a process of their own (`isolation`), which come with a later release.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod check;
+mod check_suite;
+mod elf;
+mod host;
+mod library;
+mod pcm;
+mod probe;
+mod scan;
+mod sink;
+mod stage;
+mod table;
 mod tts;
 mod types;
 
@@ -18,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use probe::probe_main;
 pub use tts::{TtsBackend, TtsCalls, TtsInfo};
 pub use types::{
     BackendCounts, CancelWay, MarkKind, SpeakEnd, SpeakRequest, SpeakSink, SynthError, Voice,
@@ -122,12 +136,78 @@ pub fn load_folders(
 
 /// Loads what the folders hold. Blocks for as long as the plugins' probes take. [control]
 pub fn load(options: &LoadOptions) -> LoadReport {
-    let _ = options;
-    LoadReport::default()
+    let mut report = LoadReport::default();
+    let private = stage::private_dir(options.private_dir.as_deref());
+    for dir in &options.dirs {
+        for path in scan::candidates(dir, &mut report.rejected) {
+            let loaded = match &private {
+                Ok(private) => load_one(&path, private, options, &report.plugins),
+                Err(reason) => Err(reason.clone()),
+            };
+            match loaded {
+                Ok(Some(plugin)) => report.plugins.push(Arc::new(plugin)),
+                Ok(None) => {}
+                Err(reason) => report.rejected.push(Rejected { path, reason }),
+            }
+        }
+    }
+    report
 }
 
-/// The child's side of a probe: maps FILE, runs init, create, describe, destroy, deinit; the exit status is for the parent.
-pub fn probe_main(path: &Path) -> i32 {
-    let _ = path;
-    1
+/// One file, through every step. `Ok(None)`: not wanted.
+fn load_one(
+    path: &Path,
+    private: &Path,
+    options: &LoadOptions,
+    before: &[Arc<Plugin>],
+) -> Result<Option<Plugin>, String> {
+    let staged = stage::stage(scan::open(path)?, private)?;
+    let manifest = elf::inspect(&staged.bytes)?;
+    let id = &manifest.id;
+    if options.disabled.contains(id) {
+        tracing::info!(plugin = id.as_str(), path = %path.display(), "disabled by the configuration");
+        return Ok(None);
+    }
+    if let Some(first) = before.iter().find(|p| p.id == *id) {
+        return Err(format!(
+            "the plugin {id:?} was loaded from {} already, which comes first; remove one of the two",
+            first.path.display()
+        ));
+    }
+    let kinds: Vec<&'static str> = KINDS
+        .into_iter()
+        .filter(|k| manifest.kinds.iter().any(|m| m == k))
+        .collect();
+    if !kinds.contains(&"tts") {
+        return Err(format!(
+            "it holds {:?}; this release runs plugins of kind \"tts\" only",
+            manifest.kinds
+        ));
+    }
+    let config = match options.configs.get(id) {
+        None => "{}".to_owned(),
+        Some(value) => value.to_string(),
+    };
+    probe::run(&options.probe, &staged.path, &config, options.probe_timeout)?;
+    if stage::rehash(&staged.path)? != staged.hash {
+        return Err(format!(
+            "its private copy {} was changed while it was probed",
+            staged.path.display()
+        ));
+    }
+    let mapped = library::map(&staged.path, staged.hash, &manifest, path)?;
+    let instance = table::Instance::create(mapped, id, path, &config)?;
+    let info = instance.describe(id)?;
+    tracing::info!(plugin = id.as_str(), version = manifest.version, voices = info.voices.len(), path = %path.display(), "loaded");
+    let tts = Some(Arc::new(TtsBackend::new(info, Box::new(instance))));
+    Ok(Some(Plugin {
+        id: manifest.id,
+        version: manifest.version,
+        kinds,
+        path: path.to_path_buf(),
+        tts,
+    }))
 }
+
+/// The kinds of plugins that the ABI knows.
+const KINDS: [&str; 3] = ["tts", "detector", "telephony"];

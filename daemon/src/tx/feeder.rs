@@ -245,6 +245,11 @@ impl Shared {
         StoreWriter::new(utterance, store, self.env.clone())
     }
 
+    #[cfg(test)]
+    pub(super) fn peek(&self, utterance: u64) -> Arc<Store> {
+        lock(&self.inner).store(utterance, Output::Local)
+    }
+
     pub(super) fn play(&self, track: u64, utterance: NonZeroU64) {
         self.order(|inner, _| inner.play(track, utterance, &self.env.pool));
     }

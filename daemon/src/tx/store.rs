@@ -145,10 +145,10 @@ impl Store {
         state.rate
     }
 
-    /// Appends samples at the rate the open piece began with. False once cut.
+    /// Appends samples at the rate the open piece began with. False once cut or complete.
     pub(crate) fn append(&self, samples: &[f32]) -> bool {
         let mut state = self.state();
-        if state.cut {
+        if state.complete {
             return false;
         }
         if state.chain.is_empty() {
@@ -168,7 +168,7 @@ impl Store {
     /// A mark at `sample` (at `in_rate`) of the open piece.
     pub(crate) fn mark(&self, sample: u64, in_rate: u32, make: impl FnOnce(u64) -> StoreMark) {
         let mut state = self.state();
-        if state.cut || state.marks.len() >= MAX_MARKS {
+        if state.complete || state.marks.len() >= MAX_MARKS {
             return;
         }
         let position = state.piece_start + rescale(sample, in_rate, state.rate);

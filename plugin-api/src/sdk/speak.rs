@@ -1,5 +1,6 @@
 //! A request to speak, as a plugin reads it.
 
+use super::{Error, Result};
 use crate::abi::*;
 
 /// One request. Everything in it is borrowed for the call.
@@ -67,6 +68,17 @@ impl<'a> Speak<'a> {
     /// Whether silence follows this piece: the last one of its utterance.
     pub fn is_last(&self) -> bool {
         self.flags & UT_SPEAK_LAST != 0
+    }
+
+    /// Refuses a voice that is not one of `voices`; the empty one is the default and always there.
+    pub fn voice_among(&self, voices: &[&str]) -> Result<()> {
+        if self.voice.is_empty() || voices.contains(&self.voice) {
+            return Ok(());
+        }
+        Err(Error::NoVoice(format!(
+            "no voice {:?} here, only {voices:?}",
+            self.voice
+        )))
     }
 
     /// The words: what stands between white space.

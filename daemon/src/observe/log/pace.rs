@@ -41,7 +41,7 @@ impl Pace {
         }
     }
 
-    /// Whether a line may pass now, and how many were swallowed before it. [any but rt]
+    /// Whether a line may pass now, and how many were swallowed before it. `[any but rt]`
     pub fn admit(&'static self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = state
@@ -74,7 +74,7 @@ impl Pace {
     }
 }
 
-/// Tells what was swallowed and not told because no further line of that kind came. [any but rt]
+/// Tells what was swallowed and not told because no further line of that kind came. `[any but rt]`
 pub fn tell_swallowed(now: Instant) {
     let listed = LISTED.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for pace in listed {

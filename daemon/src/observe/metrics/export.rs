@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Metrics {
-    /// The daemon's values. Histograms are summaries; their quantile "1" is the maximum. [any but rt]
+    /// The daemon's values. Histograms are summaries; their quantile "1" is the maximum. `[any but rt]`
     pub fn export_prometheus(&self) -> String {
         let families = self.shared.families.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
@@ -30,7 +30,7 @@ impl Metrics {
         text
     }
 
-    /// `{"daemon": {NAME: NUMBER}, "sessions": {ID: {NAME: NUMBER}}}`, with the names of [`Metrics::snapshot`]. [any but rt]
+    /// `{"daemon": {NAME: NUMBER}, "sessions": {ID: {NAME: NUMBER}}}`, with the names of [`Metrics::snapshot`]. `[any but rt]`
     pub fn export_json(&self) -> String {
         let sessions: Vec<_> = self
             .shared

@@ -1,0 +1,233 @@
+//! The first run of a plugin's code, in a child process: a crash, a hang or an `exit()` there is a rejection with a name, not the daemon's end.
+//!
+//! The child is this very program (`/proc/self/exe`, so that an upgraded package never mixes versions) with `--plugin-probe FILE`; the
+//! configuration comes on its stdin, the answer goes to its stdout as one marked line, so that a plugin that prints cannot spoil it. All three
+//! streams are memfds: nobody can block on a pipe that nobody reads. Spawned without `pre_exec`; the child limits itself.
+
+use std::fs::File;
+use std::io::{IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::MemfdFlags;
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+use serde_json::{Value, json};
+
+use super::{Probe, elf, library, stage, table};
+
+/// Stands before the answer.
+const ANSWER: &str = "utterd-plugin-probe ";
+/// What a child may write before it is ended.
+const MAX_OUTPUT: u64 = 16 << 20;
+
+/// Lets a child load `copy` and make an instance with `config`. `Err`: why not.
+pub(super) fn run(
+    probe: &Probe,
+    copy: &Path,
+    config: &str,
+    timeout: Duration,
+) -> Result<(), String> {
+    let program = match probe {
+        Probe::Skip => return Ok(()),
+        Probe::OwnProgram => PathBuf::from("/proc/self/exe"),
+        Probe::Program(program) => program.clone(),
+    };
+    let trouble = |e: std::io::Error| format!("it could not be probed: {}: {e}", program.display());
+    let mut input = memfd("probe-config").map_err(trouble)?;
+    input
+        .write_all(config.as_bytes())
+        .and_then(|()| input.seek(SeekFrom::Start(0)).map(drop))
+        .map_err(trouble)?;
+    let (mut output, mut errors) = (
+        memfd("probe-out").map_err(trouble)?,
+        memfd("probe-err").map_err(trouble)?,
+    );
+    let stream = |file: &File| file.try_clone().map(Stdio::from).map_err(trouble);
+    let mut child = Command::new(&program)
+        .arg("--plugin-probe")
+        .arg(copy)
+        .stdin(stream(&input)?)
+        .stdout(stream(&output)?)
+        .stderr(stream(&errors)?)
+        .spawn()
+        .map_err(trouble)?;
+    let ended = wait(&mut child, timeout).map_err(trouble)?;
+    let (said, complaint) = (text_of(&mut output), text_of(&mut errors));
+    let answer = said
+        .lines()
+        .rev()
+        .find_map(|l| l.strip_prefix(ANSWER))
+        .and_then(|a| serde_json::from_str::<Value>(a).ok());
+    let Some(status) = ended else {
+        return Err(format!(
+            "it hung: not ready within {timeout:?} in a process of its own{}",
+            last_line(&complaint)
+        ));
+    };
+    if let Some(signal) = status.signal() {
+        return Err(format!(
+            "it crashed a process of its own with {}{}",
+            signal_name(signal),
+            last_line(&complaint)
+        ));
+    }
+    match answer {
+        Some(answer) if answer["ok"] == true && status.success() => Ok(()),
+        Some(answer) if answer["ok"] == true => Err(format!(
+            "its probe ended with {status}{}",
+            last_line(&complaint)
+        )),
+        Some(answer) => Err(answer["error"]
+            .as_str()
+            .unwrap_or("its probe failed")
+            .to_owned()),
+        None => Err(format!(
+            "its probe ended without an answer ({status}){}",
+            last_line(&complaint)
+        )),
+    }
+}
+
+/// The child's side: maps FILE, runs init, create, describe, destroy and deinit; prints the answer. `main` calls this before anything else for
+/// `--plugin-probe FILE` and ends with what it returns. [the only thread of its process]
+pub fn probe_main(path: &Path) -> i32 {
+    limit_self();
+    let mut config = String::new();
+    if !std::io::stdin().is_terminal()
+        && let Err(e) = std::io::stdin().read_to_string(&mut config)
+    {
+        eprintln!("no configuration on stdin: {e}");
+    }
+    let config = if config.trim().is_empty() {
+        "{}"
+    } else {
+        config.as_str()
+    };
+    let answer = match attempt(path, config) {
+        Ok(()) => json!({ "ok": true }),
+        Err(error) => json!({ "ok": false, "error": error }),
+    };
+    println!("\n{ANSWER}{answer}");
+    i32::from(answer["ok"] != true)
+}
+
+fn attempt(path: &Path, config: &str) -> Result<(), String> {
+    let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let manifest = elf::inspect(&bytes)?;
+    let hash = stage::rehash(path)?;
+    let mapped = library::map(path, hash, &manifest, path)?;
+    if manifest.kinds.iter().any(|k| k == "tts") {
+        let instance = table::Instance::create(mapped, &manifest.id, path, config)?;
+        instance.describe(&manifest.id)?;
+    }
+    mapped.deinit();
+    Ok(())
+}
+
+/// Dies with its parent (the thread that spawned it waits for it), leaves no core, writes no flood.
+fn limit_self() {
+    let mut failed = Vec::new();
+    let mut note = |what, result: rustix::io::Result<()>| {
+        failed.extend(result.err().map(|e| format!("{what}: {e}")))
+    };
+    note(
+        "pdeathsig",
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)),
+    );
+    let at_most = |n| Rlimit {
+        current: Some(n),
+        maximum: Some(n),
+    };
+    note(
+        "core",
+        rustix::process::setrlimit(Resource::Core, at_most(0)),
+    );
+    note(
+        "fsize",
+        rustix::process::setrlimit(Resource::Fsize, at_most(MAX_OUTPUT)),
+    );
+    for line in failed {
+        eprintln!("the probe is not limited: {line}");
+    }
+}
+
+/// `None`: it did not end in time and was killed.
+fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(std::io::ErrorKind::InvalidData)?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
+            Ok(0) => {
+                child.kill()?;
+                child.wait()?;
+                return Ok(None);
+            }
+            Ok(_) => return child.wait().map(Some),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+fn memfd(name: &str) -> std::io::Result<File> {
+    Ok(File::from(rustix::fs::memfd_create(
+        name,
+        MemfdFlags::CLOEXEC,
+    )?))
+}
+
+fn text_of(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    let read = file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| file.take(MAX_OUTPUT).read_to_end(&mut bytes));
+    if let Err(e) = read {
+        tracing::debug!(error = %e, "what a probe wrote cannot be read");
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The last thing it complained of, for the end of a reason.
+fn last_line(complaint: &str) -> String {
+    match complaint.lines().rev().find(|l| !l.trim().is_empty()) {
+        Some(line) => format!(
+            " (its last words: {})",
+            line.chars()
+                .filter(|c| !c.is_control())
+                .take(200)
+                .collect::<String>()
+        ),
+        None => String::new(),
+    }
+}
+
+/// A signal as people know it.
+pub(super) fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGILL => "SIGILL",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGSYS => "SIGSYS",
+        libc::SIGXFSZ => "SIGXFSZ (it wrote too much)",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGTRAP => "SIGTRAP",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}

@@ -1,0 +1,148 @@
+//! The private copy: what is checked, probed and mapped is a file that only we can change, named by its content, so that the same bytes are
+//! never mapped twice under two names and other bytes never under the same one. A file rather than a memfd: gdb and perf want one.
+//!
+//! The copies stay when the daemon ends: the next start finds them, and their number is that of the versions ever installed since the folder
+//! (a tmpfs, mostly) was made.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::StatVfsMountFlags;
+use sha2::{Digest as _, Sha256};
+
+use super::scan::MAX_BYTES;
+
+/// SHA-256 of a plugin's bytes.
+pub(super) type Hash = [u8; 32];
+
+/// A private copy and what is in it.
+pub(super) struct Staged {
+    pub(super) path: PathBuf,
+    pub(super) hash: Hash,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The folder for the copies: ours alone, and not mounted noexec (as `/run` is on Debian).
+pub(super) fn private_dir(wanted: Option<&Path>) -> Result<PathBuf, String> {
+    let uid = rustix::process::geteuid().as_raw();
+    let var = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    let candidates: Vec<PathBuf> = match wanted {
+        Some(dir) => vec![dir.to_path_buf()],
+        None => [
+            var("RUNTIME_DIRECTORY").map(|d| d.join("plugins")),
+            var("XDG_RUNTIME_DIR").map(|d| d.join("utterd-plugins")),
+            Some(std::env::temp_dir().join(format!("utterd-plugins-{uid}"))),
+            Some(PathBuf::from(format!("/var/tmp/utterd-plugins-{uid}"))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+    };
+    let mut refused = Vec::new();
+    for dir in candidates {
+        match prepare(&dir, uid) {
+            Ok(()) => return Ok(dir),
+            Err(why) => refused.push(format!("{}: {why}", dir.display())),
+        }
+    }
+    Err(format!(
+        "no private folder for the copy of a plugin ({})",
+        refused.join("; ")
+    ))
+}
+
+fn prepare(dir: &Path, uid: u32) -> Result<(), String> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e.to_string()),
+        _ => {}
+    }
+    let meta = std::fs::symlink_metadata(dir).map_err(|e| e.to_string())?;
+    if !meta.is_dir() || meta.uid() != uid || meta.mode() & 0o077 != 0 {
+        return Err(format!("not a folder of uid {uid} with mode 0700"));
+    }
+    let mount = rustix::fs::statvfs(dir).map_err(|e| e.to_string())?;
+    if mount.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+        return Err("mounted noexec".into());
+    }
+    Ok(())
+}
+
+/// Copies an open file into `dir`.
+pub(super) fn stage(file: File, dir: &Path) -> Result<Staged, String> {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| format!("cannot be read: {e}"))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err("grew while it was read; try again when it is complete".into());
+    }
+    let hash: Hash = Sha256::digest(&bytes).into();
+    let hex: String = hash.iter().map(|b| format!("{b:02x}")).collect();
+    let path = dir.join(format!("{hex}.so"));
+    if rehash(&path).is_ok_and(|there| there == hash) {
+        return Ok(Staged { path, hash, bytes });
+    }
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let fresh = dir.join(format!(".{hex}.{}.{serial}", std::process::id()));
+    let write = || {
+        let mut copy = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o500)
+            .open(&fresh)?;
+        copy.write_all(&bytes)?;
+        std::fs::rename(&fresh, &path)
+    };
+    write().map_err(|e| {
+        if let Err(left) = std::fs::remove_file(&fresh) {
+            tracing::debug!(file = %fresh.display(), error = %left, "no half copy to remove");
+        }
+        format!("cannot be copied to {}: {e}", dir.display())
+    })?;
+    Ok(Staged { path, hash, bytes })
+}
+
+/// The hash of what stands there now.
+pub(super) fn rehash(path: &Path) -> Result<Hash, String> {
+    let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(Sha256::digest(&bytes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn the_copy_is_named_by_its_content_and_a_spoilt_one_is_made_anew() {
+        let root = std::env::temp_dir().join(format!("utterd-stage-{}", std::process::id()));
+        let dir = private_dir(Some(&root)).unwrap();
+        std::fs::write(dir.join("source"), "some bytes").unwrap();
+        let staged = || stage(File::open(dir.join("source")).unwrap(), &dir).unwrap();
+        let first = staged();
+        assert_eq!(std::fs::read(&first.path).unwrap(), b"some bytes");
+        std::fs::set_permissions(&first.path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::write(&first.path, "other bytes").unwrap();
+        assert_ne!(rehash(&first.path).unwrap(), first.hash);
+        assert_eq!(staged().path, first.path);
+        assert_eq!(rehash(&first.path).unwrap(), first.hash);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_others_may_enter_is_not_private() {
+        let root = std::env::temp_dir().join(format!("utterd-open-{}", std::process::id()));
+        std::fs::create_dir(&root).unwrap();
+        std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(private_dir(Some(&root)).unwrap_err().contains("0700"));
+        std::fs::remove_dir(root).unwrap();
+    }
+}
