@@ -160,7 +160,10 @@ impl From<&Value<'_>> for Dict {
             let Value::Str(key) = key else {
                 panic!("a key that is no string: {key:?}")
             };
-            let value = if let Value::Value(inner) = value { inner.as_ref() } else { value };
+            let mut value = value;
+            while let Value::Value(inner) = value {
+                value = inner;
+            }
             (key.to_string(), owned(value))
         });
         Dict(entries.collect())
@@ -309,11 +312,11 @@ impl Client {
 
     pub fn property(&self, path: &str, interface: &str, name: &str) -> Result<Value<'static>> {
         let reply = self.call(path, "org.freedesktop.DBus.Properties", "Get", &(interface, name))?;
-        match reply.value.into_iter().next() {
-            Some(Value::Value(inner)) => Ok(*inner),
-            Some(other) => Ok(other),
-            None => panic!("Get answered nothing"),
+        let mut value = reply.value.into_iter().next().expect("Get answers a value");
+        while let Value::Value(inner) = value {
+            value = *inner;
         }
+        Ok(value)
     }
 
     pub fn set_property(&self, path: &str, interface: &str, name: &str, value: impl Into<Value<'static>>) -> Result<()> {
