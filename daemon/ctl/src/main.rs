@@ -1,1 +1,76 @@
-fn main() {}
+//! utterctl: utterd for people, shells and hooks.
+//!
+//! It is a client like any other: what it does, `busctl` can do, and everything it knows it learns from the promised
+//! D-Bus interface. `cli` says what may be asked, `bus` finds the daemon and talks to it, `say` speaks and waits, `act` holds
+//! the short verbs, `list` the tables, `monitor` the stream of signals. `report` makes lines of a report, `json` makes JSON of
+//! any D-Bus value, and `show` alone writes to the terminal.
+//!
+//! Deliberately absent: state between two runs, retries, and any wording for what the daemon refuses (its message is printed).
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod act;
+mod bus;
+mod cli;
+mod json;
+mod list;
+mod monitor;
+mod report;
+mod say;
+mod show;
+
+use std::process::ExitCode;
+
+use bus::{Bus, Patience, Trouble};
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command};
+use show::{Exit, Out};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = Out::for_this_terminal(cli.json, cli.verbose, cli.quiet);
+    match run(&cli, &out) {
+        Ok(exit) => exit.into(),
+        Err(trouble) => {
+            out.trouble(&trouble);
+            Exit::Other.into()
+        }
+    }
+}
+
+fn run(cli: &Cli, out: &Out) -> Result<Exit, Trouble> {
+    if let Command::Completions { shell } = cli.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "utterctl", &mut script);
+        out.text(&String::from_utf8_lossy(&script));
+        return Ok(Exit::Completed);
+    }
+    if let Command::Say(say) = &cli.command {
+        // Standard input is read before the bus is touched: a slow writer must not hold a session open.
+        return say::run(cli, say, say::text_of(&say.text)?, out);
+    }
+    let patience = match cli.command {
+        Command::Wait { .. } | Command::Close { .. } => Patience::Endless,
+        _ => Patience::Short,
+    };
+    let bus = Bus::open(&cli.choice(), patience, out)?;
+    match &cli.command {
+        Command::Say(_) | Command::Completions { .. } => unreachable!("answered above"),
+        Command::Wait { utterance, timeout, at } => say::wait(&bus, *utterance, *timeout, at.session.as_deref(), out),
+        Command::Cancel(cancel) => act::cancel(&bus, cancel, out),
+        Command::Pause { at } => act::pause(&bus, at.session.as_deref(), true, out),
+        Command::Resume { at } => act::pause(&bus, at.session.as_deref(), false, out),
+        Command::Volume { level, at } => act::volume(&bus, *level, at.session.as_deref(), out),
+        Command::Mute { at } => act::mute(&bus, at.session.as_deref(), true, out),
+        Command::Unmute { at } => act::mute(&bus, at.session.as_deref(), false, out),
+        Command::Close { drain, at } => act::close(&bus, &at.session, *drain, out),
+        Command::Reload => act::reload(&bus, out),
+        Command::Sessions => list::sessions(&bus, out),
+        Command::Voices { backend, language, id } => list::voices(&bus, backend, language, id, out),
+        Command::Devices => list::devices(&bus, out),
+        Command::Plugins => list::plugins(&bus, out),
+        Command::Metrics { format, at } => list::metrics(&bus, format.as_deref(), at.session.as_deref(), out),
+        Command::History { limit, at } => list::history(&bus, *limit, at.session.as_deref(), out),
+        Command::Status => list::status(&bus, out),
+        Command::Monitor { at } => monitor::run(&bus, at.session.as_deref(), out),
+    }
+}

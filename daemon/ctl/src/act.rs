@@ -1,0 +1,256 @@
+//! The short verbs: cancel, pause, resume, volume, mute, close, reload.
+//!
+//! Without --session they mean everything the caller may control, because a person at a desktop wants silence, not a session id.
+//! "Nothing to do" is a success. Sessions of other users are skipped where many are meant and an error where one was named.
+
+use std::{sync::mpsc::channel, time::Duration};
+
+use serde_json::{Value as Json, json};
+use zbus::zvariant::Value;
+
+use crate::{
+    bus::{self, Bus, Dict, MANAGER, Options, ROOT, SESSION, Trouble, session_path},
+    cli::CancelArgs,
+    json, report, say,
+    show::{Exit, Out},
+};
+
+pub(crate) fn cancel(bus: &Bus, args: &CancelArgs, out: &Out) -> Result<Exit, Trouble> {
+    let mut options = Options::new();
+    options.extend(args.utterance.map(|n| ("utterance".into(), Value::from(n))));
+    options.extend(args.turn.map(|n| ("turn".into(), Value::from(n))));
+    options.extend(args.fade_ms.map(|n| ("fade-ms".into(), Value::from(n))));
+    options.extend(args.reason.as_ref().map(|word| ("reason".into(), Value::from(word.clone()))));
+    let ask = |id: &str| bus.call::<_, Dict>(ROOT, MANAGER, "Cancel", &(id, &options));
+    let details = match (&args.at.session, args.utterance) {
+        (Some(id), _) => ask(id)?,
+        (None, Some(utterance)) => say::in_whichever_session(bus, utterance, ask)?,
+        (None, None) => return cancel_all(bus, &options, out),
+    };
+    out.json(&json::from_dict(&details));
+    let result = bus::text(&details, "result");
+    match result {
+        "nothing" => out.line("nothing to cancel"),
+        "protected" => out.warning("protected: it goes on; without --reason barge-in it stops"),
+        result => report::lines(result, &details).iter().for_each(|line| out.line(line)),
+    }
+    Ok(if result == "protected" { Exit::Other } else { Exit::Completed })
+}
+
+/// CancelAll answers with a count; the reports are in the UtteranceFinished signals that precede its reply.
+fn cancel_all(bus: &Bus, options: &Options, out: &Out) -> Result<Exit, Trouble> {
+    let (sender, finished) = channel();
+    bus::forward(bus.signals(ROOT)?, move |message| {
+        let is_end = message
+            .header()
+            .member()
+            .is_some_and(|member| member.as_str() == "UtteranceFinished");
+        match message.body().deserialize::<(u64, String, Dict)>() {
+            Ok((_, outcome, details)) if is_end && outcome == "cancelled" => sender.send(details).is_ok(),
+            _ => true,
+        }
+    });
+    let cancelled: u32 = bus.call(ROOT, MANAGER, "CancelAll", &(options,))?;
+    let mut reports = Vec::new();
+    // They are here already, only perhaps not yet through our own thread; where the bus keeps them from us (system bus,
+    // ordinary user) the count alone is told.
+    while reports.len() < cancelled as usize
+        && let Ok(details) = finished.recv_timeout(Duration::from_millis(200))
+    {
+        reports.push(details);
+    }
+    out.json(&json!({"cancelled": cancelled, "reports": reports.iter().map(json::from_dict).collect::<Vec<Json>>()}));
+    match cancelled {
+        0 => out.line("nothing to cancel"),
+        _ if reports.is_empty() => out.line(&format!("cancelled {cancelled}")),
+        _ => reports
+            .iter()
+            .flat_map(|details| report::lines("cancelled", details))
+            .for_each(|line| out.line(&line)),
+    }
+    Ok(Exit::Completed)
+}
+
+pub(crate) fn pause(bus: &Bus, session: Option<&str>, pause: bool, out: &Out) -> Result<Exit, Trouble> {
+    let (method, done) = if pause { ("Pause", "paused") } else { ("Resume", "resumed") };
+    let call = |path: &str| bus.call::<_, ()>(path, SESSION, method, &(Options::new(),));
+    let mut changed = Vec::new();
+    if let Some(id) = session {
+        // By name also an idle one: what comes next is held.
+        call(&session_path(id))?;
+        changed.push(id.to_owned());
+    } else {
+        let wanted = |session: &bus::Session| {
+            if pause {
+                session.has_something_to_say() && !session.is_paused()
+            } else {
+                session.is_paused()
+            }
+        };
+        for session in bus.sessions()?.iter().filter(|session| wanted(session)) {
+            match call(&session.path) {
+                Ok(()) => changed.push(session.id().to_owned()),
+                // Somebody else's, or closed since we asked.
+                Err(trouble)
+                    if ["NotPermitted", "AccessDenied", "UnknownObject", "SessionClosed"]
+                        .iter()
+                        .any(|word| trouble.is(word)) =>
+                {
+                    out.detail(&format!("{}: {}", session.id(), trouble.message));
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+    }
+    out.json(&json!({done: changed}));
+    out.line(&match changed.as_slice() {
+        [] => format!("nothing to {}", method.to_lowercase()),
+        ids => format!("{done} {}", ids.join(" ")),
+    });
+    Ok(Exit::Completed)
+}
+
+/// What a person may type as a volume.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Level {
+    Percent(f64),
+    Step(f64),
+    Decibel(f64),
+}
+
+impl Level {
+    pub(crate) fn parse(text: &str) -> Result<Level, String> {
+        const HELP: &str = "expected a level such as 50%, +10%, -10% or -6dB";
+        if let Some(db) = text.strip_suffix("dB").or_else(|| text.strip_suffix("db")) {
+            return finite(db).map(Level::Decibel).ok_or(HELP.into());
+        }
+        let digits = text.strip_suffix('%').unwrap_or(text);
+        let number = finite(digits).ok_or(HELP)?;
+        Ok(if digits.starts_with(['+', '-']) {
+            Level::Step(number)
+        } else {
+            Level::Percent(number)
+        })
+    }
+
+    /// The gain to set, given the one in force.
+    fn gain_db(self, now: f64) -> f64 {
+        match self {
+            Level::Percent(percent) => to_db(percent),
+            Level::Step(step) => to_db(to_percent(now) + step),
+            Level::Decibel(db) => db,
+        }
+    }
+}
+
+fn finite(text: &str) -> Option<f64> {
+    text.trim().parse::<f64>().ok().filter(|n| n.is_finite())
+}
+
+/// 20·log10; the contract's range ends at −120 and +24 dB.
+fn to_db(percent: f64) -> f64 {
+    if percent <= 0.0 {
+        -120.0
+    } else {
+        (20.0 * (percent / 100.0).log10()).clamp(-120.0, 24.0)
+    }
+}
+
+fn to_percent(db: f64) -> f64 {
+    if db <= -120.0 { 0.0 } else { 100.0 * 10_f64.powf(db / 20.0) }
+}
+
+pub(crate) fn describe_gain(db: f64) -> String {
+    format!("{:.0}% ({db:+.1} dB)", to_percent(db))
+}
+
+pub(crate) fn volume(bus: &Bus, level: Option<Level>, session: Option<&str>, out: &Out) -> Result<Exit, Trouble> {
+    let (path, interface) = target(session);
+    let mut gain = bus::float(&bus.properties(&path, interface)?, "GainDb");
+    if let Some(level) = level {
+        gain = level.gain_db(gain);
+        bus.set(&path, interface, "GainDb", Value::from(gain))?;
+    }
+    out.json(&json!({"session": session, "gain-db": gain, "percent": to_percent(gain)}));
+    out.line(&describe_gain(gain));
+    Ok(Exit::Completed)
+}
+
+pub(crate) fn mute(bus: &Bus, session: Option<&str>, muted: bool, out: &Out) -> Result<Exit, Trouble> {
+    let (path, interface) = target(session);
+    bus.set(&path, interface, "Muted", Value::from(muted))?;
+    out.json(&json!({"session": session, "muted": muted}));
+    out.line(if muted { "muted" } else { "unmuted" });
+    Ok(Exit::Completed)
+}
+
+fn target(session: Option<&str>) -> (String, &'static str) {
+    session.map_or((ROOT.into(), MANAGER), |id| (session_path(id), SESSION))
+}
+
+pub(crate) fn close(bus: &Bus, id: &str, drain: bool, out: &Out) -> Result<Exit, Trouble> {
+    let options = Options::from_iter(drain.then(|| ("drain".into(), Value::from(true))));
+    bus.call::<_, ()>(ROOT, MANAGER, "CloseSession", &(id, options))?;
+    out.json(&json!({"closed": id}));
+    out.line(&format!("closed {id}"));
+    Ok(Exit::Completed)
+}
+
+pub(crate) fn reload(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
+    bus.call::<_, ()>(ROOT, MANAGER, "Reload", &())?;
+    out.json(&json!({"reloaded": true}));
+    out.line("reloaded");
+    Ok(Exit::Completed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_are_read_as_people_write_them() {
+        let cases = [
+            ("50%", Level::Percent(50.0)),
+            ("50", Level::Percent(50.0)),
+            ("+10%", Level::Step(10.0)),
+            ("-10%", Level::Step(-10.0)),
+            ("-6dB", Level::Decibel(-6.0)),
+        ];
+        for (text, level) in cases {
+            assert_eq!(Level::parse(text), Ok(level));
+        }
+        for text in ["", "%", "loud", "NaN%", "inf", "dB"] {
+            assert!(Level::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn percent_is_20_log_10_and_0_is_silence() {
+        for (percent, db) in [
+            (100.0, 0.0),
+            (50.0, -6.0206),
+            (10.0, -20.0),
+            (200.0, 6.0206),
+            (0.0, -120.0),
+            (-5.0, -120.0),
+            (99_999.0, 24.0),
+        ] {
+            assert!((to_db(percent) - db).abs() < 1e-4, "{percent}% = {} dB", to_db(percent));
+        }
+        assert_eq!(describe_gain(-120.0), "0% (-120.0 dB)");
+        assert_eq!(describe_gain(0.0), "100% (+0.0 dB)");
+    }
+
+    #[test]
+    fn a_step_counts_in_percent_from_where_it_is() {
+        assert!((Level::Step(-50.0).gain_db(0.0) - to_db(50.0)).abs() < 1e-9);
+        assert_eq!(Level::Step(-50.0).gain_db(to_db(30.0)), -120.0);
+        assert!((Level::Step(10.0).gain_db(-120.0) - to_db(10.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn without_a_session_the_whole_daemon_is_meant() {
+        assert_eq!(target(None), (ROOT.into(), MANAGER));
+        assert_eq!(target(Some("a")), (format!("{ROOT}/session/a"), SESSION));
+    }
+}
