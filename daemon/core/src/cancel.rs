@@ -190,6 +190,11 @@ impl Core {
     /// Carries the chain out over these utterances; those that another cancel has already are waited for.
     pub(crate) fn start_cancel(&mut self, targets: Vec<UtteranceId>, order: Order) {
         let id = self.cancel_ids.next();
+        if let Then::Release { utterance, .. } = order.then
+            && let Some(record) = self.utterances.get_mut(&utterance)
+        {
+            record.held = Some(id);
+        }
         let mut cancel = Cancel {
             targets: Vec::new(),
             reason: order.reason,
@@ -211,21 +216,24 @@ impl Core {
             let Some(utterance) = self.utterances.get_mut(&target) else {
                 continue;
             };
+            if order.ends_turns
+                && let Some(session) = self.sessions.get_mut(&utterance.session)
+            {
+                session.turn = session.turn.max(utterance.turn + 1);
+                sessions.insert(utterance.session);
+            }
             if let Some(other) = utterance.cancel {
                 cancel.joined.insert(other);
                 continue;
             }
+            // Its Say is answered when what it replaces has ended; only then may a signal name it.
+            cancel.joined.extend(utterance.held);
             utterance.cancel = Some(id);
             utterance.cancel_reason.clone_from(&cancel.reason);
             if !utterance.has_started() {
                 cancel.queued_dropped += 1;
             }
             sessions.insert(utterance.session);
-            if order.ends_turns
-                && let Some(session) = self.sessions.get_mut(&utterance.session)
-            {
-                session.turn = session.turn.max(utterance.turn + 1);
-            }
             cancel.targets.push(target);
         }
         cancel.targets.sort_unstable();
@@ -341,7 +349,7 @@ impl Core {
         }
         let cuts = std::mem::take(&mut cancel.pending_cuts);
         cancel.pending_told.clear();
-        cancel.joined.clear();
+        let joined = std::mem::take(&mut cancel.joined);
         cancel.errors.extend(errors.iter().cloned());
         let session = cancel
             .targets
@@ -360,6 +368,10 @@ impl Core {
                 record.played_us = record.heard_us;
             }
             self.leave_track(utterance);
+        }
+        // They were begun earlier and cannot be waited for either; what they end still goes out before what this one ends.
+        for other in joined {
+            self.cancel_overdue(other);
         }
         self.try_complete(id);
     }

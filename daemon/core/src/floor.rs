@@ -34,8 +34,8 @@ pub(crate) struct Floor {
     /// Keeps the floor while it has something of the same or a higher class than the best one waiting.
     pub(crate) holder: Option<SessionId>,
     pub(crate) on_air: Option<(SessionId, Part)>,
-    /// The track that was told to fall silent before something else begins.
-    quieting: Option<TrackId>,
+    /// The track that was told to fall silent before something else begins, and when it is taken to be silent if it says nothing.
+    quieting: Option<(TrackId, Micros)>,
 }
 
 /// What could be heard next.
@@ -69,14 +69,17 @@ impl Core {
                 }
                 Some((session, part)) if self.must_yield(key, session, part) => {
                     self.set_on_air(key, None);
-                    let playing = self.sessions[&session].part(part);
-                    let (track, audible) = (playing.track, !playing.paused);
                     self.apply_pauses(key, None);
-                    if audible && let Some(track) = track {
+                    let playing = self.sessions[&session].part(part);
+                    // A client's pause may have been ordered a moment ago and its ramp still sound.
+                    if playing.silent_by > self.now
+                        && let Some(track) = playing.track
+                    {
+                        let until = playing.silent_by;
                         if let Some(floor) = self.floors.get_mut(&key) {
-                            floor.quieting = Some(track);
+                            floor.quieting = Some((track, until));
                         }
-                        self.arm(QUIET_AFTER_US, Timer::Quiet(key, track));
+                        self.timers.insert((until, Timer::Quiet(key, track)));
                     }
                 }
                 Some((session, part)) => {
@@ -114,10 +117,33 @@ impl Core {
         self.request_ahead(key);
     }
 
-    /// A track fell silent, or should have.
-    pub(crate) fn fell_silent(&mut self, key: FloorKey, track: TrackId) {
+    /// A paused track fell silent.
+    pub(crate) fn fell_silent(&mut self, track: TrackId) {
+        let Some((id, part)) = self.by_track.get(&track).copied() else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let key = session.floor;
+        let playing = session.part_mut(part);
+        if playing.paused {
+            playing.silent_by = self.now;
+            self.stop_waiting(key, track);
+        }
+    }
+
+    /// A track should have fallen silent by now. A timer of an earlier pause finds a later deadline and leaves it alone.
+    pub(crate) fn should_be_silent(&mut self, key: FloorKey, track: TrackId) {
+        let due = self.floors.get(&key).and_then(|f| f.quieting);
+        if due.is_some_and(|(_, until)| until <= self.now) {
+            self.stop_waiting(key, track);
+        }
+    }
+
+    pub(crate) fn stop_waiting(&mut self, key: FloorKey, track: TrackId) {
         if let Some(floor) = self.floors.get_mut(&key)
-            && floor.quieting == Some(track)
+            && floor.quieting.is_some_and(|(t, _)| t == track)
         {
             floor.quieting = None;
             self.schedule(key);
@@ -142,6 +168,9 @@ impl Core {
                     && playing.paused != silent
                 {
                     playing.paused = silent;
+                    if silent {
+                        playing.silent_by = self.now.saturating_add(QUIET_AFTER_US);
+                    }
                     self.out.push(if silent {
                         Effect::PauseTrack { track, fade_us }
                     } else {
@@ -208,20 +237,36 @@ impl Core {
     /// Who is heard next; `beside` is what is on air and not to be chosen again.
     fn next(&self, key: FloorKey, beside: Option<(SessionId, Part)>) -> Option<Candidate> {
         let floor = &self.floors[&key];
+        let candidate = |id| {
+            let session = self.sessions.get(&id)?;
+            session
+                .client_pause
+                .is_none()
+                .then(|| self.candidate(id, beside))?
+        };
         let best = floor
             .members
             .iter()
-            .filter_map(|id| self.candidate(*id, beside))
+            .filter_map(|id| candidate(*id))
             .max_by_key(Candidate::rank)?;
-        let held = floor.holder.and_then(|id| self.candidate(id, beside));
-        Some(held.filter(|h| h.class >= best.class).unwrap_or(best))
+        let held = floor
+            .holder
+            .and_then(|id| self.candidate(id, beside))
+            .filter(|h| h.class >= best.class);
+        match held {
+            None => Some(best),
+            Some(held) => match self.sessions[&held.session].client_pause {
+                None => Some(held),
+                // A short pause does not cost it the floor, also between two of its utterances.
+                Some(since) if self.now.saturating_sub(since) < YIELD_AFTER_US => None,
+                Some(_) => Some(best),
+            },
+        }
     }
 
+    /// What a session would be heard with, were it not paused.
     fn candidate(&self, id: SessionId, beside: Option<(SessionId, Part)>) -> Option<Candidate> {
         let session = self.sessions.get(&id)?;
-        if session.client_pause.is_some() {
-            return None;
-        }
         let begun = |part: Part| {
             let utterance = *session.part(part).committed.front()?;
             (beside != Some((id, part))).then_some(Candidate {
@@ -259,7 +304,10 @@ impl Core {
                 self.utterances.get(id).filter(|u| u.is_waiting())?.class,
             ))
         });
-        waiting.max_by_key(|(id, class)| (*class, Reverse(*id)))
+        // One that is held keeps its place: what was said after it is not heard before it.
+        waiting
+            .max_by_key(|(id, class)| (*class, Reverse(*id)))
+            .filter(|(id, _)| self.utterances.get(id).is_some_and(|u| u.held.is_none()))
     }
 
     fn commit(&mut self, next: Candidate) {

@@ -158,19 +158,11 @@ impl Core {
             PlaybackEvent::Low { utterance } => {
                 if let Some(u) = self.utterances.get_mut(&utterance) {
                     u.store_full = false;
+                    u.ran_low = true;
                     self.request_pieces(utterance);
                 }
             }
-            PlaybackEvent::Paused { track } => {
-                if let Some(floor) = self
-                    .by_track
-                    .get(&track)
-                    .and_then(|(s, _)| self.sessions.get(s))
-                    .map(|s| s.floor)
-                {
-                    self.fell_silent(floor, track);
-                }
-            }
+            PlaybackEvent::Paused { track } => self.fell_silent(track),
         }
     }
 

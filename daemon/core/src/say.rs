@@ -66,11 +66,12 @@ impl Core {
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
         let s = &self.sessions[&session];
-        if s.open.len() >= self.settings.utterances {
+        // What is being cancelled does not count: a cancel never stands in the way of what is said next (I5).
+        let live = s.open.iter().filter(|u| self.is_live(u)).count();
+        if live >= self.settings.utterances {
             let message = format!(
-                "session \"{}\" has {} open utterances (limits.utterances): wait for some to finish",
-                s.id,
-                s.open.len()
+                "session \"{}\" has {live} open utterances (limits.utterances): wait for some to finish",
+                s.id
             );
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
@@ -96,7 +97,7 @@ impl Core {
             ));
         }
         let mode = options.mode.unwrap_or_default();
-        if mode == Mode::IfIdle && !s.open.is_empty() {
+        if mode == Mode::IfIdle && live > 0 {
             return Ok(Some(Reply::Utterance(0)));
         }
         let class = options.priority.unwrap_or_default();
@@ -124,10 +125,12 @@ impl Core {
             protect_us: options.protect_us.unwrap_or(0),
             accepted: self.now,
             stage: Stage::Waiting,
-            held: mode == Mode::Replace,
+            held: None,
+            expires: options.expires_us.map(|after| self.now.saturating_add(after)),
             pieces: pieces.into(),
             syntheses: Vec::new(),
             store_full: false,
+            ran_low: false,
             sentences: if progress >= Progress::Sentence {
                 text::sentences(&text).into()
             } else {
@@ -195,7 +198,14 @@ impl Core {
         let Some(record) = self.utterances.get_mut(&utterance) else {
             return;
         };
-        record.held = false;
+        record.held = None;
+        if record.cancel.is_some() {
+            return;
+        }
+        if record.expires.is_some_and(|at| at <= self.now) {
+            self.expire(utterance);
+            return;
+        }
         let muted = self.sessions.get(&record.session).is_some_and(|s| s.muted);
         self.admit(utterance, muted);
     }
@@ -240,19 +250,25 @@ impl Core {
                 self.start_cancel(replaced, Order::new("replaced", self.now, Then::Nothing));
             }
         }
-        if let Some((heard, part)) = self.floors[&floor].on_air
-            && let Some(heard) = self
-                .sessions
-                .get(&heard)
-                .and_then(|s| s.part(part).committed.front().copied())
-            && self.utterances.get(&heard).is_some_and(|u| {
-                u.class <= Priority::Notification && u.class < class && u.cancel.is_none()
-            })
+        // Heard, or already in line to follow without a gap.
+        if let Some((on_air, part)) = self.floors[&floor].on_air
+            && let Some(on_air) = self.sessions.get(&on_air)
         {
-            self.start_cancel(
-                vec![heard],
-                Order::new("preempted", self.now, Then::Nothing),
-            );
+            let gives_way = |id: &UtteranceId| {
+                self.utterances.get(id).is_some_and(|u| {
+                    u.class <= Priority::Notification && u.class < class && u.cancel.is_none()
+                })
+            };
+            let preempted: Vec<_> = on_air
+                .part(part)
+                .committed
+                .iter()
+                .copied()
+                .filter(gives_way)
+                .collect();
+            if !preempted.is_empty() {
+                self.start_cancel(preempted, Order::new("preempted", self.now, Then::Nothing));
+            }
         }
         self.schedule(floor);
     }
@@ -261,7 +277,12 @@ impl Core {
         let open = |s: &SessionId| self.sessions.get(s).into_iter().flat_map(|s| s.open.iter());
         self.floors
             .get(&floor)
-            .is_some_and(|f| f.members.iter().flat_map(open).any(|u| *u != id))
+            .is_some_and(|f| f.members.iter().flat_map(open).any(|u| *u != id && self.is_live(u)))
+    }
+
+    /// Accepted, not finished, and not being cancelled.
+    pub(crate) fn is_live(&self, id: &UtteranceId) -> bool {
+        self.utterances.get(id).is_some_and(|u| u.cancel.is_none())
     }
 
     /// Which backend and voice will speak.
@@ -338,6 +359,7 @@ impl Core {
         let Some(session) = self.sessions.get(&u.session) else {
             return;
         };
+        u.ran_low = false;
         let synthesis = self.synthesis_ids.next();
         let first = u.syntheses.is_empty();
         u.syntheses.push(SynthesisRecord {
@@ -379,6 +401,9 @@ impl Core {
         let Some(u) = self.utterances.get_mut(&id) else {
             return;
         };
+        if u.syntheses.iter().any(|s| s.id == synthesis && (s.failed || s.state == SynthesisState::Delivered)) {
+            return; // It has ended; what comes now is an echo.
+        }
         let before: Micros = u
             .syntheses
             .iter()
@@ -398,8 +423,15 @@ impl Core {
                 record.state = SynthesisState::Delivered;
                 record.end_us = before + audio_us;
                 u.total_us = record.end_us;
-                u.store_full = ahead_us >= look_ahead;
+                // `Low` and this come from different threads: a `Low` that overtook it must not be lost, nobody repeats it.
+                u.store_full = ahead_us >= look_ahead && !u.ran_low;
                 self.request_pieces(id);
+            }
+            SynthesisEvent::Stopped if u.cancel.is_none() => {
+                // Nobody stopped it: without an end it would hold its place for ever.
+                let message = format!("backend \"{}\" stopped by itself", u.backend);
+                let error = Failure::new(ErrorKind::Failed, message);
+                self.synthesis_event(synthesis, SynthesisEvent::Failed { error, audio_us: 0 });
             }
             SynthesisEvent::Failed { error, audio_us } => {
                 record.failed = true;
@@ -538,6 +570,14 @@ impl Core {
         u.played_us = played_us;
         u.total_us = played_us;
         u.heard_us = played_us;
+        // A store that ended before all of its text was asked for is one that failed, whoever brings that news first.
+        if u.cancel.is_none() && u.failure.is_none() && !u.pieces.is_empty() {
+            u.failure = Some(Failure::new(
+                ErrorKind::Failed,
+                format!("backend \"{}\" ended before the text did", u.backend),
+            ));
+            u.pieces.clear();
+        }
         // The cut that is on its way will find it gone; its answer completes the cancel.
         if u.cancel.is_some() {
             return;
@@ -557,7 +597,8 @@ impl Core {
         let Some(u) = self.utterances.get(&id) else {
             return;
         };
-        if u.has_started() || u.cancel.is_some() {
+        // While it is held its Say is not answered, so nothing may name it: `release` looks again.
+        if u.has_started() || u.cancel.is_some() || u.held.is_some() {
             return;
         }
         // Its requests are stopped like a cancel's; nobody waits for their answers, so the outcome goes out now.
@@ -629,6 +670,8 @@ impl Core {
         if idle {
             if let Some(floor) = self.floors.get_mut(&floor) {
                 floor.members.remove(&session_id);
+                // Nothing accepted: it has yielded, and does not hold the floor again before it is heard again.
+                floor.holder = floor.holder.filter(|h| *h != session_id);
             }
             session.idle_epoch += 1;
             if let Some(after) = session.idle_timeout_us {

@@ -29,6 +29,8 @@ pub(crate) struct Playing {
     pub(crate) committed: VecDeque<UtteranceId>,
     /// As last ordered.
     pub(crate) paused: bool,
+    /// A pause that was ordered is silent by then; earlier if it says so.
+    pub(crate) silent_by: Micros,
     /// All that was ordered is in the ring.
     pub(crate) hungry: bool,
 }
@@ -143,13 +145,17 @@ pub(crate) struct Utterance {
     pub(crate) protect_us: Micros,
     pub(crate) accepted: Micros,
     pub(crate) stage: Stage,
-    /// Not to be heard yet: mode "replace" waits for what it replaces.
-    pub(crate) held: bool,
+    /// Not to be heard yet, and not answered: mode "replace" waits for what this cancel ends.
+    pub(crate) held: Option<CancelId>,
+    /// When it expires if it has not begun.
+    pub(crate) expires: Option<Micros>,
     /// Not requested yet.
     pub(crate) pieces: VecDeque<Piece>,
     pub(crate) syntheses: Vec<SynthesisRecord>,
     /// Enough is stored; `PlaybackEvent::Low` clears it.
     pub(crate) store_full: bool,
+    /// `Low` came since the last request.
+    pub(crate) ran_low: bool,
     /// Sentences not yet signalled.
     pub(crate) sentences: VecDeque<Piece>,
     /// Code points up to the end of the last word heard.
@@ -179,7 +185,7 @@ pub(crate) struct SynthesisRecord {
 
 impl Utterance {
     pub(crate) fn is_waiting(&self) -> bool {
-        self.stage == Stage::Waiting && self.cancel.is_none() && !self.held
+        self.stage == Stage::Waiting && self.cancel.is_none()
     }
 
     pub(crate) fn has_started(&self) -> bool {

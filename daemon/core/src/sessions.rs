@@ -61,7 +61,7 @@ impl Core {
                 Ok(None)
             }
             Request::Configure { target, options } => {
-                let session = self.find(caller, &target)?;
+                let session = self.find_open(caller, &target)?;
                 self.configure(session, options)?;
                 Ok(Some(Reply::Done))
             }
@@ -121,7 +121,10 @@ impl Core {
                 fade_us,
                 auto_resume_us,
             } => {
-                let id = self.find_or_default(caller, &target)?;
+                if self.is_unopened_default(&target) {
+                    self.open(caller, DEFAULT, SessionOptions::default())?;
+                }
+                let id = self.find(caller, &target)?;
                 self.pause_session(id, fade_us, auto_resume_us);
                 Ok(Some(Reply::Done))
             }
@@ -246,6 +249,14 @@ impl Core {
             );
             return Err(Failure::new(ErrorKind::NotPermitted, message));
         }
+        Ok(id)
+    }
+
+    /// As `find`, for what a session that drains takes no longer: new work and new options. What is queued can still be cancelled,
+    /// paused and waited for.
+    fn find_open(&self, caller: &Caller, target: &Target) -> Result<SessionId, Failure> {
+        let id = self.find(caller, target)?;
+        let session = &self.sessions[&id];
         if session.closing.is_some() {
             return Err(closed(&session.id));
         }
@@ -277,7 +288,7 @@ impl Core {
         if self.is_unopened_default(target) {
             self.open(caller, DEFAULT, SessionOptions::default())?;
         }
-        self.find(caller, target)
+        self.find_open(caller, target)
     }
 
     fn open(
@@ -288,7 +299,7 @@ impl Core {
     ) -> Result<String, Failure> {
         check_id(name)?;
         if self.names.contains_key(name) {
-            let id = self.find(caller, &Target::Id(name.to_owned()))?;
+            let id = self.find_open(caller, &Target::Id(name.to_owned()))?;
             self.configure(id, options)?;
             return Ok(name.to_owned());
         }
@@ -451,9 +462,9 @@ impl Core {
             session: name.clone(),
             properties,
         });
-        for track in tracks {
-            self.by_track.remove(&track);
-            self.out.push(Effect::CloseTrack { track });
+        for track in &tracks {
+            self.by_track.remove(track);
+            self.out.push(Effect::CloseTrack { track: *track });
         }
         self.sessions.remove(&id);
         self.names.remove(&name);
@@ -483,6 +494,9 @@ impl Core {
         }
         for token in tokens {
             self.reply(token, Reply::Done);
+        }
+        for track in tracks {
+            self.stop_waiting(floor, track);
         }
         self.schedule(floor);
     }

@@ -58,7 +58,7 @@ impl Core {
                         self.schedule(floor);
                     }
                 }
-                Timer::Quiet(floor, track) => self.fell_silent(floor, track),
+                Timer::Quiet(floor, track) => self.should_be_silent(floor, track),
                 Timer::Forget(utterance) => self.out.push(crate::Effect::Forget { utterance }),
                 Timer::Idle(session, epoch) => {
                     if self

@@ -24,6 +24,8 @@
 extern crate std;
 
 mod lane;
+mod mix;
+mod orders;
 mod ramp;
 mod renderer;
 mod stats;

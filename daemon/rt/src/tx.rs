@@ -1,7 +1,8 @@
 //! The control half of a lane: the feeder's end of its four rings.
 //!
-//! Order is the whole contract with the renderer: a span's marker goes out before its samples and before any command that names it, so the
-//! renderer, which looks at commands, then samples, then markers, never meets a sample or a cut whose span it does not know.
+//! Order is the whole contract with the renderer: a span's marker goes out before its samples and before any command that names it. The
+//! renderer looks at samples, then commands, then markers; so it never meets a sample or a cut whose span it does not know, and never plays a
+//! sample that was sent after a command without having obeyed that command first.
 //! There is no close command that could find its ring full: letting go of this half *is* the close.
 
 use crate::{Command, Fact, Full, Mark, Marker};

@@ -170,6 +170,8 @@ struct Kept {
     first: Port<Unowned>,
     /// Connections made since their target appeared: one that a user took away is not made again.
     made: HashSet<(usize, String)>,
+    /// Connections the server refused, so that each is told once.
+    refused: HashSet<(usize, String)>,
 }
 
 impl Kept {
@@ -224,6 +226,7 @@ impl Kept {
             outs: names,
             first,
             made: HashSet::new(),
+            refused: HashSet::new(),
         };
         Ok((
             kept,
@@ -281,7 +284,10 @@ impl Kept {
                 Ok(()) => tracing::info!(from = self.outs[i], to = target, "connected"),
                 Err(jack::Error::PortAlreadyConnected(..)) => {}
                 Err(error) => {
-                    tracing::warn!(from = self.outs[i], to = target, %error, "not connected");
+                    // It is tried again at every look.
+                    if self.refused.insert((i, target.clone())) {
+                        tracing::warn!(from = self.outs[i], to = target, %error, "not connected");
+                    }
                     continue;
                 }
             }

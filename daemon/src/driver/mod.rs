@@ -18,6 +18,7 @@ pub mod sched;
 mod seat;
 mod supervisor;
 mod timer;
+mod watch;
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -93,6 +93,13 @@ pub fn check_render_thread(tid: i32, driver: &str) {
                 priority = now.priority,
                 "render thread is real-time"
             );
+            if driver == "jack" && now.priority < ROOMY {
+                tracing::warn!(
+                    driver,
+                    priority = now.priority,
+                    "little room below the render thread for detectors and children: start jackd with -P 70"
+                );
+            }
         }
         Ok(now) => {
             tracing::warn!(

@@ -22,6 +22,8 @@ use super::{Probe, elf, library, stage, table};
 const ANSWER: &str = "utterd-plugin-probe ";
 /// What a child may write before it is ended.
 const MAX_OUTPUT: u64 = 16 << 20;
+/// No file of a probe grows beyond this. libpulse, which libespeak-ng brings along, reserves a sparse 64 MiB memfd at once.
+const MAX_FILE: u64 = 256 << 20;
 
 /// Lets a child load `copy` and make an instance with `config`. `Err`: why not.
 pub(super) fn run(
@@ -147,7 +149,7 @@ fn limit_self() {
     );
     note(
         "fsize",
-        rustix::process::setrlimit(Resource::Fsize, at_most(MAX_OUTPUT)),
+        rustix::process::setrlimit(Resource::Fsize, at_most(MAX_FILE)),
     );
     for line in failed {
         eprintln!("the probe is not limited: {line}");

@@ -8,9 +8,10 @@
 //!   has one worker and takes its jobs in order of submission. Nothing a backend does (slow, failing, panicking) delays another backend.
 //! - No event is given out on the thread of a caller: the actor may call with its own inbox full.
 //!
-//! schedule.rs is the state under the one lock and its workers, task.rs a job's life and the backend's end of the sink, text.rs the way from bytes to
+//! schedule.rs is the state under the one lock and its workers, cancel.rs how syntheses end before their time, task.rs a job's life and the backend's end of the sink, text.rs the way from bytes to
 //! characters. Not here: what to cancel and when (core), the audio once it is stored (tx), how a plugin is called (plugins).
 
+mod cancel;
 mod schedule;
 mod task;
 #[cfg(test)]

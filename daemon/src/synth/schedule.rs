@@ -1,4 +1,4 @@
-//! Who works on what: one lock over queues and utterances, worker threads per backend, and the threads that tell backends of cancels.
+//! Who works on what: one lock over queues and utterances, and worker threads per backend. How syntheses are cancelled: cancel.rs.
 //!
 //! An utterance lets one piece at a time into its backend's queue; the next goes in when that one is over, before the worker looks for more, and
 //! queues are sorted by ticket: so the order of submission holds within an utterance and within a backend. A backend instance is known by its
@@ -10,17 +10,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use super::task::{Phase, Sink, Task, Written, lock};
-use super::{How, Job, Stage, SynthEvent};
-use crate::plugins::{CancelWay, SpeakEnd, SpeakRequest, SynthError, TtsBackend};
+use super::{Job, Stage, SynthEvent};
+use crate::plugins::{SpeakEnd, SpeakRequest, SynthError, TtsBackend};
 use crate::tx::{StoreWriter, Tx, now_us};
 
 /// Workers of a concurrent backend, unless told.
 const MAX_CONCURRENT: usize = 8;
-/// What a backend reads as "not wanted any more".
-const REASON_CANCELLED: u32 = 0;
 /// How much of a new measure of a backend's speed counts.
 const SPEED_WEIGHT: f64 = 0.5;
 
@@ -28,41 +25,41 @@ pub(super) type Events = Arc<dyn Fn(SynthEvent) + Send + Sync>;
 
 pub(super) struct Shared {
     tx: Tx,
-    events: Events,
-    inner: Mutex<Inner>,
+    pub(super) events: Events,
+    pub(super) inner: Mutex<Inner>,
     /// A job was over; `shutdown` waits for it.
-    over: Condvar,
+    pub(super) over: Condvar,
     /// Says what concerns no backend, off the caller's thread.
     notes: Sender<SynthEvent>,
 }
 
 #[derive(Default)]
-struct Inner {
-    pools: HashMap<usize, Pool>,
-    tasks: HashMap<u64, Arc<Task>>,
-    utterances: HashMap<u64, Utterance>,
+pub(super) struct Inner {
+    pub(super) pools: HashMap<usize, Pool>,
+    pub(super) tasks: HashMap<u64, Arc<Task>>,
+    pub(super) utterances: HashMap<u64, Utterance>,
     limits: HashMap<String, usize>,
     next_ticket: u64,
-    running: usize,
-    stopping: bool,
+    pub(super) running: usize,
+    pub(super) stopping: bool,
 }
 
 /// The workers of one backend.
-struct Pool {
+pub(super) struct Pool {
     backend: Arc<TtsBackend>,
     /// By ticket.
     queue: VecDeque<Arc<Task>>,
-    jobs: Arc<Condvar>,
+    pub(super) jobs: Arc<Condvar>,
     workers: usize,
     idle: usize,
     /// Audio time per wall time, learned.
     speed: Option<f64>,
     /// The control thread, made at the first cancel.
-    control: Option<Sender<(Arc<Task>, Stage)>>,
+    pub(super) control: Option<Sender<(Arc<Task>, Stage)>>,
 }
 
 #[derive(Default)]
-struct Utterance {
+pub(super) struct Utterance {
     /// Between pieces.
     writer: Option<StoreWriter>,
     waiting: VecDeque<Arc<Task>>,
@@ -72,7 +69,7 @@ struct Utterance {
     ends: bool,
     /// Complete, well or not: nothing more is written.
     closed: bool,
-    syntheses: Vec<u64>,
+    pub(super) syntheses: Vec<u64>,
 }
 
 impl Shared {
@@ -91,7 +88,7 @@ impl Shared {
         }))
     }
 
-    fn note(&self, event: SynthEvent) {
+    pub(super) fn note(&self, event: SynthEvent) {
         if self.notes.send(event).is_err() {
             tracing::error!("the synthesis notes have no reader");
         }
@@ -121,7 +118,7 @@ impl Shared {
     }
 
     /// Lets the utterance's next piece into its backend's queue, if none is there.
-    fn dispatch(self: &Arc<Self>, inner: &mut Inner, id: u64) {
+    pub(super) fn dispatch(self: &Arc<Self>, inner: &mut Inner, id: u64) {
         loop {
             let stopping = inner.stopping;
             let Some(utterance) = inner.utterances.get_mut(&id) else {
@@ -286,41 +283,6 @@ impl Shared {
         Ending::of(written, verdict)
     }
 
-    pub(super) fn cancel(self: &Arc<Self>, synthesis: u64) {
-        let mut inner = lock(&self.inner);
-        let told = |how, stage| SynthEvent::Told {
-            synthesis,
-            how,
-            stage,
-            at_us: now_us(),
-        };
-        let Some(task) = inner.tasks.get(&synthesis).cloned() else {
-            self.note(told(How::NotNeeded, Stage::Delivered));
-            return;
-        };
-        if task.withdraw() {
-            self.note(told(How::NotRequested, Stage::Queued));
-            self.note(SynthEvent::Stopped { synthesis });
-            inner.withdrawn(&task);
-            self.dispatch(&mut inner, task.utterance);
-            return;
-        }
-        let phase = task.phase();
-        if phase == Phase::Withdrawn {
-            self.note(told(How::NotRequested, Stage::Queued));
-            return;
-        }
-        let first = task.signal_cancel();
-        let ended = matches!(phase, Phase::EndedSilent | Phase::EndedSounding);
-        if !first || ended {
-            self.note(told(How::NotNeeded, phase.stage()));
-        } else if task.backend.cancel_way() == CancelWay::None {
-            self.note(told(How::Cannot, phase.stage()));
-        } else {
-            self.tell(&mut inner, task, phase.stage());
-        }
-    }
-
     /// No worker can be had for these: they fail like a backend that is not there.
     fn strand(&self, inner: &mut Inner, tasks: VecDeque<Arc<Task>>) {
         for task in tasks {
@@ -340,111 +302,10 @@ impl Shared {
             }
         }
     }
-
-    /// Has the backend told on its control thread; `Told` follows when its call has returned.
-    fn tell(self: &Arc<Self>, inner: &mut Inner, task: Arc<Task>, stage: Stage) {
-        let pool = inner.pool(&task.backend);
-        if pool.control.is_none() {
-            pool.control = self.control_thread(&task.backend);
-        }
-        let synthesis = task.synthesis;
-        let sent = pool
-            .control
-            .as_ref()
-            .is_some_and(|control| control.send((task, stage)).is_ok());
-        if !sent {
-            pool.control = None;
-            self.note(SynthEvent::Told {
-                synthesis,
-                how: How::Cannot,
-                stage,
-                at_us: now_us(),
-            });
-        }
-    }
-
-    fn control_thread(&self, backend: &TtsBackend) -> Option<Sender<(Arc<Task>, Stage)>> {
-        let (sender, orders) = channel::<(Arc<Task>, Stage)>();
-        let events = Arc::clone(&self.events);
-        let name = thread_name("ctl", backend.id());
-        let spawned = thread::Builder::new().name(name).spawn(move || {
-            for (task, stage) in orders {
-                let call = || task.backend.cancel(task.synthesis, REASON_CANCELLED);
-                if catch_unwind(AssertUnwindSafe(call)).is_err() {
-                    tracing::error!(synthesis = task.synthesis, "the backend's cancel panicked");
-                }
-                events(SynthEvent::Told {
-                    synthesis: task.synthesis,
-                    how: How::Told,
-                    stage,
-                    at_us: now_us(),
-                });
-            }
-        });
-        match spawned {
-            Ok(_) => Some(sender),
-            Err(error) => {
-                tracing::error!(backend = backend.id(), %error, "no thread to cancel from");
-                None
-            }
-        }
-    }
-
-    pub(super) fn forget(self: &Arc<Self>, utterance: u64) {
-        let mut inner = lock(&self.inner);
-        let Some(gone) = inner.utterances.remove(&utterance) else {
-            return;
-        };
-        for synthesis in gone.syntheses {
-            if let Some(task) = inner.tasks.remove(&synthesis) {
-                self.give_up(&mut inner, &task);
-            }
-        }
-    }
-
-    /// Withdraws what is not requested, stops what runs.
-    fn give_up(&self, inner: &mut Inner, task: &Arc<Task>) {
-        if task.withdraw() {
-            inner.withdrawn(task);
-            self.note(SynthEvent::Stopped {
-                synthesis: task.synthesis,
-            });
-        } else if matches!(task.phase(), Phase::Requested | Phase::Streaming) {
-            task.signal_cancel();
-        }
-    }
-
-    pub(super) fn shutdown(self: &Arc<Self>, patience: Duration) -> bool {
-        let until = Instant::now() + patience;
-        let mut inner = lock(&self.inner);
-        inner.stopping = true;
-        let tasks: Vec<_> = inner.tasks.values().cloned().collect();
-        for task in tasks {
-            self.give_up(&mut inner, &task);
-            if matches!(task.phase(), Phase::Requested | Phase::Streaming)
-                && task.backend.cancel_way() != CancelWay::None
-            {
-                let stage = task.phase().stage();
-                self.tell(&mut inner, task, stage);
-            }
-        }
-        for pool in inner.pools.values() {
-            pool.jobs.notify_all();
-        }
-        while inner.running > 0 {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let waited = self.over.wait_timeout(inner, left);
-            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
-    }
 }
 
 impl Inner {
-    fn pool(&mut self, backend: &Arc<TtsBackend>) -> &mut Pool {
+    pub(super) fn pool(&mut self, backend: &Arc<TtsBackend>) -> &mut Pool {
         self.pools.entry(address(backend)).or_insert_with(|| Pool {
             backend: Arc::clone(backend),
             queue: VecDeque::new(),
@@ -457,7 +318,7 @@ impl Inner {
     }
 
     /// A withdrawn task leaves the queue it stands in. One that a worker has just taken is settled there.
-    fn withdrawn(&mut self, task: &Task) {
+    pub(super) fn withdrawn(&mut self, task: &Task) {
         let queue = &mut self.pool(&task.backend).queue;
         let at = queue.iter().position(|t| t.synthesis == task.synthesis);
         let was_queued = at.and_then(|at| queue.remove(at)).is_some();
@@ -563,7 +424,7 @@ fn address(backend: &Arc<TtsBackend>) -> usize {
 }
 
 /// The kernel keeps 15 bytes of a thread's name.
-fn thread_name(kind: &str, id: &str) -> String {
+pub(super) fn thread_name(kind: &str, id: &str) -> String {
     let id: String = id.chars().filter(|c| c.is_ascii_graphic()).collect();
     let id = id.strip_prefix("tts-").unwrap_or(&id);
     format!("{kind}-{}", &id[..id.len().min(11)])

@@ -1,14 +1,16 @@
 //! The sound path's control side: stores that hold utterances, tracks that queue them, and the feeder that keeps the lanes of the
 //! real-time room full and tells what was heard.
 //!
-//! `Tx` is the handle; store.rs and writer.rs hold audio, resample.rs brings it to the output's rate, track.rs follows one session's
-//! queue through its lane, feeder.rs is the thread and the one lock over all tracks. Invariants: every store survives the engine that
+//! `Tx` is the handle; store.rs and writer.rs hold audio, resample.rs brings it to the output's rate, track.rs (with entry.rs and
+//! follow.rs) leads one session's queue through its lane, feeder.rs is the thread and the one lock over all tracks. Invariants: every store survives the engine that
 //! plays it; every cut is answered by exactly one `Cut`, and nothing of that utterance follows it; else every played utterance that
 //! completes has exactly one `Ended`. Events come from the feeder's thread alone, in order, and no lock is held while they are handed over.
 //! Not here: what to play and when to cut (core), where audio comes from (synth), who calls the renderer (driver).
 
 mod clock;
+mod entry;
 mod feeder;
+mod follow;
 mod resample;
 mod store;
 mod track;
@@ -113,7 +115,7 @@ pub enum TxEvent {
         played_us: u64,
         silent_at_us: u64,
     },
-    /// Everything queued on this track is complete and in the ring. Once after each `play`.
+    /// Everything queued on this track is complete and in the ring, or was cut. Once after each `play`.
     Hungry { track: u64 },
     /// An incomplete utterance's unplayed audio fell below the look-ahead. Once each time.
     Low { utterance: u64 },

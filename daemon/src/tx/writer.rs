@@ -2,8 +2,8 @@
 //!
 //! One utterance is one or more pieces (syntheses) in order, each with its own input rate and gain. A piece's samples
 //! are scaled, resampled and appended; marks come as samples of the piece at its own rate. A writer that was told to
-//! block waits at the look-ahead bound; a cut lets it go at once. A dropped writer completes its store at what is there,
-//! so that a worker's end, however it comes, can never leave a listener waiting. Not here: who is played when.
+//! block waits at the look-ahead bound; a cut lets it go at once. A writer that is dropped after its
+//! first piece began completes the store at what is there, so that a worker's end, however it comes, can never leave a listener waiting. Not here: who is played when.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +34,7 @@ pub struct StoreWriter {
     piece: Option<Piece>,
     blocking: bool,
     give_up: Arc<AtomicBool>,
+    begun: bool,
     finished: bool,
 }
 
@@ -55,6 +56,7 @@ impl StoreWriter {
             piece: None,
             blocking: true,
             give_up: Arc::default(),
+            begun: false,
             finished: false,
         }
     }
@@ -72,6 +74,7 @@ impl StoreWriter {
     pub fn begin_piece(&mut self, in_rate: u32, gain: f32) {
         self.end_piece();
         let in_rate = in_rate.max(1);
+        self.begun = true;
         let rate = self.store.begin_piece();
         self.piece = Some(Piece {
             rate: in_rate,
@@ -201,7 +204,7 @@ impl Piece {
 
 impl Drop for StoreWriter {
     fn drop(&mut self) {
-        if !self.finished {
+        if self.begun && !self.finished {
             self.finish();
         }
     }

@@ -326,9 +326,11 @@ impl Model {
                         value = Some(self.heard(x));
                     }
                     let j = j + u32::from(value.is_some());
-                    if j < n && value.is_some() {
+                    if j < n
+                        && let Some(value) = value
+                    {
                         self.mode = Mode::Down { j, n, from, resume };
-                        return value.unwrap();
+                        return value;
                     }
                     self.mode = Mode::Held { up: n, peeked: j };
                     self.owed_pause = !resume;

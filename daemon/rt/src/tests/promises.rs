@@ -124,10 +124,9 @@ proptest! {
             }
         }
         lane.end().unwrap();
-        for i in 1..lengths.len() {
-            if cuts[i] {
-                cut(&mut lane, i as u64 + 1, 5);
-            }
+        let cut_spans: Vec<usize> = (1..lengths.len()).filter(|i| cuts[*i]).collect();
+        for &i in &cut_spans {
+            cut(&mut lane, i as u64 + 1, 5);
         }
         for _ in 0..800 / period + 1 {
             world.render(period);
@@ -135,11 +134,11 @@ proptest! {
         prop_assert_eq!(&world.heard[..expected.len()], &expected[..]);
         prop_assert!(world.heard[expected.len()..].iter().all(|s| *s == 0.0));
         let told = facts(&mut lane);
-        for i in 1..lengths.len() {
+        for (i, &begin) in at.iter().enumerate().skip(1) {
             let answers: Vec<_> = told.iter().filter(|f| matches!(f, Fact::Cut { span, .. } | Fact::CutMissed { span } if *span == id(i as u64 + 1))).collect();
             prop_assert_eq!(answers.len(), usize::from(cuts[i]));
             if cuts[i] && lengths[0] > 0 {
-                let skipped = matches!(answers[0], Fact::Cut { position, .. } if *position == at[i]);
+                let skipped = matches!(answers[0], Fact::Cut { position, .. } if *position == begin);
                 prop_assert!(skipped, "{:?}", answers[0]);
             }
         }
@@ -384,4 +383,45 @@ fn the_gap_between_calls_is_measured_and_positions_can_be_dated() {
         stats.between_periods(|| lane.position()),
         Some((960, 1_055_000))
     );
+}
+
+#[test]
+fn a_span_cut_exactly_where_the_one_before_it_ended_is_never_heard() {
+    let mut world = World::new();
+    let mut lane = world.lane(1024);
+    say(&mut lane, 1, &[0.5; 100]);
+    say(&mut lane, 2, &[0.9; 100]);
+    say(&mut lane, 3, &[0.25; 100]);
+    lane.end().unwrap();
+    // The first span fills the period to its last frame.
+    assert_eq!(world.render(100), [0.5; 100]);
+    cut(&mut lane, 2, 40);
+    assert_eq!(world.render(100), [0.25; 100]);
+    assert_eq!(
+        facts(&mut lane),
+        [Fact::Cut {
+            span: id(2),
+            position: 100,
+            at_us: 12_500
+        }]
+    );
+}
+
+#[test]
+fn a_pause_that_meets_the_end_of_its_span_does_not_touch_the_next() {
+    let mut world = World::new();
+    let mut lane = world.lane(1024);
+    say(&mut lane, 1, &[0.5; 110]);
+    let next = noise(2, 100);
+    say(&mut lane, 2, &next);
+    lane.end().unwrap();
+    world.render(100);
+    lane.command(Command::Pause { fade_frames: 40 }).unwrap();
+    let out = world.render(50);
+    assert!(
+        out[9] < 0.03 && out[10..].iter().all(|s| *s == 0.0),
+        "the ramp is as long as what is left: {out:?}"
+    );
+    lane.command(Command::Resume { fade_frames: 40 }).unwrap();
+    assert_eq!(world.render(110)[10..], next[..]);
 }

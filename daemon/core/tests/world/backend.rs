@@ -1,0 +1,227 @@
+//! Backends that can be slow, fail, never answer, or answer after they were cancelled, on request.
+
+use utterd_core::{
+    Backend, ErrorKind, Failure, Input, Micros, Synthesis, SynthesisEvent, SynthesisId,
+    SynthesisState, Told, Voice,
+};
+
+use super::{Event, World};
+
+/// A code point takes this long to say.
+pub(crate) const CHAR_US: Micros = 50_000;
+/// A synthesis brings its audio in this many parts.
+const PARTS: u64 = 4;
+
+/// What a synthesis will come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Fate {
+    #[default]
+    Speaks,
+    /// An error before the first sample.
+    FailsAtOnce,
+    /// An error when half of it was there.
+    FailsHalfWay,
+    /// Asked, and silent for ever.
+    NeverAnswers,
+    /// Goes on delivering after it was cancelled.
+    IgnoresCancel,
+    /// Does not even say that it was told.
+    NeverTold,
+}
+
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) order: Synthesis,
+    pub(crate) state: SynthesisState,
+    fate: Fate,
+    cancelled: bool,
+    over: bool,
+    brought_us: Micros,
+}
+
+/// "smooth" streams whole texts and times words; "pieces" takes a sentence at a time and times nothing.
+pub(crate) fn backends() -> Vec<Backend> {
+    let backend = |id: &str, concurrent, word_timing| Backend {
+        id: id.into(),
+        voices: vec![Voice {
+            id: "tone".into(),
+            languages: vec!["en".into()],
+        }],
+        default_voice: "tone".into(),
+        concurrent,
+        word_timing,
+    };
+    vec![
+        backend("smooth", true, true),
+        backend("pieces", false, false),
+        backend("timed-pieces", false, true),
+        backend("plain", true, false),
+    ]
+}
+
+impl World {
+    pub(crate) fn synthesize(&mut self, order: Synthesis) {
+        let fate = self
+            .fates
+            .pop_front()
+            .unwrap_or_else(|| self.random_fate());
+        let id = order.synthesis;
+        self.sound.stores.entry(order.utterance).or_default();
+        let job = Job {
+            order,
+            state: SynthesisState::Queued,
+            fate,
+            cancelled: false,
+            over: false,
+            brought_us: 0,
+        };
+        self.jobs.insert(id, job);
+        let after = self.chance(self.plan.request_us);
+        self.later(after, Event::Work(id, 0));
+    }
+
+    fn random_fate(&mut self) -> Fate {
+        if !self.rng.percent(self.plan.misfortune) {
+            return Fate::Speaks;
+        }
+        *self.rng.pick(&[
+            Fate::FailsAtOnce,
+            Fate::FailsHalfWay,
+            Fate::NeverAnswers,
+            Fate::IgnoresCancel,
+            Fate::NeverTold,
+        ])
+    }
+
+    /// The next step of a synthesis: 0 writes the request, then the parts of its audio.
+    pub(crate) fn work(&mut self, id: SynthesisId, step: u64) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        if job.over || (job.cancelled && job.fate != Fate::IgnoresCancel) {
+            return;
+        }
+        let utterance = job.order.utterance;
+        let mut events = Vec::new();
+        let mut goes_on = job.fate != Fate::NeverAnswers;
+        if step == 0 {
+            job.state = SynthesisState::Requested;
+            events.push(SynthesisEvent::Requested);
+        } else if job.fate == Fate::FailsAtOnce || (job.fate == Fate::FailsHalfWay && step == 3) {
+            job.over = true;
+            goes_on = false;
+            events.push(SynthesisEvent::Failed {
+                error: Failure::new(ErrorKind::BackendUnavailable, "out of order"),
+                audio_us: job.brought_us,
+            });
+            if let Some(store) = self.sound.stores.get_mut(&utterance) {
+                store.complete = true;
+            }
+        } else {
+            let all = job.order.text.chars().count() as u64 * CHAR_US;
+            let part = all * step / PARTS - all * (step - 1) / PARTS;
+            let word_timing = job.order.backend != "pieces" && job.order.backend != "plain";
+            let store = self.sound.stores.entry(utterance).or_default();
+            if step == 1 {
+                job.state = SynthesisState::Streaming;
+                events.push(SynthesisEvent::FirstAudio);
+                let base = store.available_us;
+                let chars = |a: usize, b: usize| {
+                    job.order.char_base + a as u32..job.order.char_base + b as u32
+                };
+                if word_timing {
+                    for (from, to) in words(&job.order.text) {
+                        store
+                            .marks
+                            .push((base + from as u64 * CHAR_US, true, chars(from, to)));
+                    }
+                } else {
+                    let end = job.order.text.chars().count();
+                    store.marks.push((base, false, chars(0, end)));
+                }
+            }
+            job.brought_us += part;
+            if !store.cut {
+                store.available_us += part;
+            }
+            if step == PARTS {
+                job.state = SynthesisState::Delivered;
+                job.over = true;
+                goes_on = false;
+                store.complete |= job.order.last;
+                events.push(SynthesisEvent::Delivered {
+                    audio_us: job.brought_us,
+                    ahead_us: store.ahead_us(),
+                });
+            }
+        }
+        for event in events {
+            self.synthesis_tells(id, event);
+        }
+        if goes_on {
+            let after = self.chance(self.plan.part_us);
+            self.later(after, Event::Work(id, step + 1));
+        }
+    }
+
+    pub(crate) fn cancel_synthesis(&mut self, id: SynthesisId) {
+        let job = self
+            .jobs
+            .get_mut(&id)
+            .expect("an unknown synthesis was cancelled");
+        job.cancelled = true;
+        let state = job.state;
+        let (fate, over) = (job.fate, job.over);
+        let told = match state {
+            SynthesisState::Queued => Told::NotRequested,
+            SynthesisState::Delivered
+                if self
+                    .sound
+                    .stores
+                    .get(&job.order.utterance)
+                    .is_some_and(|s| s.ended) =>
+            {
+                Told::NotNeeded
+            }
+            _ => Told::Told,
+        };
+        if fate == Fate::NeverTold {
+            return;
+        }
+        let after = self.chance(self.plan.told_us);
+        let at = self.now + after;
+        self.later(
+            after,
+            Event::Arrives(Input::Synthesis {
+                synthesis: id,
+                event: SynthesisEvent::Told { state, told, at },
+            }),
+        );
+        if !over && state != SynthesisState::Queued && fate != Fate::IgnoresCancel {
+            self.later(
+                after,
+                Event::Arrives(Input::Synthesis {
+                    synthesis: id,
+                    event: SynthesisEvent::Stopped,
+                }),
+            );
+        }
+    }
+}
+
+/// Words as code point ranges.
+fn words(text: &str) -> Vec<(usize, usize)> {
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    let mut inside = false;
+    for (at, c) in text.chars().enumerate() {
+        if c.is_whitespace() {
+            inside = false;
+        } else if inside && let Some(last) = found.last_mut() {
+            last.1 = at + 1;
+        } else {
+            found.push((at, at + 1));
+            inside = true;
+        }
+    }
+    found
+}

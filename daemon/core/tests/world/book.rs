@@ -1,0 +1,695 @@
+//! The book of what was asked, decided and told; every entry is checked against SEMANTICS when it is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use utterd_core::{
+    Effect, Failure, HeardSource, Micros, Mode, Note, Outcome, Output, Priority, Reply, Report,
+    Request, SessionProperties, Signal, SynthesisId, Target, Token, TrackId, UtteranceId,
+};
+
+use super::sound::Sound;
+
+/// A cancel answers by then.
+const REPLY_US: Micros = 100_000;
+
+#[derive(Debug)]
+pub(crate) struct Utterance {
+    pub(crate) session: String,
+    pub(crate) text: String,
+    class: Priority,
+    turn: u64,
+    protected: bool,
+    shared: bool,
+    local: bool,
+    /// Its Say was answered, so signals may name it.
+    named: bool,
+    /// A cancel whose scope holds it was called: nothing of it may begin.
+    doomed: Option<&'static str>,
+    cut: bool,
+    played: bool,
+    started: bool,
+    asked: String,
+    /// Code points that marks proved when it fell silent.
+    heard_words: Option<u32>,
+    end: Option<(Outcome, Report, u64)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    uid: u32,
+    shared: bool,
+    local: bool,
+    private: bool,
+    muted: bool,
+    closing: bool,
+    pub(crate) properties: SessionProperties,
+}
+
+#[derive(Debug)]
+struct Call {
+    at: Micros,
+    request: Request,
+    /// What this call dooms, and nobody before it.
+    dooms: Vec<UtteranceId>,
+    /// What was in its scope, doomed before or not.
+    scope: Vec<UtteranceId>,
+    allowed: bool,
+    uid: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) chaos: bool,
+    pub(crate) utterances: BTreeMap<UtteranceId, Utterance>,
+    pub(crate) sessions: BTreeMap<String, Session>,
+    pub(crate) replies: BTreeMap<Token, (Micros, Result<Reply, Failure>)>,
+    calls: BTreeMap<Token, Call>,
+    /// The call that is being decided.
+    current: Option<Token>,
+    tracks: BTreeSet<TrackId>,
+    syntheses: BTreeMap<SynthesisId, (UtteranceId, bool)>,
+    muted: bool,
+    min_priority: Priority,
+    seen: u64,
+    quiet_once: bool,
+}
+
+fn name(target: &Target) -> &str {
+    let (Target::Id(name) | Target::Object(name)) = target;
+    name
+}
+
+impl Book {
+    pub(crate) fn is_shared(&self, utterance: UtteranceId) -> bool {
+        self.utterances[&utterance].shared
+    }
+
+    pub(crate) fn is_local(&self, utterance: UtteranceId) -> bool {
+        self.utterances.get(&utterance).is_none_or(|u| u.local)
+    }
+
+    pub(crate) fn ended(&self, utterance: UtteranceId) -> Option<(Outcome, Report)> {
+        let end = self.utterances.get(&utterance)?.end.as_ref()?;
+        Some((end.0.clone(), end.1.clone()))
+    }
+
+    pub(crate) fn properties(&self, session: &str) -> SessionProperties {
+        self.sessions
+            .get(session)
+            .expect("an open session")
+            .properties
+            .clone()
+    }
+
+    pub(crate) fn unanswered(&self) -> Vec<(Token, String)> {
+        let open = self
+            .calls
+            .iter()
+            .filter(|(t, _)| !self.replies.contains_key(t));
+        open.map(|(t, c)| (*t, format!("{:?}", c.request)))
+            .collect()
+    }
+
+    pub(crate) fn open_utterances(&self) -> Vec<UtteranceId> {
+        let open = self.utterances.iter().filter(|(_, u)| u.end.is_none());
+        open.map(|(id, _)| *id).collect()
+    }
+
+    /// What the sink had consumed when the cut was done.
+    pub(crate) fn played(&mut self, utterance: UtteranceId, played_us: Micros, sound: &Sound) {
+        if let Some(u) = self.utterances.get_mut(&utterance) {
+            u.heard_words = Some(if played_us == 0 {
+                0
+            } else {
+                sound.stores[&utterance].words_until(played_us)
+            });
+        }
+    }
+
+    /// A client called; what its scope holds is doomed from now on (C2).
+    pub(crate) fn called(&mut self, at: Micros, token: Token, uid: u32, request: &Request) {
+        let may = |s: &Session| uid == 0 || uid == s.uid;
+        let of = |session: Option<&str>, keep: &dyn Fn(&Utterance) -> bool| -> Vec<UtteranceId> {
+            let open = self.utterances.iter().filter(|(_, u)| u.end.is_none());
+            open.filter(|(_, u)| session.is_none_or(|s| s == u.session) && keep(u))
+                .map(|(id, _)| *id)
+                .collect()
+        };
+        let known = |target: &Target| self.sessions.get(name(target));
+        let (scope, word, allowed) = match request {
+            Request::Cancel { target, options } => {
+                let turn = known(target).map_or(1, |s| s.properties.turn);
+                let asked = options.turn.map(|n| if n == 0 { turn } else { n });
+                let far = asked.is_some_and(|n| n > turn && n - turn > 1 << 32);
+                let both = options.utterance.is_some() && options.turn.is_some();
+                let allowed = known(target).is_some_and(may)
+                    && !far
+                    && !both
+                    && options.utterance != Some(0);
+                let reason = options.reason.as_deref().unwrap_or("client");
+                let all: Vec<_> = of(Some(name(target)), &|u| asked.is_none_or(|n| u.turn == n));
+                let mut scope: Vec<_> = all
+                    .into_iter()
+                    .filter(|id| options.utterance.is_none_or(|n| n == id.get()))
+                    .collect();
+                if reason == "barge-in" {
+                    scope.clear();
+                }
+                (scope, "client", allowed)
+            }
+            Request::CancelAll { .. } => (
+                of(None, &|u| self.sessions.get(&u.session).is_some_and(may)),
+                "client",
+                true,
+            ),
+            Request::Close {
+                target,
+                drain: false,
+            } => (
+                of(Some(name(target)), &|_| true),
+                "session-closed",
+                known(target).is_some_and(may),
+            ),
+            Request::SetSessionMuted {
+                target,
+                muted: true,
+            } => (
+                of(Some(name(target)), &|_| true),
+                "muted",
+                known(target).is_some_and(may),
+            ),
+            Request::SetMasterMuted { muted: true } => (of(None, &|_| true), "muted", true),
+            Request::SetMinPriority { priority } => {
+                (of(None, &|u| u.class < *priority), "quiet", true)
+            }
+            _ => (Vec::new(), "", true),
+        };
+        let mut dooms = Vec::new();
+        if allowed {
+            for id in &scope {
+                if let Some(u) = self.utterances.get_mut(id)
+                    && u.doomed.is_none()
+                    && !u.cut
+                {
+                    u.doomed = Some(word);
+                    dooms.push(*id);
+                }
+            }
+        }
+        match request {
+            Request::SetMasterMuted { muted } => self.muted = *muted,
+            Request::SetMinPriority { priority } => {
+                self.min_priority = *priority;
+                self.quiet_once |= *priority > Priority::Progress;
+            }
+            Request::SetSessionMuted { target, muted } if allowed => {
+                if let Some(s) = self.sessions.get_mut(name(target)) {
+                    s.muted = *muted;
+                }
+            }
+            Request::Close { target, .. } => {
+                if let Some(s) = self.sessions.get_mut(name(target)).filter(|s| may(s)) {
+                    s.closing = true;
+                }
+            }
+            _ => {}
+        }
+        let request = request.clone();
+        let call = Call {
+            at,
+            request,
+            dooms,
+            scope,
+            allowed,
+            uid,
+        };
+        self.calls.insert(token, call);
+        self.current = Some(token);
+    }
+
+    pub(crate) fn decided(&mut self) {
+        self.current = None;
+    }
+
+    /// An effect leaves the core.
+    pub(crate) fn saw(&mut self, now: Micros, effect: &Effect) {
+        self.seen += 1;
+        match effect {
+            Effect::Reply { token, reply } => self.saw_reply(now, *token, reply),
+            Effect::Signal { session, signal } => self.saw_signal(session, signal),
+            Effect::SessionOpened {
+                session,
+                properties,
+            } => self.saw_opened(session, properties),
+            Effect::SessionClosed { session } => {
+                assert!(
+                    self.sessions.remove(session).is_some(),
+                    "{session} was closed, but was not open"
+                );
+                let open = self
+                    .utterances
+                    .values()
+                    .any(|u| u.session == *session && u.end.is_none());
+                assert!(!open, "{session} closed with an unfinished utterance");
+            }
+            Effect::SessionChanged {
+                session,
+                properties,
+            } => {
+                let s = self
+                    .sessions
+                    .get_mut(session)
+                    .expect("a change of a closed session");
+                assert!(
+                    properties.turn >= s.properties.turn,
+                    "the turn of {session} went back"
+                );
+                assert_eq!(
+                    properties.speaking,
+                    properties.active_utterance != 0,
+                    "T10: speaking and the active utterance disagree"
+                );
+                s.properties = properties.clone();
+            }
+            Effect::OpenTrack { track, .. } => assert!(self.tracks.insert(*track)),
+            Effect::CloseTrack { track } => assert!(self.tracks.remove(track)),
+            Effect::Play { track, utterance } => {
+                assert!(self.tracks.contains(track), "played on an unknown track");
+                let u = self.alive(*utterance, "played");
+                assert!(!u.played, "{utterance} was played twice");
+                assert!(
+                    !u.asked.is_empty(),
+                    "{utterance} was played before it was asked for"
+                );
+                u.played = true;
+            }
+            Effect::Synthesize(s) => {
+                assert!(
+                    self.syntheses
+                        .last_key_value()
+                        .is_none_or(|(last, _)| *last < s.synthesis),
+                    "I1: synthesis ids rise"
+                );
+                self.syntheses.insert(s.synthesis, (s.utterance, false));
+                let u = self.alive(s.utterance, "synthesised");
+                assert_eq!(s.first, u.asked.is_empty(), "first piece");
+                assert_eq!(
+                    s.char_base as usize,
+                    u.asked.chars().count(),
+                    "pieces follow each other"
+                );
+                u.asked.push_str(&s.text);
+                assert!(u.text.starts_with(&u.asked), "asked for what was not said");
+                assert_eq!(s.last, u.asked == u.text, "last piece");
+            }
+            Effect::Cut { utterance, .. } => {
+                self.only_its_own(*utterance, "cut");
+                let u = self
+                    .utterances
+                    .get_mut(utterance)
+                    .expect("an unknown utterance was cut");
+                assert!(
+                    u.end.is_none(),
+                    "{utterance} was cut after it had finished: {:?}",
+                    u.end
+                );
+                assert!(
+                    !std::mem::replace(&mut u.cut, true),
+                    "T5: {utterance} was cut twice"
+                );
+            }
+            Effect::CancelSynthesis { synthesis } => {
+                let (utterance, told) = self
+                    .syntheses
+                    .get_mut(synthesis)
+                    .expect("an unknown synthesis");
+                assert!(
+                    !std::mem::replace(told, true),
+                    "C3: synthesis {synthesis} was told twice"
+                );
+                assert!(
+                    self.utterances[utterance].cut,
+                    "C4: told before it was silenced"
+                );
+            }
+            Effect::Note(Note::Accepted { session, utterance }) => self.accepted(session, *utterance),
+            Effect::Forget { utterance } => assert!(
+                self.utterances
+                    .get(utterance)
+                    .is_some_and(|u| u.end.is_some()),
+                "forgotten before it finished"
+            ),
+            _ => {}
+        }
+    }
+
+    fn alive(&mut self, utterance: UtteranceId, what: &str) -> &mut Utterance {
+        let u = self
+            .utterances
+            .get_mut(&utterance)
+            .expect("an unknown utterance");
+        assert!(u.end.is_none(), "{utterance} was {what} after its end");
+        assert!(!u.cut, "C2: {utterance} was {what} after its cut");
+        assert!(
+            u.doomed.is_none(),
+            "C2, I3: {utterance} was {what} after its guard was armed"
+        );
+        u
+    }
+
+    /// I14: what one session is told to do ends nothing of another, but for what a new utterance preempts.
+    fn only_its_own(&self, utterance: UtteranceId, what: &str) {
+        let Some(call) = self.current.and_then(|t| self.calls.get(&t)) else {
+            return;
+        };
+        let of = match &call.request {
+            Request::Close { target, .. }
+            | Request::Configure { target, .. }
+            | Request::Wait { target, .. }
+            | Request::Cancel { target, .. }
+            | Request::Pause { target, .. }
+            | Request::Resume { target }
+            | Request::SetSessionGain { target, .. }
+            | Request::SetSessionMuted { target, .. } => name(target),
+            _ => return,
+        };
+        assert_eq!(
+            self.utterances[&utterance].session, of,
+            "I14: {utterance} was {what}"
+        );
+    }
+
+    fn saw_opened(&mut self, session: &str, properties: &SessionProperties) {
+        let call = &self.calls[&self.current.expect("sessions open by a call")];
+        let options = match &call.request {
+            Request::Open { options, .. } => options.clone(),
+            _ => Default::default(),
+        };
+        let local = options.output.unwrap_or_default() == Output::Local;
+        let fresh = Session {
+            uid: call.uid,
+            shared: local && options.own_floor != Some(true),
+            local,
+            private: options.private == Some(true),
+            muted: false,
+            closing: false,
+            properties: properties.clone(),
+        };
+        assert_eq!(properties.turn, 1, "a session starts at turn 1");
+        assert!(
+            self.sessions.insert(session.to_owned(), fresh).is_none(),
+            "{session} opened twice"
+        );
+    }
+
+    fn accepted(&mut self, session: &str, utterance: UtteranceId) {
+        assert!(
+            self.utterances
+                .last_key_value()
+                .is_none_or(|(last, _)| *last < utterance),
+            "I1: ids rise"
+        );
+        let call = &self.calls[&self.current.expect("a Say is being decided")];
+        let Request::Say { text, options, .. } = &call.request else {
+            panic!("accepted without a Say");
+        };
+        let s = &self.sessions[session];
+        assert!(!s.closing, "accepted by a session that closes");
+        let asked = options.turn.unwrap_or(0);
+        assert!(
+            asked == 0 || asked >= s.properties.turn,
+            "I4: accepted for an older turn"
+        );
+        let u = Utterance {
+            session: session.to_owned(),
+            text: text.clone(),
+            class: options.priority.unwrap_or_default(),
+            turn: if asked == 0 { s.properties.turn } else { asked },
+            protected: options.interruptible == Some(false),
+            shared: s.shared,
+            local: s.local,
+            named: false,
+            doomed: None,
+            cut: false,
+            played: false,
+            started: false,
+            asked: String::new(),
+            heard_words: None,
+            end: None,
+        };
+        self.utterances.insert(utterance, u);
+    }
+
+    fn saw_signal(&mut self, session: &str, signal: &Signal) {
+        assert!(
+            self.sessions.contains_key(session),
+            "a signal of a session that is not open"
+        );
+        let (Signal::UtteranceStarted { utterance, .. }
+        | Signal::UtteranceProgress { utterance, .. }
+        | Signal::UtteranceFinished { utterance, .. }
+        | Signal::FirstFrameSent { utterance }) = signal;
+        let utterance = *utterance;
+        if matches!(signal, Signal::UtteranceFinished { .. }) {
+            self.only_its_own(utterance, "finished");
+        }
+        let (seen, chaos) = (self.seen, self.chaos);
+        let (muted, quiet) = (self.muted, self.quiet_once);
+        let private = self.sessions[session].private;
+        let session_muted = self.sessions[session].muted;
+        let u = self
+            .utterances
+            .get_mut(&utterance)
+            .expect("a signal names an unknown utterance");
+        assert!(
+            u.named,
+            "{utterance} is named by a signal before Say was answered"
+        );
+        assert!(u.end.is_none(), "{utterance} is named after its end");
+        assert_eq!(u.session, session);
+        match signal {
+            Signal::UtteranceStarted { turn, .. } => {
+                assert!(
+                    !std::mem::replace(&mut u.started, true),
+                    "{utterance} started twice"
+                );
+                assert!(
+                    u.doomed.is_none(),
+                    "{utterance} started after its guard was armed"
+                );
+                assert_eq!(*turn, u.turn);
+            }
+            Signal::UtteranceProgress { chars, text, .. } => {
+                assert!(u.started || chaos, "progress before the start");
+                assert!(u.doomed.is_none(), "progress after the guard was armed");
+                assert_eq!(text.is_none(), private);
+                if let Some(text) = text {
+                    let said: String = u
+                        .text
+                        .chars()
+                        .skip(chars.start as usize)
+                        .take(chars.len())
+                        .collect();
+                    assert_eq!(*text, said, "a range names its text");
+                }
+            }
+            Signal::UtteranceFinished {
+                outcome, report, ..
+            } => {
+                check_report(u, outcome, report, chaos);
+                let told = u.doomed.is_some();
+                match report.reason.as_str() {
+                    "" => assert!(!told, "{utterance} was in a cancel's scope: {outcome:?}"),
+                    "replaced" | "preempted" | "barge-in" => {}
+                    "muted" => assert!(told || muted || session_muted, "muted by whom?"),
+                    "quiet" => assert!(told || quiet, "quiet by whom?"),
+                    "session-closed" => {}
+                    other => assert!(told, "{utterance} ended for \"{other}\", which nobody asked"),
+                }
+                if report.reason == "barge-in" {
+                    assert!(!u.protected, "I10: barge-in ended a protected utterance");
+                }
+                u.end = Some((outcome.clone(), (**report).clone(), seen));
+            }
+            Signal::FirstFrameSent { .. } => assert!(u.started),
+        }
+    }
+
+    fn saw_reply(&mut self, now: Micros, token: Token, reply: &Result<Reply, Failure>) {
+        assert!(
+            self.replies.insert(token, (now, reply.clone())).is_none(),
+            "{token:?} was answered twice"
+        );
+        let call = self.calls.get(&token).expect("an unknown token");
+        let within = |bound: Micros| {
+            assert!(
+                now - call.at <= bound,
+                "{:?} was answered after {} us",
+                call.request,
+                now - call.at
+            );
+        };
+        match (&call.request, reply) {
+            (Request::Say { .. }, Ok(Reply::Utterance(id))) => {
+                if let Some(id) = UtteranceId::new(*id) {
+                    self.utterances
+                        .get_mut(&id)
+                        .expect("an accepted utterance")
+                        .named = true;
+                }
+                within(REPLY_US);
+            }
+            (Request::Cancel { options, .. }, Ok(Reply::Report(report))) => {
+                let unopened = report.result == Some("nothing");
+                assert!(
+                    call.allowed || unopened,
+                    "a cancel that is not allowed was carried out"
+                );
+                within(REPLY_US);
+                self.all_ended(call);
+                if call.allowed && options.reason.as_deref() != Some("barge-in") {
+                    if call.dooms.is_empty() {
+                        let word = if options.utterance.is_some() { "already" } else { "nothing" };
+                        assert_eq!(report.result, Some(word), "C5");
+                    } else {
+                        assert_eq!(report.result, Some("cancelled"));
+                        assert_eq!(
+                            report.utterances, call.dooms,
+                            "C5: each is cancelled by one call"
+                        );
+                    }
+                }
+                if let Some(stages) = report.stages.filter(|_| !self.chaos) {
+                    assert!(
+                        stages.guard_us <= stages.silent_us && stages.silent_us <= stages.done_us
+                    );
+                    assert!(
+                        stages.guard_us <= stages.notified_us
+                            && stages.notified_us <= stages.done_us
+                    );
+                }
+            }
+            (Request::Cancel { target, options }, Err(e)) => {
+                let known = options.utterance.and_then(UtteranceId::new);
+                let foreign = known.is_some_and(|id| {
+                    self.utterances
+                        .get(&id)
+                        .is_none_or(|u| u.session != name(target) || u.end.is_some())
+                });
+                assert!(
+                    !call.allowed || foreign,
+                    "a cancel was refused: {}",
+                    e.message
+                );
+            }
+            (Request::CancelAll { .. }, Ok(Reply::Count(count))) => {
+                within(REPLY_US);
+                self.all_ended(call);
+                assert_eq!(*count as usize, call.dooms.len(), "CancelAll counts utterances");
+            }
+            (Request::Close { target, drain }, Ok(_)) => {
+                if !drain {
+                    within(REPLY_US);
+                }
+                self.all_ended(call);
+                assert!(
+                    !self.sessions.contains_key(name(target)),
+                    "Close answered before the session was gone"
+                );
+            }
+            (
+                Request::SetSessionMuted { .. }
+                | Request::SetMasterMuted { .. }
+                | Request::SetMinPriority { .. },
+                Ok(_),
+            ) => {
+                within(REPLY_US);
+                self.all_ended(call);
+            }
+            (Request::Open { id, options }, Ok(_)) => {
+                let s = self.sessions.get_mut(id).expect("it was opened");
+                s.private = options.private.unwrap_or(s.private);
+            }
+            (Request::Configure { target, options }, Ok(_)) => {
+                let s = self.sessions.get_mut(name(target)).expect("it is open");
+                s.private = options.private.unwrap_or(s.private);
+            }
+            _ => {}
+        }
+    }
+
+    /// Every UtteranceFinished that a call causes precedes its reply, ascending by id.
+    fn all_ended(&self, call: &Call) {
+        for id in &call.scope {
+            assert!(
+                self.utterances[id].end.is_some(),
+                "answered while {id}, which is in scope, is not finished"
+            );
+        }
+        let order = |id: &UtteranceId| self.utterances[id].end.as_ref().map(|e| e.2);
+        assert!(
+            call.dooms.iter().map(order).is_sorted(),
+            "finished out of order"
+        );
+        for id in &call.dooms {
+            let (outcome, report, _) = self.utterances[id].end.as_ref().expect("it has ended");
+            assert_eq!(*outcome, Outcome::Cancelled);
+            let reason = match &call.request {
+                Request::Cancel { options, .. } => options.reason.as_deref().unwrap_or("client"),
+                Request::CancelAll { reason } => reason.as_deref().unwrap_or("client"),
+                Request::Close { .. } => "session-closed",
+                Request::SetMinPriority { .. } => "quiet",
+                _ => "muted",
+            };
+            assert_eq!(report.reason, reason);
+        }
+    }
+}
+
+fn check_report(u: &Utterance, outcome: &Outcome, report: &Report, chaos: bool) {
+    assert!(
+        u.text.starts_with(&report.heard_text),
+        "heard what was not said"
+    );
+    assert!(
+        u.asked.starts_with(&report.heard_text) || *outcome == Outcome::Completed,
+        "heard what was not synthesised"
+    );
+    assert_eq!(
+        report.heard_source == HeardSource::None,
+        report.heard_text.is_empty()
+    );
+    assert_eq!(report.turn, u.turn);
+    match outcome {
+        Outcome::Completed => {
+            assert_eq!(report.heard_text, u.text, "I13: completed is heard to the end");
+            assert_eq!(u.asked, u.text, "completed without having been asked for");
+        }
+        Outcome::Cancelled => {
+            assert!(!report.reason.is_empty());
+            assert!(report.stages.is_some());
+            let exact = report.errors.is_empty()
+                && !chaos
+                && report.heard_source != HeardSource::Estimated;
+            if let Some(words) = u.heard_words.filter(|_| exact && u.played) {
+                let timed = report.backend == "smooth" || report.backend == "timed-pieces";
+                if timed {
+                    let heard = report.heard_text.chars().count();
+                    assert_eq!(heard, words as usize, "heard to the word");
+                }
+            }
+        }
+        Outcome::Failed(_) => {
+            assert!(report.failure.is_some() && report.reason.is_empty());
+        }
+        Outcome::Expired => {
+            assert!(!u.started, "expired though it had begun");
+            assert!(report.heard_text.is_empty() || chaos);
+        }
+    }
+}
+
+/// Is a Say of this kind one that no cancel may refuse (I5)?
+pub(crate) fn is_plain(options: &utterd_core::SayOptions) -> bool {
+    options.turn.unwrap_or(0) == 0 && options.mode.unwrap_or_default() == Mode::Queue
+}
