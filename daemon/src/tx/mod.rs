@@ -167,6 +167,11 @@ impl Tx {
         self.shared.stats(output)
     }
 
+    /// Makes the filters from these rates to the output's now, so that the first utterance does not wait for them (4 ms each at worst).
+    pub fn warm(&self, output: Output, in_rates: &[u32]) {
+        self.shared.warm(output, in_rates);
+    }
+
     pub fn open_track(&self, track: u64, output: Output) {
         self.shared.open_track(track, output);
     }
@@ -212,7 +217,7 @@ impl Tx {
         self.shared.forget(utterance);
     }
 
-    /// Stops the feeder, lets blocked writers go, and closes every lane.
+    /// Stops the feeder, lets blocked writers go, and closes every lane. Waits for an event that is being handed over.
     pub fn shutdown(&self) {
         self.shared.shutdown();
     }
