@@ -7,6 +7,7 @@
 //! Invariants: samples are consumed in order and once; only a pause's ramp looks ahead without consuming, and its resume reads the same samples
 //! again. A ramp ends where its span ends and never touches the next. `position` is what was consumed.
 
+use crate::mix::mix;
 use crate::ramp::{Fade, Gain, Tail};
 use crate::renderer::Clock;
 use crate::stats::Tally;
@@ -19,7 +20,7 @@ const OWED_MAX: usize = 4;
 
 /// Whether the lane's position may move.
 #[derive(Debug, Clone, Copy)]
-enum Hold {
+pub(crate) enum Hold {
     Run,
     /// On the way to silence, looking ahead. `resume`: and on again as soon as it is reached.
     Down {
@@ -35,7 +36,7 @@ enum Hold {
 
 impl Hold {
     /// Held with nothing to complement: goes on without a ramp.
-    const CLEAN: Hold = Hold::Held {
+    pub(crate) const CLEAN: Hold = Hold::Held {
         up: Some(0),
         peeked: 0,
     };
@@ -45,36 +46,36 @@ impl Hold {
 #[derive(Debug)]
 pub(crate) struct LaneRx {
     samples: Consumer<f32>,
-    markers: Consumer<Marker>,
+    pub(crate) markers: Consumer<Marker>,
     commands: Consumer<Command>,
     facts: Producer<Fact>,
     /// Samples consumed since the lane was made.
-    position: u64,
+    pub(crate) position: u64,
     /// End of the samples this period may use. Newer ones may lack their span yet.
     visible: u64,
-    span: Option<NonZeroU64>,
-    begin: u64,
+    pub(crate) span: Option<NonZeroU64>,
+    pub(crate) begin: u64,
     /// The current span is cut: skip what there is of it.
-    is_cut: bool,
-    hold: Hold,
+    pub(crate) is_cut: bool,
+    pub(crate) hold: Hold,
     /// Fade up after a pause or an underrun.
-    up: Fade,
-    cut: Option<Fade>,
-    tail: Tail,
-    gain: Gain,
+    pub(crate) up: Fade,
+    pub(crate) cut: Option<Fade>,
+    pub(crate) tail: Tail,
+    pub(crate) gain: Gain,
     /// The value heard last; what a tail starts from.
     last: f32,
     /// The last frame came from this lane's samples or their tail.
-    sounding: bool,
+    pub(crate) sounding: bool,
     /// Starving inside a span, for `lost_frames` so far.
-    dry: bool,
+    pub(crate) dry: bool,
     lost_frames: u64,
-    owes_cut: Option<NonZeroU64>,
-    owes_paused: bool,
+    pub(crate) owes_cut: Option<NonZeroU64>,
+    pub(crate) owes_paused: bool,
     closing: bool,
     finished: bool,
     /// 5 ms.
-    short: u32,
+    pub(crate) short: u32,
 }
 
 impl LaneRx {
@@ -340,155 +341,6 @@ impl LaneRx {
         frames
     }
 
-    fn obey(&mut self, command: Command, clock: Clock) {
-        let now = clock.at(0);
-        match command {
-            Command::Cut { span, fade_frames } => {
-                if self.span == Some(span) && !self.is_cut && self.cut.is_none() {
-                    self.cut_current(self.bounded(fade_frames), Some(span), now);
-                } else if let Some(position) = self.cut_queued(span) {
-                    self.tell(Fact::Cut {
-                        span,
-                        position,
-                        at_us: now,
-                    });
-                } else {
-                    self.tell(Fact::CutMissed { span });
-                }
-            }
-            Command::Pause { fade_frames } => self.pause(self.bounded(fade_frames), now),
-            Command::Resume { fade_frames } => self.resume(self.bounded(fade_frames), now),
-            Command::Gain { linear } => {
-                self.gain.go_to(linear, self.short);
-                if !self.sounding {
-                    self.gain.settle();
-                }
-            }
-        }
-    }
-
-    fn cut_current(&mut self, fade_frames: u32, answer: Option<NonZeroU64>, now: u64) {
-        self.owes_cut = answer;
-        if !self.tail.is_over() {
-            // It starves and rings out already; the tail's end is the sound's end.
-            self.is_cut = true;
-            self.dry = false;
-            return;
-        }
-        let mut heard_to = self.position;
-        match self.hold {
-            Hold::Held { peeked, .. } => {
-                heard_to += u64::from(peeked);
-                self.hold = Hold::CLEAN;
-            }
-            Hold::Down { fade, resume } => {
-                // What the ramp let be heard is consumed now, and the cut goes on from there; the pause holds what comes after.
-                let from = fade.level_down();
-                self.consume(fade.done() as usize);
-                self.hold = Hold::CLEAN;
-                self.owes_paused = true;
-                if resume {
-                    self.resume(0, now);
-                }
-                self.cut = Some(Fade::new(self.within_span(fade_frames), from));
-                return;
-            }
-            Hold::Run if self.sounding && self.span.is_some() && self.position > self.begin => {
-                let from = self.up.level_up();
-                self.up = Fade::OVER;
-                self.cut = Some(Fade::new(self.within_span(fade_frames), from));
-                return;
-            }
-            Hold::Run => self.up = Fade::OVER,
-        }
-        self.is_cut = true;
-        self.dry = false;
-        if let Some(span) = self.owes_cut.take() {
-            self.tell(Fact::Cut {
-                span,
-                position: heard_to,
-                at_us: now,
-            });
-        }
-    }
-
-    /// Marks a span that is still queued; it will be skipped whole.
-    fn cut_queued(&mut self, span: NonZeroU64) -> Option<u64> {
-        let queued = self.markers.slots();
-        let mut markers = self.markers.read_chunk(queued).ok()?;
-        let (first, second) = markers.as_mut_slices();
-        for marker in first.iter_mut().chain(second) {
-            match &mut marker.kind {
-                Mark::Begin {
-                    span: queued,
-                    is_cut,
-                } if *queued == span && !*is_cut => {
-                    *is_cut = true;
-                    return Some(marker.at);
-                }
-                _ => {}
-            }
-        }
-        None
-    }
-
-    fn pause(&mut self, fade_frames: u32, now: u64) {
-        match &mut self.hold {
-            Hold::Held { .. } => {
-                if !self.owes_paused {
-                    self.tell(Fact::Paused {
-                        position: self.position,
-                        at_us: now,
-                    });
-                }
-            }
-            Hold::Down { resume, .. } => *resume = false,
-            Hold::Run if self.cut.is_some() || !self.tail.is_over() => {
-                self.hold = Hold::CLEAN;
-                self.owes_paused = true;
-            }
-            Hold::Run if self.sounding && self.span.is_some() && self.position > self.begin => {
-                let fade = Fade::new(self.within_span(fade_frames), self.up.level_up());
-                self.up = Fade::OVER;
-                self.hold = Hold::Down {
-                    fade,
-                    resume: false,
-                };
-            }
-            Hold::Run => {
-                // Silent: there is nothing to ramp. A fade up that was due (after a pause that was resumed within this very period) stays due.
-                self.hold = Hold::Held {
-                    up: Some(self.up.left() as u32),
-                    peeked: 0,
-                };
-                self.tell(Fact::Paused {
-                    position: self.position,
-                    at_us: now,
-                });
-            }
-        }
-    }
-
-    fn resume(&mut self, fade_frames: u32, now: u64) {
-        match &mut self.hold {
-            Hold::Down { resume, .. } => {
-                // The ramp runs to its end first: turning back half way would be a click or a sample lost.
-                *resume = true;
-                return;
-            }
-            Hold::Held { up, .. } => {
-                self.up = Fade::new(up.unwrap_or(fade_frames), 1.0);
-                self.hold = Hold::Run;
-                self.owes_paused = false;
-            }
-            Hold::Run => {}
-        }
-        self.tell(Fact::Resumed {
-            position: self.position,
-            at_us: now,
-        });
-    }
-
     /// Goes from span to span wherever a boundary lies at the position. Each span starts clean.
     fn pass_markers(&mut self) {
         while let Ok(&marker) = self.markers.peek() {
@@ -518,7 +370,7 @@ impl LaneRx {
         frames > 0
     }
 
-    fn consume(&mut self, frames: usize) {
+    pub(crate) fn consume(&mut self, frames: usize) {
         if let Ok(chunk) = self.samples.read_chunk(frames) {
             chunk.commit_all();
             self.position += frames as u64;
@@ -541,7 +393,7 @@ impl LaneRx {
     }
 
     /// A ramp of this length, or of what is left of the span where that is known to be less.
-    fn within_span(&self, fade_frames: u32) -> u32 {
+    pub(crate) fn within_span(&self, fade_frames: u32) -> u32 {
         let left = self
             .markers
             .peek()
@@ -550,7 +402,7 @@ impl LaneRx {
     }
 
     /// A fade is never longer than a second, whatever was asked.
-    fn bounded(&self, fade_frames: u32) -> u32 {
+    pub(crate) fn bounded(&self, fade_frames: u32) -> u32 {
         fade_frames.min(self.short.saturating_mul(200))
     }
 
@@ -590,7 +442,7 @@ impl LaneRx {
     }
 
     /// An answer; there is room, or its command would not have been obeyed.
-    fn tell(&mut self, fact: Fact) {
+    pub(crate) fn tell(&mut self, fact: Fact) {
         let told = self.facts.push(fact);
         debug_assert!(told.is_ok());
     }
@@ -598,50 +450,5 @@ impl LaneRx {
     /// A hint may be left out: answers come first. Says whether it went.
     fn hint(&mut self, fact: Fact) -> bool {
         self.facts.slots() > FACTS / 2 && self.facts.push(fact).is_ok()
-    }
-}
-
-/// Adds `out.len()` samples, from `ahead` of the ring's head on, without consuming them. `level` shapes each one; without it the gain stands
-/// still. Returns the last value added. The caller knows that the samples are there.
-fn mix(
-    samples: &mut Consumer<f32>,
-    ahead: usize,
-    out: &mut [f32],
-    gain: &mut Gain,
-    level: Option<impl FnMut() -> f32>,
-) -> f32 {
-    let Ok(chunk) = samples.read_chunk(ahead + out.len()) else {
-        return 0.0;
-    };
-    let (first, second) = chunk.as_slices();
-    let (first, second) = if ahead < first.len() {
-        (&first[ahead..], second)
-    } else {
-        (&second[ahead - first.len()..], &[][..])
-    };
-    let (head, rest) = out.split_at_mut(first.len());
-    match level {
-        None => {
-            let gain = gain.value();
-            for (out, input) in [(head, first), (rest, second)] {
-                for (out, sample) in out.iter_mut().zip(input) {
-                    *out += sample * gain;
-                }
-            }
-            second
-                .last()
-                .or(first.last())
-                .map_or(0.0, |sample| sample * gain)
-        }
-        Some(mut level) => {
-            let mut last = 0.0;
-            for (out, input) in [(head, first), (rest, second)] {
-                for (out, sample) in out.iter_mut().zip(input) {
-                    last = sample * level() * gain.next();
-                    *out += last;
-                }
-            }
-            last
-        }
     }
 }

@@ -5,27 +5,21 @@
 //! it lives and either calls us again or has forgotten us.
 
 use super::jack::{self, Keeper, OpenError};
-use super::seat::{Replace, STALL_US, Watch};
+use super::seat::{Replace, STALL_US};
 use super::timer::{self, Timer};
+use super::watch::{Found, Probe, Told, age, watch_age, watch_levels};
 use super::{DriverConfig, DriverEvent, DriverKind, PortList, sched};
-use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::*;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
-use utterd_rt::Control;
 
 const TICK: Duration = Duration::from_millis(20);
 const REOPEN_US: u64 = 200_000;
 /// How long `Auto` waits for a server that accepts the connection but does not answer.
 const AUTO_US: u64 = 3_000_000;
-/// A server that wants nothing of us for so long is given up.
-const WEDGED_US: u64 = 10_000_000;
 /// A server that answers the probe but has not called us for so long has forgotten us.
 const FORGOTTEN_US: u64 = 2_000_000;
-const PROBE_EVERY_US: u64 = 1_000_000;
-/// JACK or RtKit may raise the render thread a moment after its first cycle.
-const SCHEDULED_AFTER_US: u64 = 300_000;
 const STOP_WITHIN: Duration = Duration::from_secs(1);
 
 /// What reaches the supervisor. Notices of keepers carry the generation they were opened with; those of earlier ones are dropped.
@@ -43,8 +37,10 @@ pub(super) enum Notice {
 }
 
 enum State {
+    /// `closing`: the client before, which must be closed before another may be opened. With a server that hangs this takes as long as the hanging.
     Waiting {
         until_us: u64,
+        closing: Option<Keeper>,
     },
     Opening {
         keeper: Keeper,
@@ -60,29 +56,6 @@ enum State {
         timer: Timer,
         told: Told,
     },
-}
-
-/// What was told already, so that only changes are events.
-#[derive(Debug, Clone, Copy)]
-struct Told {
-    since_us: u64,
-    rate: u32,
-    period: u32,
-    latency: u32,
-    xruns: u64,
-    schedule: bool,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Probe {
-    is_out: bool,
-    sent_us: u64,
-}
-
-/// What a look at a running driver found to be done.
-enum Found {
-    Well,
-    Lost(String),
 }
 
 pub(super) struct Supervisor<E> {
@@ -105,7 +78,10 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
         notices: Sender<Notice>,
         ports: PortList,
     ) -> Self {
-        let state = State::Waiting { until_us: 0 };
+        let state = State::Waiting {
+            until_us: 0,
+            closing: None,
+        };
         Supervisor {
             cfg,
             events,
@@ -144,8 +120,8 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
         let is_late = now_us.saturating_sub(self.looked_us) > STALL_US / 2;
         self.looked_us = now_us;
         match &mut self.state {
-            State::Waiting { until_us } => {
-                if now_us >= *until_us {
+            State::Waiting { until_us, closing } => {
+                if now_us >= *until_us && closing.as_ref().is_none_or(Keeper::is_finished) {
                     self.open(now_us);
                 }
             }
@@ -218,7 +194,13 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             Ok(opened) => opened,
             Err(error) => return self.open_failed(error.to_string()),
         };
-        let state = std::mem::replace(&mut self.state, State::Waiting { until_us: 0 });
+        let state = std::mem::replace(
+            &mut self.state,
+            State::Waiting {
+                until_us: 0,
+                closing: None,
+            },
+        );
         let State::Opening { keeper, .. } = state else {
             self.state = state;
             return;
@@ -267,6 +249,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
         }
         self.state = State::Waiting {
             until_us: sched::now_us() + REOPEN_US,
+            closing: None,
         };
         self.tell_lost(reason);
     }
@@ -309,6 +292,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
                 self.tell_lost(error.to_string());
                 self.state = State::Waiting {
                     until_us: sched::now_us() + REOPEN_US,
+                    closing: None,
                 };
             }
         }
@@ -337,9 +321,16 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
     /// What was running is gone: give it up and open anew.
     fn lose(&mut self, reason: String) {
         self.retire();
-        self.state = State::Waiting {
+        let waiting = State::Waiting {
             until_us: sched::now_us(),
+            closing: None,
         };
+        let before = std::mem::replace(&mut self.state, waiting);
+        if let (State::Waiting { closing, .. }, State::Jack { keeper, .. }) =
+            (&mut self.state, before)
+        {
+            *closing = Some(keeper);
+        }
         self.tell_lost(reason);
     }
 
@@ -365,107 +356,15 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
 
     fn stop(mut self) {
         self.retire();
-        if let State::Opening { keeper, .. } | State::Jack { keeper, .. } = self.state {
-            keeper.wait(STOP_WITHIN);
+        match self.state {
+            State::Opening { keeper, .. } | State::Jack { keeper, .. } => keeper.wait(STOP_WITHIN),
+            State::Waiting {
+                closing: Some(keeper),
+                ..
+            } => keeper.wait(STOP_WITHIN),
+            State::Waiting { .. } | State::Timer { .. } => {}
         }
     }
-}
-
-fn age(watch: &Watch, told: &Told, now_us: u64) -> u64 {
-    now_us.saturating_sub(watch.called_us.load(Acquire).max(told.since_us))
-}
-
-/// Tells what changed, and puts in a fresh renderer where the old one broke or has the wrong rate.
-fn watch_levels(
-    watch: &Arc<Watch>,
-    replace: &mut Replace,
-    told: &mut Told,
-    driver: &'static str,
-    events: &impl Fn(DriverEvent),
-) {
-    replace.collect();
-    let stall_us = watch.stall_us.swap(0, AcqRel);
-    if stall_us > 0 {
-        events(DriverEvent::Stall { gap_us: stall_us });
-    }
-    let period = watch.period.load(Acquire);
-    if period != told.period {
-        told.period = period;
-        events(DriverEvent::Period { frames: period });
-    }
-    let latency = watch.latency.load(Acquire);
-    if latency != told.latency {
-        told.latency = latency;
-        events(DriverEvent::Latency { frames: latency });
-    }
-    let xruns = watch.xruns.load(Acquire);
-    if xruns != told.xruns {
-        told.xruns = xruns;
-        events(DriverEvent::Xrun { total: xruns });
-    }
-    let tid = watch.tid.load(Acquire);
-    if !told.schedule
-        && tid != 0
-        && sched::now_us().saturating_sub(told.since_us) > SCHEDULED_AFTER_US
-    {
-        told.schedule = true;
-        sched::check_render_thread(tid, driver);
-    }
-    let rate = watch.rate.load(Acquire);
-    let has_panicked = watch.has_panicked.load(Acquire);
-    if has_panicked || rate != told.rate {
-        tracing::error!(
-            driver,
-            rate,
-            has_panicked,
-            panics = sched::render_panics(),
-            "the renderer is rebuilt"
-        );
-        let (control, renderer): (Control, _) = utterd_rt::engine(rate);
-        // Cleared first: the new one may break at once, and that must not be overlooked.
-        watch.has_panicked.store(false, Release);
-        if replace.put(renderer).is_err() {
-            watch.has_panicked.store(has_panicked, Release);
-            return;
-        }
-        told.rate = rate;
-        events(DriverEvent::Engine {
-            control,
-            driver,
-            rate,
-            period,
-            latency_frames: latency,
-        });
-    }
-}
-
-/// Judges the silence of a server that has not said goodbye.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one caller, which has just borrowed all of these out of its state"
-)]
-fn watch_age(
-    keeper: &Keeper,
-    told: &Told,
-    probe: &mut Probe,
-    now_us: u64,
-    generation: u64,
-    cfg: &DriverConfig,
-    notices: &Sender<Notice>,
-    events: &impl Fn(DriverEvent),
-) -> Found {
-    let age_us = age(&keeper.watch, told, now_us);
-    if age_us > WEDGED_US {
-        events(DriverEvent::Stall { gap_us: age_us });
-        return Found::Lost("the JACK server hangs".into());
-    }
-    if age_us > STALL_US && !probe.is_out && now_us.saturating_sub(probe.sent_us) > PROBE_EVERY_US {
-        *probe = Probe {
-            is_out: jack::probe(&cfg.client_name, generation, notices.clone()).is_ok(),
-            sent_us: now_us,
-        };
-    }
-    Found::Well
 }
 
 #[cfg(test)]
@@ -475,50 +374,6 @@ mod tests {
     use crate::driver::Driver;
     use std::sync::mpsc;
     use std::time::Instant;
-
-    #[test]
-    fn a_panic_in_the_renderer_is_silence_and_then_a_fresh_engine() {
-        sched::quieten_render_panics();
-        let (mut timer, control) = timer::start(48_000, 480).unwrap();
-        let mut told = Told {
-            since_us: sched::now_us(),
-            rate: 48_000,
-            period: 480,
-            latency: 0,
-            xruns: 0,
-            schedule: true,
-        };
-        let panics = sched::render_panics();
-        timer.watch.poison.store(true, Release);
-        let (events, inbox) = mpsc::channel();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        let fresh = loop {
-            watch_levels(
-                &timer.watch,
-                &mut timer.replace,
-                &mut told,
-                "timer",
-                &|event| events.send(event).unwrap(),
-            );
-            if let Ok(DriverEvent::Engine { control, .. }) = inbox.try_recv() {
-                break control;
-            }
-            assert!(Instant::now() < deadline, "no fresh engine");
-            std::thread::sleep(Duration::from_millis(1));
-        };
-        let stats = fresh.stats();
-        while stats.periods() == 0 {
-            assert!(
-                Instant::now() < deadline,
-                "the fresh renderer is not called"
-            );
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        timer.replace.collect();
-        assert!(control.is_abandoned(), "the broken renderer has been freed");
-        assert_eq!(sched::render_panics(), panics + 1);
-        timer.watch.is_retired.store(true, Release);
-    }
 
     #[test]
     fn the_timer_keeps_its_rate_and_stops_when_told() {
