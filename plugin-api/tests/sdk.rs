@@ -230,10 +230,8 @@ fn a_peers_larger_struct_is_read_as_far_as_we_know_it_and_a_smaller_one_is_refus
         appended: [u64::MAX; 4],
     };
     // SAFETY: the size is true.
-    assert_eq!(
-        unsafe { read_sized(&raw const newer.known) }.unwrap().flags,
-        7
-    );
+    let read = unsafe { read_sized(&raw const newer.known) };
+    assert_eq!(read.unwrap().flags, 7);
     assert_eq!(newer.appended[0], u64::MAX);
     newer.known.size = 8;
     // SAFETY: there are eight bytes.

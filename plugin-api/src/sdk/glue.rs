@@ -93,7 +93,11 @@ unsafe extern "C" fn create<T: Tts>(
                 return Err(Error::Argument("id or configuration is not UTF-8".into()));
             };
             let json = if json.trim().is_empty() { "{}" } else { json };
-            let config = serde_json::from_str(json).map_err(|e| Error::Config(e.to_string()))?;
+            // An object first: serde would take a list for a struct too.
+            let object: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(json).map_err(|e| Error::Config(e.to_string()))?;
+            let config =
+                serde_json::from_value(object.into()).map_err(|e| Error::Config(e.to_string()))?;
             let made = Box::new(T::new(host, id, config)?);
             if out.is_null() {
                 return Err(Error::Argument("nowhere to put the instance".into()));
