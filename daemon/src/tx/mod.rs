@@ -6,6 +6,10 @@
 //! plays it; every cut is answered by exactly one `Cut`, and nothing of that utterance follows it; else every played utterance that
 //! completes has exactly one `Ended`. Events come from the feeder's thread alone, in order, and no lock is held while they are handed over.
 //! Not here: what to play and when to cut (core), where audio comes from (synth), who calls the renderer (driver).
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "thread tags look like links"
+)]
 
 mod clock;
 mod entry;
