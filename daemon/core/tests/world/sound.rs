@@ -32,7 +32,10 @@ impl Store {
 
     /// Code points that marks up to this position prove.
     pub(crate) fn words_until(&self, pos_us: Micros) -> u32 {
-        let heard = self.marks.iter().filter(|m| m.1 && m.0 <= pos_us);
+        let heard = self
+            .marks
+            .iter()
+            .filter(|m| self.started && m.1 && m.0 <= pos_us);
         heard.map(|m| m.2.end).max().unwrap_or(0)
     }
 }
