@@ -97,10 +97,8 @@ impl Core {
                         break;
                     };
                     let interrupts = next.part == Part::Interjection && self.has_held_speech(key);
-                    if let Some(floor) = self.floors.get_mut(&key) {
-                        if !interrupts {
-                            floor.holder = Some(next.session);
-                        }
+                    if !interrupts && let Some(floor) = self.floors.get_mut(&key) {
+                        floor.holder = Some(next.session);
                     }
                     self.set_on_air(key, Some((next.session, next.part)));
                     self.apply_pauses(key, None);
@@ -190,11 +188,10 @@ impl Core {
     /// The utterance that is heard, else the next to be heard, of a session.
     pub(crate) fn heard_or_next(&self, session: SessionId) -> Option<UtteranceId> {
         let s = self.sessions.get(&session)?;
-        s.interjection
-            .committed
-            .front()
-            .or(s.main.committed.front())
+        let begun = s.interjection.committed.iter().chain(&s.main.committed);
+        begun
             .copied()
+            .find(|u| self.is_live(u))
             .or_else(|| Some(self.best_waiting(s)?.0))
     }
 

@@ -61,10 +61,7 @@ pub(crate) fn backends() -> Vec<Backend> {
 
 impl World {
     pub(crate) fn synthesize(&mut self, order: Synthesis) {
-        let fate = self
-            .fates
-            .pop_front()
-            .unwrap_or_else(|| self.random_fate());
+        let fate = self.fates.pop_front().unwrap_or_else(|| self.random_fate());
         let id = order.synthesis;
         self.sound.stores.entry(order.utterance).or_default();
         let job = Job {

@@ -138,10 +138,8 @@ impl Book {
                 let asked = options.turn.map(|n| if n == 0 { turn } else { n });
                 let far = asked.is_some_and(|n| n > turn && n - turn > 1 << 32);
                 let both = options.utterance.is_some() && options.turn.is_some();
-                let allowed = known(target).is_some_and(may)
-                    && !far
-                    && !both
-                    && options.utterance != Some(0);
+                let allowed =
+                    known(target).is_some_and(may) && !far && !both && options.utterance != Some(0);
                 let reason = options.reason.as_deref().unwrap_or("client");
                 let all: Vec<_> = of(Some(name(target)), &|u| asked.is_none_or(|n| u.turn == n));
                 let mut scope: Vec<_> = all
@@ -328,7 +326,9 @@ impl Book {
                     "C4: told before it was silenced"
                 );
             }
-            Effect::Note(Note::Accepted { session, utterance }) => self.accepted(session, *utterance),
+            Effect::Note(Note::Accepted { session, utterance }) => {
+                self.accepted(session, *utterance)
+            }
             Effect::Forget { utterance } => assert!(
                 self.utterances
                     .get(utterance)
@@ -500,7 +500,10 @@ impl Book {
                     "muted" => assert!(told || muted || session_muted, "muted by whom?"),
                     "quiet" => assert!(told || quiet, "quiet by whom?"),
                     "session-closed" => {}
-                    other => assert!(told, "{utterance} ended for \"{other}\", which nobody asked"),
+                    other => assert!(
+                        told,
+                        "{utterance} ended for \"{other}\", which nobody asked"
+                    ),
                 }
                 if report.reason == "barge-in" {
                     assert!(!u.protected, "I10: barge-in ended a protected utterance");
@@ -546,14 +549,15 @@ impl Book {
                 if call.allowed && options.reason.as_deref() != Some("barge-in") {
                     let own = self.own(call);
                     if own.is_empty() {
-                        let word = if options.utterance.is_some() { "already" } else { "nothing" };
+                        let word = if options.utterance.is_some() {
+                            "already"
+                        } else {
+                            "nothing"
+                        };
                         assert_eq!(report.result, Some(word), "C5");
                     } else {
                         assert_eq!(report.result, Some("cancelled"));
-                        assert_eq!(
-                            report.utterances, own,
-                            "C5: each is cancelled by one call"
-                        );
+                        assert_eq!(report.utterances, own, "C5: each is cancelled by one call");
                     }
                 }
                 if let Some(stages) = report.stages.filter(|_| !self.chaos) {
@@ -582,7 +586,11 @@ impl Book {
             (Request::CancelAll { .. }, Ok(Reply::Count(count))) => {
                 within(REPLY_US);
                 self.all_ended(call);
-                assert_eq!(*count as usize, self.own(call).len(), "CancelAll counts utterances");
+                assert_eq!(
+                    *count as usize,
+                    self.own(call).len(),
+                    "CancelAll counts utterances"
+                );
             }
             (Request::Close { target, drain }, Ok(_)) => {
                 if !drain {
@@ -674,15 +682,17 @@ fn check_report(u: &Utterance, outcome: &Outcome, report: &Report, chaos: bool) 
     assert_eq!(report.turn, u.turn);
     match outcome {
         Outcome::Completed => {
-            assert_eq!(report.heard_text, u.text, "I13: completed is heard to the end");
+            assert_eq!(
+                report.heard_text, u.text,
+                "I13: completed is heard to the end"
+            );
             assert_eq!(u.asked, u.text, "completed without having been asked for");
         }
         Outcome::Cancelled => {
             assert!(!report.reason.is_empty());
             assert!(report.stages.is_some());
-            let exact = report.errors.is_empty()
-                && !chaos
-                && report.heard_source != HeardSource::Estimated;
+            let exact =
+                report.errors.is_empty() && !chaos && report.heard_source != HeardSource::Estimated;
             if let Some(words) = u.heard_words.filter(|_| exact && u.played) {
                 let timed = report.backend == "smooth" || report.backend == "timed-pieces";
                 if timed {
