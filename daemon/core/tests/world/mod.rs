@@ -344,11 +344,11 @@ impl World {
                 Event::Work(synthesis, step) => self.work(synthesis, step),
                 Event::Silent(utterance) => self.silent(utterance),
                 Event::Held(track, until) => {
-                    let held = self
-                        .sound
-                        .tracks
-                        .get(&track)
-                        .is_some_and(|t| t.paused && t.fading_until <= until);
+                    let away = self.sound.away;
+                    let held =
+                        self.sound.tracks.get(&track).is_some_and(|t| {
+                            t.paused && t.fading_until <= until && !(away && t.local)
+                        });
                     if held {
                         self.tell(PlaybackEvent::Paused { track });
                     }
