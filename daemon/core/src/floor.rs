@@ -38,6 +38,14 @@ pub(crate) struct Floor {
     quieting: Option<(TrackId, Micros)>,
 }
 
+impl Floor {
+    /// Whatever it waits for has a deadline.
+    pub(crate) fn is_watched(&self, key: FloorKey, timers: &BTreeSet<(Micros, Timer)>) -> bool {
+        self.quieting
+            .is_none_or(|(track, until)| timers.contains(&(until, Timer::Quiet(key, track))))
+    }
+}
+
 /// What could be heard next.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {

@@ -4,8 +4,9 @@
 mod world;
 
 use utterd_core::{
-    CancelOptions, Effect, ErrorKind, HeardSource, Mode, Outcome, Priority, Progress, Reply,
-    Request, SayOptions, SessionOptions, Signal, SynthesisState, Told, UtteranceId,
+    CancelOptions, Effect, ErrorKind, HeardSource, Input, Mode, Outcome, PlaybackEvent, Priority,
+    Progress, Reply, Request, SayOptions, SessionOptions, Signal, SynthesisEvent, SynthesisState,
+    Told, UtteranceId,
 };
 use world::backend::{CHAR_US, Fate};
 use world::{MS, S, World, target};
@@ -245,6 +246,24 @@ fn mode_replace_answers_after_what_it_replaced_has_ended_and_before_a_signal_nam
 }
 
 #[test]
+fn a_held_text_that_a_newer_text_replaces_is_answered_first() {
+    let mut w = world();
+    let old = w.say("a", LONG);
+    w.run_until_started(old);
+    let text = |mode| SayOptions {
+        priority: Some(Priority::Text),
+        mode: Some(mode),
+        ..SayOptions::default()
+    };
+    let held = w.try_say("a", "Held.", text(Mode::Replace));
+    let newer = w.say_with("a", "Newer.", text(Mode::Queue));
+    assert!(!w.answered(held));
+    w.rest();
+    assert!(w.answered(held));
+    assert_eq!(w.outcome(newer), "completed");
+}
+
+#[test]
 fn what_is_said_after_a_replacement_is_heard_after_it() {
     let mut w = world();
     w.fates.push_back(Fate::NeverTold);
@@ -429,6 +448,44 @@ fn look_ahead_is_bounded_and_goes_on_when_it_runs_low() {
     w.rest();
     assert_eq!(count(&w, |e| matches!(e, Effect::Synthesize(_))), 8);
     assert_eq!(w.outcome(u), "completed");
+}
+
+#[test]
+fn low_that_overtakes_delivered_does_not_stop_the_utterance() {
+    let mut w = world();
+    let u = w.say_with("a", "One sentence. Another sentence.", by("pieces"));
+    let synthesis = *w.jobs.keys().next().unwrap();
+    w.feed(Input::Playback(PlaybackEvent::Low { utterance: u }));
+    w.feed(Input::Synthesis {
+        synthesis,
+        event: SynthesisEvent::Delivered {
+            audio_us: 6 * S,
+            ahead_us: 6 * S,
+        },
+    });
+    assert_eq!(count(&w, |e| matches!(e, Effect::Synthesize(_))), 2);
+}
+
+#[test]
+fn a_synthesis_that_stops_unasked_has_failed() {
+    let mut w = world();
+    w.fates.push_back(Fate::NeverAnswers);
+    let u = w.say("a", LONG);
+    let synthesis = *w.jobs.keys().next().unwrap();
+    let event = SynthesisEvent::Stopped;
+    w.feed(Input::Synthesis { synthesis, event });
+    assert_eq!(w.outcome(u), "failed");
+}
+
+#[test]
+fn an_end_before_all_was_asked_for_is_a_failure() {
+    let mut w = world();
+    let u = w.say_with("a", "One sentence. Another sentence.", by("pieces"));
+    w.feed(Input::Playback(PlaybackEvent::Ended {
+        utterance: u,
+        played_us: S,
+    }));
+    assert_eq!(w.outcome(u), "failed");
 }
 
 #[test]

@@ -189,18 +189,18 @@ impl World {
         let at = self.now + after;
         self.later(
             after,
-            Event::Arrives(Input::Synthesis {
+            Event::Arrives(Box::new(Input::Synthesis {
                 synthesis: id,
                 event: SynthesisEvent::Told { state, told, at },
-            }),
+            })),
         );
         if !over && state != SynthesisState::Queued && fate != Fate::IgnoresCancel {
             self.later(
                 after,
-                Event::Arrives(Input::Synthesis {
+                Event::Arrives(Box::new(Input::Synthesis {
                     synthesis: id,
                     event: SynthesisEvent::Stopped,
-                }),
+                })),
             );
         }
     }

@@ -140,7 +140,7 @@ impl Sound {
     }
 
     fn runs(&self, track: &Track) -> bool {
-        !track.paused && !(self.away && track.local)
+        !(track.paused || self.away && track.local)
     }
 
     fn sounds(&self, track: &Track) -> bool {
@@ -221,7 +221,7 @@ impl Sound {
                 let Some(store) = self.stores.get_mut(&utterance) else {
                     break;
                 };
-                let runs = !track.paused && !(away && track.local);
+                let runs = !(track.paused || away && track.local);
                 if runs && !store.started && store.available_us > 0 {
                     store.started = true;
                     facts.push(PlaybackEvent::Started { utterance });
