@@ -28,7 +28,7 @@ const KEPT: &[(&str, u64)] = &[
     ),
 ];
 
-const CASES: u64 = 12_000;
+const CASES: u64 = 8_000;
 const SESSIONS: [&str; 4] = ["a", "b", "c", "default"];
 const TEXTS: [&str; 5] = [
     "Hi.",
