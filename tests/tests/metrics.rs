@@ -84,7 +84,7 @@ fn the_fixed_lines_are_in_the_log() {
     session.wait(id);
     wait_for("TX_METRICS", || !quiet.daemon.log_lines("TX_METRICS").is_empty());
     let line = &quiet.daemon.log_lines("TX_METRICS")[0];
-    assert!(line.contains("fps=") && line.contains("max_gap_ms="), "{line}");
+    assert!(line.contains("fps=") && line.contains("gap_ms_max="), "{line}");
     let first = quiet.daemon.log_lines("FIRST_FRAME_SENT");
     assert_eq!(first.len(), 1, "{first:?}");
     assert!(first[0].contains("session="), "{first:?}");

@@ -114,7 +114,9 @@ fn cancel(world: &World, session: &Session, random: &mut Random, found: &mut Fou
     let report = session.cancel(opts! {});
     let replied = now_us();
     let stages = report.dict("stages");
-    let arrived = replied - stages.number("done-us");
+    // Silence may be known, and told, before it is heard: then `done-us` lies ahead and only `notified-us` has passed for certain.
+    let (silent, done) = (stages.number("silent-us"), stages.number("done-us"));
+    let arrived = replied - if done > silent { done } else { stages.number("notified-us") };
     let heard = world.heard();
     let Some(last) = heard.last_sound(0..usize::MAX) else { return };
     let last = heard.us_at(last) as f64;
