@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use utterd_core::{Reply, Request};
 use zbus::message::{Flags, Message};
-use zbus::zvariant::{DynamicType, ObjectPath, OwnedObjectPath, Value};
+use zbus::zvariant::{DynamicType, ObjectPath, OwnedObjectPath};
 
 use super::error::Refusal;
 use super::path::{ROOT, session_path};
@@ -126,7 +126,7 @@ impl Pending {
 /// The answer to Properties.Get.
 pub(super) fn property(call: &Message, all: &Dict, name: &str) -> Result<Message, zbus::Error> {
     match all.get(name) {
-        Some(value) => answer(call, &Value::Value(Box::new(value.try_clone()?))),
+        Some(value) => answer(call, value),
         None => refuse(
             call,
             &Refusal::unknown_property(format!(

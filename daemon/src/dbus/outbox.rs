@@ -137,7 +137,7 @@ impl Outbox {
                     ROOT,
                     "org.freedesktop.DBus.ObjectManager",
                     "InterfacesRemoved",
-                    &(path, [session::INTERFACE]),
+                    &(path, vec![session::INTERFACE]),
                 )?
             }
             Out::SessionChanged {
@@ -243,7 +243,7 @@ fn properties_changed(path: &str, interface: &str, changed: &Dict) -> Result<Mes
         path,
         "org.freedesktop.DBus.Properties",
         "PropertiesChanged",
-        &(interface, changed, [""; 0]),
+        &(interface, changed, Vec::<&str>::new()),
     )
 }
 
