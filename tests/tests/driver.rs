@@ -205,6 +205,7 @@ fn the_timer_keeps_time_without_a_sound_card() {
         config,
         ..Plan::default()
     });
+    quiet.client.wait_manager_text("DriverState", "running");
     assert_eq!(quiet.client.manager("SampleRate"), 16_000u32.into());
     assert_eq!(quiet.client.manager("PeriodFrames"), 160u32.into());
     let session = quiet.tone_session("one");

@@ -25,7 +25,12 @@ fn main() {
     let idle = show("idle, timer", quiet.daemon.pid());
     drop(quiet);
 
-    let world = World::with(JackOptions::default(), &Plan::default());
+    // A long utterance holds its place at the backend until nearly its end, so all of them at once need as many places.
+    let plan = Plan {
+        config: "[backend.tts-tone]\nmax-concurrent = 64\n".into(),
+        ..Plan::default()
+    };
+    let world = World::with(JackOptions::default(), &plan);
     let idle_jack = show("idle, JACK", world.daemon.pid());
     let espeak = world.client.open("espeak", opts! { "backend" => ESPEAK }).unwrap();
     let text = "a sentence that goes on for a while and then some more ".repeat(20);
