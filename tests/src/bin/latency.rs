@@ -1,11 +1,13 @@
 //! How long things take, measured at the ear: cancel → silence, pause → silence, Say → first sound, and the bus on its own.
 //!
 //! `latency [COUNT]` (default 200) prints one table for each period and exits 1 when a promise of SPECIFICATION.md that holds "always" was
-//! missed: cut → last non-silent sample within a period and 5 ms (counted here from the call's receipt, which is a little stricter). Moments of sound are JACK's frame times; the moment of a call's
+//! missed: cut → last non-silent sample within a period and 5 ms (counted here from the call's receipt, which is a little stricter).
+//! Moments of sound are JACK's frame times; the moment of a call's
 //! arrival is its reply less the time that the daemon says it took (`done-us`), which is the latest it can have been.
 //! What a backend needs by itself is measured in this process: libespeak-ng is asked for the same sentence.
 #![allow(clippy::unwrap_used)] // A measurement that cannot go on says so by panicking.
 
+use std::process::ExitCode;
 use std::time::Duration;
 use utterd_tests::client::Session;
 use utterd_tests::clock::{let_pass, now_us};
@@ -20,7 +22,7 @@ use utterd_tests::world::{ESPEAK, TONE, World};
 
 const SENTENCE: &str = "The next train to the airport leaves from platform four.";
 
-fn main() {
+fn main() -> ExitCode {
     let count = std::env::args().nth(1).map_or(200, |n| n.parse().expect("a count"));
     let mut kept = true;
     for period in [128, 256, 1_024] {
@@ -34,7 +36,7 @@ fn main() {
             "some cancels took longer than a period and 5 ms, counted from the call's receipt; the promise counts from the cut's publication, which cannot be seen from outside"
         }
     );
-    std::process::exit(i32::from(!kept));
+    ExitCode::from(u8::from(!kept))
 }
 
 #[derive(Default)]
