@@ -10,6 +10,7 @@ use utterd::cli::Cli;
 use utterd::{observe, plugins, run, settings};
 
 fn main() {
+    utterd::spare_memory();
     let cli = Cli::parse();
     let status = match start(cli) {
         Ok(status) => status,

@@ -462,9 +462,12 @@ struct Hands {
 
 impl jack::ProcessHandler for Hands {
     fn process(&mut self, client: &Client, scope: &ProcessScope) -> jack::Control {
-        let at_us = scope
+        // JACK counts CLOCK_MONOTONIC_RAW in some builds: what matters is how long ago, by its clock, the cycle began. Both clocks are
+        // read without a system call.
+        let ago_us = scope
             .cycle_times()
-            .map_or_else(|_| client.time(), |times| times.current_usecs);
+            .map_or(0, |times| client.time().saturating_sub(times.current_usecs));
+        let at_us = crate::clock::now_us().saturating_sub(ago_us);
         let Some((first, others)) = self.outs.split_first_mut() else {
             return jack::Control::Continue;
         };

@@ -4,19 +4,13 @@
 //! one log line with fields. Nothing here is fatal: without any of it utterd still speaks, with larger gaps.
 
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::thread::{CapabilitySet, ClockId, capabilities};
+use rustix::thread::{CapabilitySet, capabilities};
 use std::cell::Cell;
 use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Microseconds of CLOCK_MONOTONIC, JACK's clock too. Answered by the vDSO: no system call. [any]
-pub fn now_us() -> u64 {
-    let now = rustix::time::clock_gettime(ClockId::Monotonic);
-    (now.tv_sec as u64)
-        .saturating_mul(1_000_000)
-        .saturating_add(now.tv_nsec as u64 / 1_000)
-}
+pub use crate::clock::now_us;
 
 /// Below the render thread stand slots, telephony children and detectors, each one lower; with less than this they meet ordinary threads.
 const ROOMY: i32 = 8;

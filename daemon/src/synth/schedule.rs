@@ -17,7 +17,7 @@ use crate::plugins::{SpeakEnd, SpeakRequest, SynthError, TtsBackend};
 use crate::tx::{StoreWriter, Tx, now_us};
 
 /// Workers of a concurrent backend, unless told.
-const MAX_CONCURRENT: usize = 8;
+const MAX_CONCURRENT: usize = 64;
 /// How much of a new measure of a backend's speed counts.
 const SPEED_WEIGHT: f64 = 0.5;
 

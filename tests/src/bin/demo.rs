@@ -144,6 +144,7 @@ impl Stage {
     /// Returns the utterance's pause and resume, as the bus saw them.
     fn speak_pause_resume(&self) -> (u64, u64) {
         self.say_line("\nIt speaks, pauses in mid-sentence, and goes on from the same sample:\n");
+        let_pass(std::time::Duration::from_millis(400)); // A little silence for the picture to begin with.
         let id = self.say(FIRST, &[]);
         let word = self.word(id, 7);
         self.told(&format!("heard {:?}", said_so_far(FIRST, &word)));
@@ -162,6 +163,7 @@ impl Stage {
         self.say_line("\nIt is cancelled in mid-word, and reports what was heard:\n");
         let id = self.say(CUT, &[]);
         self.word(id, 5);
+        let_pass(std::time::Duration::from_millis(220)); // The middle of "cancelled", past the silence of its first sound.
         self.ctl(&["cancel", "--session", "demo"]);
         let cancelled = self.monitor.call("Cancel", 0).at_us;
         let (outcome, report) = self.session.wait(id);
@@ -170,6 +172,7 @@ impl Stage {
             report.text("heard-text"),
             report.text("heard-source")
         ));
+        let_pass(std::time::Duration::from_millis(700));
         let next = self.say(AFTER, &[]);
         let (outcome, _) = self.session.wait(next);
         self.told(&format!("{outcome}: heard {AFTER:?}"));
@@ -178,6 +181,7 @@ impl Stage {
 
     /// Two sentences in the voice whose samples tell whose they are; the silence between them in samples.
     fn gap_between_two(&self) -> usize {
+        let_pass(std::time::Duration::from_millis(400));
         self.say_line("\nTwo queued sentences, in a voice whose every sample carries its number:\n");
         let voice = ["--backend", TONE, "--voice", "tone-id", "--gain-db", "0"];
         let one = self.say("tick", &voice);
