@@ -72,9 +72,7 @@ impl Core {
         loop {
             let floor = &self.floors[&key];
             match floor.on_air {
-                Some((session, part)) if self.committed(session, part).is_none() => {
-                    self.set_on_air(key, None)
-                }
+                Some((session, part)) if self.committed(session, part).is_none() => self.set_on_air(key, None),
                 Some((session, part)) if self.must_yield(key, session, part) => {
                     self.set_on_air(key, None);
                     self.apply_pauses(key, None);
@@ -110,11 +108,7 @@ impl Core {
                     }
                     self.set_on_air(key, Some((next.session, next.part)));
                     self.apply_pauses(key, None);
-                    if self
-                        .utterances
-                        .get(&next.utterance)
-                        .is_some_and(|u| u.stage == Stage::Waiting)
-                    {
+                    if self.utterances.get(&next.utterance).is_some_and(|u| u.stage == Stage::Waiting) {
                         self.commit(next);
                     }
                 }
@@ -197,19 +191,11 @@ impl Core {
     pub(crate) fn heard_or_next(&self, session: SessionId) -> Option<UtteranceId> {
         let s = self.sessions.get(&session)?;
         let begun = s.interjection.committed.iter().chain(&s.main.committed);
-        begun
-            .copied()
-            .find(|u| self.is_live(u))
-            .or_else(|| Some(self.best_waiting(s)?.0))
+        begun.copied().find(|u| self.is_live(u)).or_else(|| Some(self.best_waiting(s)?.0))
     }
 
     fn committed(&self, session: SessionId, part: Part) -> Option<UtteranceId> {
-        self.sessions
-            .get(&session)?
-            .part(part)
-            .committed
-            .front()
-            .copied()
+        self.sessions.get(&session)?.part(part).committed.front().copied()
     }
 
     fn set_on_air(&mut self, key: FloorKey, on_air: Option<(SessionId, Part)>) {
@@ -233,10 +219,7 @@ impl Core {
     }
 
     fn has_held_speech(&self, key: FloorKey) -> bool {
-        self.floors[&key]
-            .members
-            .iter()
-            .any(|id| self.committed(*id, Part::Main).is_some())
+        self.floors[&key].members.iter().any(|id| self.committed(*id, Part::Main).is_some())
     }
 
     /// Who is heard next; `beside` is what is on air and not to be chosen again.
@@ -244,16 +227,9 @@ impl Core {
         let floor = &self.floors[&key];
         let candidate = |id| {
             let session = self.sessions.get(&id)?;
-            session
-                .client_pause
-                .is_none()
-                .then(|| self.candidate(id, beside))?
+            session.client_pause.is_none().then(|| self.candidate(id, beside))?
         };
-        let best = floor
-            .members
-            .iter()
-            .filter_map(|id| candidate(*id))
-            .max_by_key(Candidate::rank)?;
+        let best = floor.members.iter().filter_map(|id| candidate(*id)).max_by_key(Candidate::rank)?;
         let held = floor
             .holder
             .and_then(|id| self.candidate(id, beside))
@@ -303,12 +279,10 @@ impl Core {
     }
 
     fn best_waiting(&self, session: &Session) -> Option<(UtteranceId, Priority)> {
-        let waiting = session.open.iter().filter_map(|id| {
-            Some((
-                *id,
-                self.utterances.get(id).filter(|u| u.is_waiting())?.class,
-            ))
-        });
+        let waiting = session
+            .open
+            .iter()
+            .filter_map(|id| Some((*id, self.utterances.get(id).filter(|u| u.is_waiting())?.class)));
         // One that is held keeps its place: what was said after it is not heard before it.
         waiting
             .max_by_key(|(id, class)| (*class, Reverse(*id)))
@@ -319,10 +293,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(&next.session) else {
             return;
         };
-        let (output, gain) = (
-            session.output,
-            crate::db_to_linear(session.gain_db + self.manager.gain_db),
-        );
+        let (output, gain) = (session.output, crate::db_to_linear(session.gain_db + self.manager.gain_db));
         let playing = session.part_mut(next.part);
         let track = match playing.track {
             Some(track) => track,
@@ -363,13 +334,7 @@ impl Core {
         let mut wanted: Vec<UtteranceId> = Vec::new();
         for id in &floor.members {
             if let Some(session) = self.sessions.get(id) {
-                wanted.extend(
-                    session
-                        .interjection
-                        .committed
-                        .iter()
-                        .chain(&session.main.committed),
-                );
+                wanted.extend(session.interjection.committed.iter().chain(&session.main.committed));
             }
         }
         wanted.extend(self.next(key, floor.on_air).map(|c| c.utterance));

@@ -112,8 +112,7 @@ impl Session {
         {
             self.reports.remove(&old.utterance);
         }
-        self.reports
-            .insert(entry.utterance, (entry.outcome, report));
+        self.reports.insert(entry.utterance, (entry.outcome, report));
         self.history.push_back(entry);
     }
 }

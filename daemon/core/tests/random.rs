@@ -10,10 +10,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use utterd_core::{
-    Caller, CancelOptions, Input, Mode, Output, Priority, Progress, Reply, Request, SayOptions,
-    SessionOptions, Token,
-};
+use utterd_core::{Caller, CancelOptions, Input, Mode, Output, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Token};
 use world::rng::Rng;
 use world::{MS, Plan, S, World, book, target};
 
@@ -22,10 +19,7 @@ const KEPT: &[(&str, u64)] = &[
     ("what drains refused its cancel", 13),
     ("ended before its failure was known", 41),
     ("barge-in, then close, over what waits", 1042),
-    (
-        "replaced, then everything cancelled, while one is held",
-        2357,
-    ),
+    ("replaced, then everything cancelled, while one is held", 2357),
 ];
 
 const CASES: u64 = 8_000;
@@ -51,8 +45,7 @@ enum Op {
 fn options(r: &mut Rng) -> SayOptions {
     let some = |r: &mut Rng, p| r.percent(p);
     SayOptions {
-        backend: some(r, 60)
-            .then(|| (*r.pick(&["smooth", "pieces", "timed-pieces", "plain"])).to_owned()),
+        backend: some(r, 60).then(|| (*r.pick(&["smooth", "pieces", "timed-pieces", "plain"])).to_owned()),
         mode: some(r, 25).then(|| *r.pick(&[Mode::Queue, Mode::Replace, Mode::IfIdle])),
         priority: some(r, 50).then(|| {
             *r.pick(&[
@@ -64,8 +57,7 @@ fn options(r: &mut Rng) -> SayOptions {
             ])
         }),
         expires_us: some(r, 15).then(|| r.below(3 * S)),
-        progress: some(r, 30)
-            .then(|| *r.pick(&[Progress::None, Progress::Sentence, Progress::Word])),
+        progress: some(r, 30).then(|| *r.pick(&[Progress::None, Progress::Sentence, Progress::Word])),
         interruptible: some(r, 15).then_some(false),
         protect_us: some(r, 15).then(|| r.below(2 * S)),
         turn: some(r, 25).then(|| turn(r)),
@@ -85,9 +77,7 @@ fn turn(r: &mut Rng) -> u64 {
 
 fn session_options(r: &mut Rng) -> SessionOptions {
     SessionOptions {
-        output: r
-            .percent(15)
-            .then(|| *r.pick(&[Output::Local, Output::Null])),
+        output: r.percent(15).then(|| *r.pick(&[Output::Local, Output::Null])),
         client_lifetime: r.percent(25).then(|| r.percent(60)),
         own_floor: r.percent(15).then(|| r.percent(60)),
         idle_timeout_us: r.percent(15).then(|| r.below(5 * S)),
@@ -112,9 +102,7 @@ fn op(r: &mut Rng) -> Op {
                 options: CancelOptions {
                     utterance: (which < 4).then(|| r.below(20)),
                     turn: (3..6).contains(&which).then(|| turn(r)),
-                    reason: r
-                        .percent(40)
-                        .then(|| (*r.pick(&["barge-in", "client", "own-word"])).to_owned()),
+                    reason: r.percent(40).then(|| (*r.pick(&["barge-in", "client", "own-word"])).to_owned()),
                     fade_us: r.percent(30).then(|| r.below(50_000) as u32),
                 },
             }
@@ -142,9 +130,7 @@ fn op(r: &mut Rng) -> Op {
             target: t(r),
             muted: r.percent(40),
         },
-        83..=84 => Request::SetMasterMuted {
-            muted: r.percent(30),
-        },
+        83..=84 => Request::SetMasterMuted { muted: r.percent(30) },
         85..=86 => Request::SetMinPriority {
             priority: *r.pick(&[Priority::Progress, Priority::Progress, Priority::Message]),
         },
@@ -266,11 +252,7 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
     assert_eq!(w.core.next_deadline(), None, "I12: a timer never ends");
     let unhappy = misfortune > 0 || chaos || w.sound.away;
     let open = w.book.open_utterances();
-    let paused = w
-        .book
-        .sessions
-        .values()
-        .any(|s| s.properties.state == "paused");
+    let paused = w.book.sessions.values().any(|s| s.properties.state == "paused");
     assert!(
         open.is_empty() || unhappy || paused,
         "I5, I12: {open:?} never ended, and nobody is to blame"
@@ -321,11 +303,7 @@ fn check(seed: u64, chaos: bool) {
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let failed = fails(seed, chaos, &ops);
-    let ops = if failed {
-        shorten(seed, chaos, ops)
-    } else {
-        ops
-    };
+    let ops = if failed { shorten(seed, chaos, ops) } else { ops };
     std::panic::set_hook(quiet);
     if failed {
         eprintln!("seed {seed}, chaos {chaos}, shortest sequence:");

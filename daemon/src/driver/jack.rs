@@ -13,10 +13,7 @@
 use super::seat::{RenderSeat, Replace, Watch};
 use super::supervisor::Notice;
 use super::{DriverConfig, PortInfo, PortList};
-use jack::{
-    AudioOut, Client, ClientOptions, ClientStatus, Frames, LatencyType, Port, PortFlags, PortId,
-    ProcessScope, Unowned,
-};
+use jack::{AudioOut, Client, ClientOptions, ClientStatus, Frames, LatencyType, Port, PortFlags, PortId, ProcessScope, Unowned};
 use std::collections::HashSet;
 use std::ffi::{CStr, c_char};
 use std::sync::atomic::Ordering::*;
@@ -99,56 +96,41 @@ impl Keeper {
 }
 
 /// Starts a keeper; what came of it is told by [`Notice::Opened`]. Returns at once. [control]
-pub(super) fn open(
-    cfg: &DriverConfig,
-    generation: u64,
-    notices: Sender<Notice>,
-    ports: PortList,
-) -> io::Result<Keeper> {
+pub(super) fn open(cfg: &DriverConfig, generation: u64, notices: Sender<Notice>, ports: PortList) -> io::Result<Keeper> {
     let watch = Arc::new(Watch::default());
     let (orders, inbox) = channel();
     let (cfg, seen, hints) = (cfg.clone(), watch.clone(), orders.clone());
-    let thread = thread::Builder::new()
-        .name("utterd-jack".into())
-        .spawn(move || {
-            let (mut kept, opened) = match Kept::open(&cfg, seen, hints, ports) {
-                Ok(both) => both,
-                Err(error) => {
-                    // Nobody listens any more: nothing is open either.
-                    notices
-                        .send(Notice::Opened {
-                            generation,
-                            result: Err(error),
-                        })
-                        .ok();
-                    return;
-                }
-            };
-            kept.look(&cfg);
-            let latency = kept.watch.latency.load(Acquire);
-            let period = kept.watch.period.load(Acquire);
-            let opened = Opened {
-                latency,
-                period,
-                ..opened
-            };
-            if !kept.watch.is_retired.load(Acquire)
-                && notices
+    let thread = thread::Builder::new().name("utterd-jack".into()).spawn(move || {
+        let (mut kept, opened) = match Kept::open(&cfg, seen, hints, ports) {
+            Ok(both) => both,
+            Err(error) => {
+                // Nobody listens any more: nothing is open either.
+                notices
                     .send(Notice::Opened {
                         generation,
-                        result: Ok(opened),
+                        result: Err(error),
                     })
-                    .is_ok()
-            {
-                kept.keep(&cfg, &inbox);
+                    .ok();
+                return;
             }
-            kept.close();
-        })?;
-    Ok(Keeper {
-        watch,
-        orders,
-        thread,
-    })
+        };
+        kept.look(&cfg);
+        let latency = kept.watch.latency.load(Acquire);
+        let period = kept.watch.period.load(Acquire);
+        let opened = Opened { latency, period, ..opened };
+        if !kept.watch.is_retired.load(Acquire)
+            && notices
+                .send(Notice::Opened {
+                    generation,
+                    result: Ok(opened),
+                })
+                .is_ok()
+        {
+            kept.keep(&cfg, &inbox);
+        }
+        kept.close();
+    })?;
+    Ok(Keeper { watch, orders, thread })
 }
 
 /// Opens and closes a second client on a thread of its own, if that is safe: does the server still answer? False: not asked.
@@ -160,17 +142,10 @@ pub(super) fn probe(client_name: &str, generation: u64, notices: Sender<Notice>)
         return false;
     }
     let name = sayable(&format!("{client_name}-probe"));
-    let started = thread::Builder::new()
-        .name("utterd-probe".into())
-        .spawn(move || {
-            let is_alive = Client::new(&name, ClientOptions::NO_START_SERVER).is_ok();
-            notices
-                .send(Notice::Probed {
-                    generation,
-                    is_alive,
-                })
-                .ok();
-        });
+    let started = thread::Builder::new().name("utterd-probe".into()).spawn(move || {
+        let is_alive = Client::new(&name, ClientOptions::NO_START_SERVER).is_ok();
+        notices.send(Notice::Probed { generation, is_alive }).ok();
+    });
     started.is_ok()
 }
 
@@ -181,17 +156,13 @@ fn is_pipewire() -> bool {
         return false;
     };
     // SAFETY: every libjack that has this symbol declares it so.
-    let Ok(version) = (unsafe { library.get::<VersionString>(b"jack_get_version_string\0") })
-    else {
+    let Ok(version) = (unsafe { library.get::<VersionString>(b"jack_get_version_string\0") }) else {
         return false;
     };
     // SAFETY: it needs no client and returns a string constant.
     let text = unsafe { version() };
     // SAFETY: as above; null is excluded first.
-    !text.is_null()
-        && unsafe { CStr::from_ptr(text) }
-            .to_string_lossy()
-            .contains("PipeWire")
+    !text.is_null() && unsafe { CStr::from_ptr(text) }.to_string_lossy().contains("PipeWire")
 }
 
 /// An active client, as its keeper holds it.
@@ -209,21 +180,10 @@ struct Kept {
 }
 
 impl Kept {
-    fn open(
-        cfg: &DriverConfig,
-        watch: Arc<Watch>,
-        orders: Sender<Order>,
-        ports: PortList,
-    ) -> Result<(Kept, Opened), OpenError> {
-        let (client, _status) = Client::new(
-            &sayable(&cfg.client_name),
-            ClientOptions::NO_START_SERVER,
-        )
-        .map_err(|error| match error {
+    fn open(cfg: &DriverConfig, watch: Arc<Watch>, orders: Sender<Order>, ports: PortList) -> Result<(Kept, Opened), OpenError> {
+        let (client, _status) = Client::new(&sayable(&cfg.client_name), ClientOptions::NO_START_SERVER).map_err(|error| match error {
             jack::Error::LibraryError(message) => OpenError::NoLibrary(message),
-            jack::Error::ClientError(status) if status.contains(ClientStatus::SERVER_FAILED) => {
-                OpenError::NoServer
-            }
+            jack::Error::ClientError(status) if status.contains(ClientStatus::SERVER_FAILED) => OpenError::NoServer,
             error => OpenError::Refused(error),
         })?;
         let (rate, period) = (client.sample_rate(), client.buffer_size());
@@ -250,9 +210,7 @@ impl Kept {
             outs,
             watch: watch.clone(),
         };
-        let client = client
-            .activate_async(ears, hands)
-            .map_err(OpenError::Refused)?;
+        let client = client.activate_async(ears, hands).map_err(OpenError::Refused)?;
         let kept = Kept {
             client,
             watch,
@@ -308,8 +266,7 @@ impl Kept {
     fn connect(&mut self, cfg: &DriverConfig) {
         let client = self.client.as_client();
         let targets = targets(client, &cfg.connect);
-        self.made
-            .retain(|(_, target)| client.port_by_name(target).is_some());
+        self.made.retain(|(_, target)| client.port_by_name(target).is_some());
         for (i, target) in targets.into_iter().take(self.outs.len()).enumerate() {
             if self.made.contains(&(i, target.clone())) || client.port_by_name(&target).is_none() {
                 continue;
@@ -331,16 +288,9 @@ impl Kept {
 
     fn list(&self) -> Vec<PortInfo> {
         let client = self.client.as_client();
-        let own = self.outs[0]
-            .split(':')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let own = self.outs[0].split(':').next().unwrap_or_default().to_owned();
         let mut list: Vec<PortInfo> = Vec::new();
-        for (flag, direction) in [
-            (PortFlags::IS_INPUT, "playback"),
-            (PortFlags::IS_OUTPUT, "capture"),
-        ] {
+        for (flag, direction) in [(PortFlags::IS_INPUT, "playback"), (PortFlags::IS_OUTPUT, "capture")] {
             let physical = client.ports(None, Some(AUDIO), flag | PortFlags::IS_PHYSICAL);
             let default = physical.first().map(|port| owner(port));
             for port in client.ports(None, Some(AUDIO), flag) {
@@ -348,10 +298,7 @@ impl Kept {
                 if name == own {
                     continue;
                 }
-                match list
-                    .iter_mut()
-                    .find(|seen| seen.direction == direction && seen.name == name)
-                {
+                match list.iter_mut().find(|seen| seen.direction == direction && seen.name == name) {
                     Some(seen) => seen.channels += 1,
                     None => list.push(PortInfo {
                         name: name.to_owned(),
@@ -386,17 +333,10 @@ fn owner(port: &str) -> &str {
 /// The ports our outputs should reach, in order.
 fn targets(client: &Client, wanted: &[String]) -> Vec<String> {
     if wanted.is_empty() {
-        let physical = client.ports(
-            None,
-            Some(AUDIO),
-            PortFlags::IS_INPUT | PortFlags::IS_PHYSICAL,
-        );
+        let physical = client.ports(None, Some(AUDIO), PortFlags::IS_INPUT | PortFlags::IS_PHYSICAL);
         // With several sound cards: the first one, not a channel of each.
         let card = physical.first().map(|port| owner(port).to_owned());
-        return physical
-            .into_iter()
-            .filter(|port| Some(owner(port)) == card.as_deref())
-            .collect();
+        return physical.into_iter().filter(|port| Some(owner(port)) == card.as_deref()).collect();
     }
     let inputs = client.ports(None, Some(AUDIO), PortFlags::IS_INPUT);
     let mut targets = Vec::new();

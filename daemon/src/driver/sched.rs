@@ -41,9 +41,7 @@ pub fn reset_on_fork(tid: i32, now: Schedule) -> io::Result<()> {
 }
 
 fn set_scheduler(tid: i32, policy: i32, priority: i32) -> io::Result<()> {
-    let param = libc::sched_param {
-        sched_priority: priority,
-    };
+    let param = libc::sched_param { sched_priority: priority };
     // SAFETY: `param` lives through the call, which only reads it.
     if unsafe { libc::sched_setscheduler(tid, policy, &raw const param) } == 0 {
         Ok(())
@@ -81,12 +79,7 @@ pub fn check_render_thread(tid: i32, driver: &str) {
             {
                 tracing::debug!(driver, tid, %error, "render thread keeps SCHED_FIFO over fork");
             }
-            tracing::info!(
-                driver,
-                tid,
-                priority = now.priority,
-                "render thread is real-time"
-            );
+            tracing::info!(driver, tid, priority = now.priority, "render thread is real-time");
             if driver == "jack" && now.priority < ROOMY {
                 tracing::warn!(
                     driver,
@@ -116,7 +109,10 @@ pub fn lock_memory() {
     ONCE.call_once(|| {
         let is_allowed = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
         if !is_allowed {
-            tracing::warn!(capability = "CAP_IPC_LOCK", "memory is not locked: the first sound after a long silence may have to wait for the disk");
+            tracing::warn!(
+                capability = "CAP_IPC_LOCK",
+                "memory is not locked: the first sound after a long silence may have to wait for the disk"
+            );
             return;
         }
         match mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT) {

@@ -72,12 +72,7 @@ pub(super) struct Supervisor<E> {
 }
 
 impl<E: Fn(DriverEvent)> Supervisor<E> {
-    pub(super) fn new(
-        cfg: DriverConfig,
-        events: E,
-        notices: Sender<Notice>,
-        ports: PortList,
-    ) -> Self {
+    pub(super) fn new(cfg: DriverConfig, events: E, notices: Sender<Notice>, ports: PortList) -> Self {
         let state = State::Waiting {
             until_us: 0,
             closing: None,
@@ -103,13 +98,8 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             self.look(sched::now_us());
             match inbox.recv_timeout(TICK) {
                 Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
-                Ok(Notice::Opened { generation, result }) if generation == self.generation => {
-                    self.opened(result)
-                }
-                Ok(Notice::Probed {
-                    generation,
-                    is_alive,
-                }) if generation == self.generation => self.probed(is_alive),
+                Ok(Notice::Opened { generation, result }) if generation == self.generation => self.opened(result),
+                Ok(Notice::Probed { generation, is_alive }) if generation == self.generation => self.probed(is_alive),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -147,44 +137,20 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
                 }
                 watch_levels(&keeper.watch, replace, told, "jack", &self.events);
                 if !is_late
-                    && let Found::Lost(reason) = watch_age(
-                        keeper,
-                        told,
-                        probe,
-                        now_us,
-                        self.generation,
-                        &self.cfg,
-                        &self.notices,
-                        &self.events,
-                    )
+                    && let Found::Lost(reason) =
+                        watch_age(keeper, told, probe, now_us, self.generation, &self.cfg, &self.notices, &self.events)
                 {
                     self.lose(reason);
                 }
             }
-            State::Timer { timer, told } => watch_levels(
-                &timer.watch,
-                &mut timer.replace,
-                told,
-                "timer",
-                &self.events,
-            ),
+            State::Timer { timer, told } => watch_levels(&timer.watch, &mut timer.replace, told, "timer", &self.events),
         }
     }
 
     fn open(&mut self, now_us: u64) {
         self.generation += 1;
-        match open(
-            &self.cfg,
-            self.generation,
-            self.notices.clone(),
-            self.ports.clone(),
-        ) {
-            Ok(keeper) => {
-                self.state = State::Opening {
-                    keeper,
-                    since_us: now_us,
-                }
-            }
+        match open(&self.cfg, self.generation, self.notices.clone(), self.ports.clone()) {
+            Ok(keeper) => self.state = State::Opening { keeper, since_us: now_us },
             Err(error) => self.open_failed(error.to_string()),
         }
     }
@@ -220,13 +186,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             xruns: 0,
             schedule: false,
         };
-        tracing::info!(
-            driver = "jack",
-            rate,
-            period,
-            latency_frames = latency,
-            "audio is running"
-        );
+        tracing::info!(driver = "jack", rate, period, latency_frames = latency, "audio is running");
         (self.has_begun, self.is_lost) = (true, false);
         self.state = State::Jack {
             keeper,
@@ -255,11 +215,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
     }
 
     fn fall_back(&mut self, reason: &str) {
-        tracing::warn!(
-            driver = "timer",
-            reason,
-            "no JACK server: local sound goes to a null sink"
-        );
+        tracing::warn!(driver = "timer", reason, "no JACK server: local sound goes to a null sink");
         self.start_timer();
     }
 
@@ -299,13 +255,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
     }
 
     fn probed(&mut self, is_alive: bool) {
-        let State::Jack {
-            keeper,
-            told,
-            probe,
-            ..
-        } = &mut self.state
-        else {
+        let State::Jack { keeper, told, probe, .. } = &mut self.state else {
             return;
         };
         probe.is_out = false;
@@ -326,9 +276,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             closing: None,
         };
         let before = std::mem::replace(&mut self.state, waiting);
-        if let (State::Waiting { closing, .. }, State::Jack { keeper, .. }) =
-            (&mut self.state, before)
-        {
+        if let (State::Waiting { closing, .. }, State::Jack { keeper, .. }) = (&mut self.state, before) {
             *closing = Some(keeper);
         }
         self.tell_lost(reason);
@@ -348,20 +296,14 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             State::Timer { timer, .. } => timer.watch.is_retired.store(true, Release),
             State::Waiting { .. } => {}
         }
-        self.ports
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn stop(mut self) {
         self.retire();
         match self.state {
             State::Opening { keeper, .. } | State::Jack { keeper, .. } => keeper.wait(STOP_WITHIN),
-            State::Waiting {
-                closing: Some(keeper),
-                ..
-            } => keeper.wait(STOP_WITHIN),
+            State::Waiting { closing: Some(keeper), .. } => keeper.wait(STOP_WITHIN),
             State::Waiting { .. } | State::Timer { .. } => {}
         }
     }

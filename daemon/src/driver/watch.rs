@@ -71,10 +71,7 @@ pub(super) fn watch_levels(
         events(DriverEvent::Xrun { total: xruns });
     }
     let tid = watch.tid.load(Acquire);
-    if !told.schedule
-        && tid != 0
-        && sched::now_us().saturating_sub(told.since_us) > SCHEDULED_AFTER_US
-    {
+    if !told.schedule && tid != 0 && sched::now_us().saturating_sub(told.since_us) > SCHEDULED_AFTER_US {
         told.schedule = true;
         sched::check_render_thread(tid, driver);
     }
@@ -160,13 +157,9 @@ mod tests {
         let (events, inbox) = mpsc::channel();
         let deadline = Instant::now() + Duration::from_secs(5);
         let fresh = loop {
-            watch_levels(
-                &timer.watch,
-                &mut timer.replace,
-                &mut told,
-                "timer",
-                &|event| events.send(event).unwrap(),
-            );
+            watch_levels(&timer.watch, &mut timer.replace, &mut told, "timer", &|event| {
+                events.send(event).unwrap()
+            });
             if let Ok(DriverEvent::Engine { control, .. }) = inbox.try_recv() {
                 break control;
             }
@@ -175,10 +168,7 @@ mod tests {
         };
         let stats = fresh.stats();
         while stats.periods() == 0 {
-            assert!(
-                Instant::now() < deadline,
-                "the fresh renderer is not called"
-            );
+            assert!(Instant::now() < deadline, "the fresh renderer is not called");
             std::thread::sleep(Duration::from_millis(1));
         }
         timer.replace.collect();

@@ -53,7 +53,12 @@ impl Default for Inboxes {
     fn default() -> Self {
         let (clients, client_queue) = bounded(CLIENTS);
         let (facts, fact_queue) = unbounded();
-        Self { clients, facts, client_queue, fact_queue }
+        Self {
+            clients,
+            facts,
+            client_queue,
+            fact_queue,
+        }
     }
 }
 
@@ -67,7 +72,12 @@ pub struct Actor {
 
 impl Actor {
     pub fn new(core: Core, hands: Hands, inboxes: Inboxes) -> Self {
-        Self { core, hands, clients: inboxes.client_queue, facts: inboxes.fact_queue }
+        Self {
+            core,
+            hands,
+            clients: inboxes.client_queue,
+            facts: inboxes.fact_queue,
+        }
     }
 
     /// Runs until it is told to stop.

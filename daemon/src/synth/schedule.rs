@@ -132,9 +132,7 @@ impl Shared {
             };
             if (utterance.closed || stopping) && task.withdraw() {
                 utterance.skip(&task);
-                self.note(SynthEvent::Stopped {
-                    synthesis: task.synthesis,
-                });
+                self.note(SynthEvent::Stopped { synthesis: task.synthesis });
                 continue;
             }
             utterance.busy = true;
@@ -167,10 +165,7 @@ impl Shared {
         let jobs = Arc::clone(&pool.jobs);
         let shared = Arc::clone(self);
         let name = thread_name("tts", pool.backend.id());
-        match thread::Builder::new()
-            .name(name)
-            .spawn(move || shared.work(key, &jobs))
-        {
+        match thread::Builder::new().name(name).spawn(move || shared.work(key, &jobs)) {
             Ok(_) => pool.workers += 1,
             Err(error) => {
                 tracing::error!(backend = pool.backend.id(), %error, "no thread for a worker");
@@ -262,8 +257,7 @@ impl Shared {
             params_json: &job.params_json,
             last: job.last,
         };
-        let result = catch_unwind(AssertUnwindSafe(|| job.backend.speak(&request, &sink)))
-            .unwrap_or_else(|panic| Err(panicked(&*panic)));
+        let result = catch_unwind(AssertUnwindSafe(|| job.backend.speak(&request, &sink))).unwrap_or_else(|panic| Err(panicked(&*panic)));
         let written = sink.into_written();
         let stopped = task.is_cancelled() || written.refused;
         let verdict = match result {

@@ -108,9 +108,7 @@ impl Task {
     fn step(&self, from: Phase, to: Phase) -> bool {
         let (from, to) = (from as u8, to as u8);
         let order = (Ordering::AcqRel, Ordering::Acquire);
-        self.phase
-            .compare_exchange(from, to, order.0, order.1)
-            .is_ok()
+        self.phase.compare_exchange(from, to, order.0, order.1).is_ok()
     }
 
     pub(super) fn end(&self, phase: Phase) {
@@ -140,9 +138,7 @@ impl Task {
     }
 
     fn cancel_fd(&self) -> RawFd {
-        lock(&self.cancel_fd)
-            .as_ref()
-            .map_or(-1, |fd| fd.as_raw_fd())
+        lock(&self.cancel_fd).as_ref().map_or(-1, |fd| fd.as_raw_fd())
     }
 }
 
@@ -175,12 +171,7 @@ pub(super) struct Written {
 
 impl<'a> Sink<'a> {
     /// For one piece of `job`; its gain is applied to the samples here, so every backend obeys it.
-    pub(super) fn new(
-        task: &'a Task,
-        job: &'a Job,
-        writer: StoreWriter,
-        events: &'a (dyn Fn(SynthEvent) + Send + Sync),
-    ) -> Self {
+    pub(super) fn new(task: &'a Task, job: &'a Job, writer: StoreWriter, events: &'a (dyn Fn(SynthEvent) + Send + Sync)) -> Self {
         Sink {
             task,
             index: CharIndex::new(&job.text),
@@ -199,10 +190,7 @@ impl<'a> Sink<'a> {
 
     /// Ends the piece and gives the writer back.
     pub(super) fn into_written(self) -> Written {
-        let mut piece = self
-            .piece
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut piece = self.piece.into_inner().unwrap_or_else(PoisonError::into_inner);
         piece.begin(48_000);
         piece.writer.end_piece();
         Written {

@@ -398,10 +398,7 @@ impl Inner {
         };
         let store = self.store(id.get(), output);
         let rate = self.port(output).rate;
-        let (Some(track), Some(utterance)) = (
-            self.tracks.get_mut(&track_id),
-            self.utterances.get_mut(&id.get()),
-        ) else {
+        let (Some(track), Some(utterance)) = (self.tracks.get_mut(&track_id), self.utterances.get_mut(&id.get())) else {
             return;
         };
         if let State::Waiting(_) = utterance.state {

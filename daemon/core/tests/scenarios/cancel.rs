@@ -125,10 +125,7 @@ fn a_cancel_of_one_turn_leaves_the_others() {
     let mut w = world();
     let first = w.say("a", LONG);
     let second = w.say_with("a", "Second turn.", turn(2));
-    let options = CancelOptions {
-        turn: Some(1),
-        ..all()
-    };
+    let options = CancelOptions { turn: Some(1), ..all() };
     assert_eq!(w.cancel("a", options).utterances, [first]);
     w.rest();
     assert_eq!(w.outcome(second), "completed");
@@ -157,11 +154,7 @@ fn ids_never_issued_or_of_another_session_or_an_earlier_life_are_no_utterances()
 fn utterance_zero_and_two_scopes_at_once_are_mistakes() {
     let mut w = world();
     for (utterance, turn) in [(Some(0), None), (Some(1), Some(1))] {
-        let options = CancelOptions {
-            utterance,
-            turn,
-            ..all()
-        };
+        let options = CancelOptions { utterance, turn, ..all() };
         let token = w.begin_cancel("a", options);
         assert_eq!(error(&w, token), ErrorKind::InvalidArgs);
     }
@@ -266,10 +259,7 @@ fn late_audio_of_a_cancelled_utterance_changes_nothing() {
     w.rest();
     assert_eq!(w.outcome(u), "cancelled");
     let later: Vec<_> = w.log[finished..].iter().map(|(_, e)| e).collect();
-    assert!(
-        matches!(later[..], [Effect::Forget { .. }]),
-        "only the tombstone falls: {later:?}"
-    );
+    assert!(matches!(later[..], [Effect::Forget { .. }]), "only the tombstone falls: {later:?}");
 }
 
 #[test]

@@ -12,9 +12,8 @@ mod turns;
 mod utterance;
 
 use utterd_core::{
-    Caller, CancelOptions, DriverInfo, Effect, ErrorKind, HeardSource, Input, Mode, Outcome,
-    Output, PlaybackEvent, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Signal,
-    SynthesisEvent, SynthesisState, Token, Told, UtteranceId,
+    Caller, CancelOptions, DriverInfo, Effect, ErrorKind, HeardSource, Input, Mode, Outcome, Output, PlaybackEvent, Priority, Progress,
+    Reply, Request, SayOptions, SessionOptions, Signal, SynthesisEvent, SynthesisState, Token, Told, UtteranceId,
 };
 use world::backend::{CHAR_US, Fate};
 use world::{MS, S, World, target};

@@ -10,10 +10,7 @@ fn a_pause_holds_the_sample_and_resume_goes_on() {
     w.run(10 * CHAR_US);
     w.pause("a");
     w.run(60 * S);
-    assert_eq!(
-        (w.state("a").state, w.state("a").speaking),
-        ("paused", true)
-    );
+    assert_eq!((w.state("a").state, w.state("a").speaking), ("paused", true));
     assert_eq!(w.outcome(u), "open");
     w.resume("a");
     w.rest();
@@ -112,13 +109,7 @@ fn mute_ends_what_is_heard_as_cancelled_muted() {
     let waiting = w.say("a", "Waiting.");
     w.run_until_started(heard);
     let (target_, muted) = (target("a"), true);
-    let token = w.ask(
-        1,
-        Request::SetSessionMuted {
-            target: target_,
-            muted,
-        },
-    );
+    let token = w.ask(1, Request::SetSessionMuted { target: target_, muted });
     w.run(100 * MS);
     assert_eq!(w.reply(token), Ok(Reply::Done));
     assert_eq!(outcomes(&w, [heard, waiting]), ["cancelled"; 2]);
@@ -162,13 +153,7 @@ fn gains_of_session_and_master_add_up() {
     w.run(100 * MS);
     w.ask(1, Request::SetMasterGain { gain_db: -20.0 });
     let target = target("a");
-    w.ask(
-        1,
-        Request::SetSessionGain {
-            target,
-            gain_db: 20.0,
-        },
-    );
+    w.ask(1, Request::SetSessionGain { target, gain_db: 20.0 });
     let gains: Vec<_> = w
         .log
         .iter()

@@ -36,35 +36,17 @@ fn wait(w: &mut World, utterance: u64, timeout_us: Option<u64>) -> Token {
 fn wait_says_pending_nothing_or_no_such_utterance() {
     let mut w = world();
     let none = wait(&mut w, 0, None);
-    assert!(matches!(
-        w.reply(none),
-        Ok(Reply::Waited {
-            outcome: "nothing",
-            ..
-        })
-    ));
+    assert!(matches!(w.reply(none), Ok(Reply::Waited { outcome: "nothing", .. })));
     let unknown = wait(&mut w, 77, None);
     assert_eq!(error(&w, unknown), ErrorKind::NoSuchUtterance);
     w.say("a", LONG);
     let patient = wait(&mut w, 0, None);
     let hasty = wait(&mut w, 0, Some(50 * MS));
     w.run(60 * MS);
-    assert!(matches!(
-        w.reply(hasty),
-        Ok(Reply::Waited {
-            outcome: "pending",
-            ..
-        })
-    ));
+    assert!(matches!(w.reply(hasty), Ok(Reply::Waited { outcome: "pending", .. })));
     assert!(!w.answered(patient));
     w.rest();
-    assert!(matches!(
-        w.reply(patient),
-        Ok(Reply::Waited {
-            outcome: "completed",
-            ..
-        })
-    ));
+    assert!(matches!(w.reply(patient), Ok(Reply::Waited { outcome: "completed", .. })));
 }
 
 #[test]
@@ -108,10 +90,7 @@ fn close_finishes_then_removes_then_answers() {
             _ => {}
         }
     }
-    assert_eq!(
-        steps,
-        ["finished", "finished", "closed", "gone", "answered"]
-    );
+    assert_eq!(steps, ["finished", "finished", "closed", "gone", "answered"]);
 }
 
 #[test]
@@ -164,14 +143,7 @@ fn a_session_belongs_to_the_uid_that_opened_it() {
     for uid in [2, 0] {
         let (text, options) = ("Hi.".to_owned(), SayOptions::default());
         let target = target("a");
-        let token = w.ask(
-            uid,
-            Request::Say {
-                target,
-                text,
-                options,
-            },
-        );
+        let token = w.ask(uid, Request::Say { target, text, options });
         assert_eq!(w.reply(token).is_err(), uid == 2);
     }
 }
@@ -179,10 +151,7 @@ fn a_session_belongs_to_the_uid_that_opened_it() {
 #[test]
 fn the_default_session_is_opened_on_demand() {
     let mut w = World::new();
-    assert_eq!(
-        w.cancel("default", CancelOptions::default()).result,
-        Some("nothing")
-    );
+    assert_eq!(w.cancel("default", CancelOptions::default()).result, Some("nothing"));
     w.say("default", "Hi.");
     assert!(w.book.sessions.contains_key("default"));
 }
@@ -276,10 +245,7 @@ fn t10_properties_follow_what_is_heard() {
     let mut w = world();
     let first = w.say("a", LONG);
     let second = w.say("a", "More.");
-    assert_eq!(
-        (w.state("a").active_utterance, w.state("a").queue_length),
-        (0, 2)
-    );
+    assert_eq!((w.state("a").active_utterance, w.state("a").queue_length), (0, 2));
     w.run_until_started(first);
     let state = w.state("a");
     assert_eq!(
@@ -314,18 +280,9 @@ fn history_tells_what_was_said_and_heard() {
         panic!("history");
     };
     assert_eq!(entries.len(), 2);
-    assert_eq!(
-        (entries[0].said.as_str(), entries[0].heard.as_str()),
-        ("Heard.", "Heard.")
-    );
-    assert_eq!(
-        (entries[1].utterance, entries[1].heard.as_str()),
-        (second, "")
-    );
-    assert_eq!(
-        (entries[1].outcome, entries[1].reason.as_str()),
-        ("cancelled", "client")
-    );
+    assert_eq!((entries[0].said.as_str(), entries[0].heard.as_str()), ("Heard.", "Heard."));
+    assert_eq!((entries[1].utterance, entries[1].heard.as_str()), (second, ""));
+    assert_eq!((entries[1].outcome, entries[1].reason.as_str()), ("cancelled", "client"));
 }
 
 #[test]
@@ -350,10 +307,7 @@ fn a_private_session_keeps_no_text() {
     let Ok(Reply::History(entries)) = w.reply(token) else {
         panic!("history");
     };
-    assert_eq!(
-        (entries[0].said.as_str(), entries[0].heard.as_str()),
-        ("", "")
-    );
+    assert_eq!((entries[0].said.as_str(), entries[0].heard.as_str()), ("", ""));
     let told = w.signal_at(|s| matches!(s, Signal::UtteranceProgress { text: Some(_), .. }));
     assert_eq!(told, None);
 }

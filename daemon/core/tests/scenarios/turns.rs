@@ -34,10 +34,7 @@ fn advancing_the_turn_cancels_nothing() {
     let first = w.say("a", "One.");
     let second = w.say_with("a", "Two.", turn(2));
     w.rest();
-    assert_eq!(
-        (w.outcome(first), w.outcome(second)),
-        ("completed", "completed")
-    );
+    assert_eq!((w.outcome(first), w.outcome(second)), ("completed", "completed"));
 }
 
 #[test]
@@ -96,10 +93,7 @@ fn cancel_of_an_utterance_ends_no_turn() {
 #[test]
 fn cancel_of_a_turn_ends_it_even_if_nothing_ran_in_it() {
     let mut w = world();
-    let options = CancelOptions {
-        turn: Some(4),
-        ..all()
-    };
+    let options = CancelOptions { turn: Some(4), ..all() };
     assert_eq!(w.cancel("a", options).result, Some("nothing"));
     assert_eq!(w.state("a").turn, 5);
 }
@@ -135,10 +129,7 @@ fn mode_replace_ends_no_turn_and_spares_the_protected() {
     let dropped = w.say("a", "Drop me.");
     w.try_say("a", "New.", mode(Mode::Replace));
     w.rest();
-    assert_eq!(
-        [w.outcome(kept), w.outcome(dropped)],
-        ["completed", "cancelled"]
-    );
+    assert_eq!([w.outcome(kept), w.outcome(dropped)], ["completed", "cancelled"]);
     assert_eq!(w.order_heard().len(), 2);
     assert_eq!(w.reason(dropped), "replaced");
     assert_eq!(w.state("a").turn, 1);
@@ -190,10 +181,7 @@ fn what_is_said_after_a_replacement_is_heard_after_it() {
     let Ok(Reply::Utterance(new)) = w.reply(token) else {
         panic!("accepted");
     };
-    assert_eq!(
-        w.order_heard(),
-        [old, UtteranceId::new(new).unwrap(), after]
-    );
+    assert_eq!(w.order_heard(), [old, UtteranceId::new(new).unwrap(), after]);
 }
 
 #[test]

@@ -9,15 +9,9 @@ fn a_say_is_heard_to_its_end() {
     w.rest();
     let (outcome, report) = w.ended(u).unwrap();
     assert_eq!(outcome, Outcome::Completed);
-    assert_eq!(
-        (report.heard_text.as_str(), report.reason.as_str()),
-        (LONG, "")
-    );
+    assert_eq!((report.heard_text.as_str(), report.reason.as_str()), (LONG, ""));
     assert_eq!(report.played_us, LONG.len() as u64 * CHAR_US);
-    assert_eq!(
-        (report.backend.as_str(), report.voice.as_str()),
-        ("smooth", "tone")
-    );
+    assert_eq!((report.backend.as_str(), report.voice.as_str()), ("smooth", "tone"));
     assert!(report.stages.is_none() && report.syntheses.is_empty() && report.result.is_none());
 }
 
@@ -27,8 +21,7 @@ fn the_next_utterance_follows_without_a_gap() {
     let first = w.say("a", LONG);
     let second = w.say("a", "And more.");
     w.rest();
-    let gap =
-        w.started_at(second).unwrap() - w.started_at(first).unwrap() - LONG.len() as u64 * CHAR_US;
+    let gap = w.started_at(second).unwrap() - w.started_at(first).unwrap() - LONG.len() as u64 * CHAR_US;
     assert_eq!(gap, 0);
 }
 
@@ -50,10 +43,7 @@ fn nothing_heard_has_no_source() {
     let mut w = world();
     w.say("a", LONG);
     let report = w.cancel("a", all());
-    assert_eq!(
-        (report.heard_text.as_str(), report.heard_source),
-        ("", HeardSource::None)
-    );
+    assert_eq!((report.heard_text.as_str(), report.heard_source), ("", HeardSource::None));
     assert_eq!(report.queued_dropped, 1);
 }
 
@@ -151,10 +141,7 @@ fn look_ahead_is_bounded_and_goes_on_when_it_runs_low() {
     w.run_until_started(u);
     w.run(500 * MS);
     let asked = count(&w, |e| matches!(e, Effect::Synthesize(_)));
-    assert!(
-        (3..=4).contains(&asked),
-        "{asked} sentences were asked for ahead"
-    );
+    assert!((3..=4).contains(&asked), "{asked} sentences were asked for ahead");
     w.rest();
     assert_eq!(count(&w, |e| matches!(e, Effect::Synthesize(_))), 8);
     assert_eq!(w.outcome(u), "completed");
@@ -211,12 +198,9 @@ fn progress_names_sentences_and_on_request_words() {
         let mut kinds = Vec::new();
         for (_, e) in &w.log {
             if let Effect::Signal {
-                signal:
-                    Signal::UtteranceProgress {
-                        kind,
-                        text: Some(text),
-                        ..
-                    },
+                signal: Signal::UtteranceProgress {
+                    kind, text: Some(text), ..
+                },
                 ..
             } = e
             {
@@ -226,16 +210,6 @@ fn progress_names_sentences_and_on_request_words() {
         kinds
     };
     assert_eq!(kinds(Progress::None), Vec::<String>::new());
-    assert_eq!(
-        kinds(Progress::Sentence),
-        ["sentence One two.", "sentence Three."]
-    );
-    assert_eq!(
-        kinds(Progress::Word),
-        [
-            "word One",
-            "word two.",
-            "word Three."
-        ]
-    );
+    assert_eq!(kinds(Progress::Sentence), ["sentence One two.", "sentence Three."]);
+    assert_eq!(kinds(Progress::Word), ["word One", "word two.", "word Three."]);
 }
