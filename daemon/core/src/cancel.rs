@@ -9,7 +9,7 @@ use crate::Core;
 use crate::effect::{Effect, Note, Outcome, Reply, Report, Stages};
 use crate::ids::{CancelId, Micros, SessionId, SynthesisId, Token, UtteranceId};
 use crate::request::{CancelOptions, ErrorKind, Failure, SynthesisState, Told};
-use crate::session::Stage;
+use crate::session::{Stage, SynthesisRecord};
 use crate::timer::Timer;
 
 /// A cancel that is being carried out.
@@ -18,8 +18,6 @@ pub(crate) struct Cancel {
     /// Ascending.
     targets: Vec<UtteranceId>,
     reason: String,
-    /// Utterances that had not begun.
-    queued_dropped: u32,
     arrived: Micros,
     guard_at: Micros,
     silent_at: Micros,
@@ -159,13 +157,13 @@ impl Core {
                 Scope::Session => self.heard_or_next(session),
             };
             if heard.is_some_and(|u| self.utterances.get(&u).is_some_and(|u| u.is_protected())) {
-                return Ok(Some(Reply::Report(Box::new(Report {
-                    result: Some("protected"),
-                    reason,
-                    ..Report::default()
-                }))));
+                return Ok(Some(protected(reason)));
             }
+            let before = targets.len();
             targets.retain(|u| !self.utterances[u].is_protected());
+            if targets.is_empty() && before > 0 {
+                return Ok(Some(protected(reason)));
+            }
         }
         if let (Scope::Session, Some(turn)) = (scope, options.turn)
             && let Some(s) = self.sessions.get_mut(&session)
@@ -198,7 +196,6 @@ impl Core {
         let mut cancel = Cancel {
             targets: Vec::new(),
             reason: order.reason,
-            queued_dropped: 0,
             arrived: order.arrived.min(self.now),
             guard_at: self.now,
             silent_at: self.now,
@@ -230,9 +227,6 @@ impl Core {
             cancel.joined.extend(utterance.held);
             utterance.cancel = Some(id);
             utterance.cancel_reason.clone_from(&cancel.reason);
-            if !utterance.has_started() {
-                cancel.queued_dropped += 1;
-            }
             sessions.insert(utterance.session);
             cancel.targets.push(target);
         }
@@ -292,6 +286,11 @@ impl Core {
         let Some(record) = self.utterances.get_mut(&utterance) else {
             return;
         };
+        if record.cancel.is_none() {
+            return; // Nobody asked for it.
+        }
+        // Its last sample may have been heard while the cut was on its way.
+        let played_us = played_us.max(record.played_us);
         record.played_us = played_us;
         record.total_us = record.total_us.max(played_us);
         let id = record.cancel;
@@ -435,7 +434,7 @@ impl Core {
                 let report = if cancel.targets.is_empty() {
                     self.nothing_done(session, scope)
                 } else {
-                    merge(reports, cancel.queued_dropped)
+                    merge(reports)
                 };
                 self.reply(token, Reply::Report(Box::new(report)));
             }
@@ -480,8 +479,7 @@ impl Core {
             return Report::default();
         };
         let (heard_text, heard_source) = utterance.heard(completed);
-        let told =
-            |s: &crate::session::SynthesisRecord| (s.id, s.state, s.told.unwrap_or(Told::Told));
+        let told = |s: &SynthesisRecord| (s.id, s.state, s.told.unwrap_or_else(|| s.unconfirmed()));
         Report {
             utterances: vec![id],
             heard_text,
@@ -518,8 +516,17 @@ impl Core {
     }
 }
 
+/// Barge-in changed nothing.
+fn protected(reason: String) -> Reply {
+    Reply::Report(Box::new(Report {
+        result: Some("protected"),
+        reason,
+        ..Report::default()
+    }))
+}
+
 /// One report over several utterances: texts in playing order, the words of the one that was heard, else of the lowest id.
-fn merge(reports: Vec<(bool, Report)>, queued_dropped: u32) -> Report {
+fn merge(reports: Vec<(bool, Report)>) -> Report {
     let lead = reports
         .iter()
         .position(|(begun, r)| *begun && r.played_us > 0)
@@ -545,7 +552,7 @@ fn merge(reports: Vec<(bool, Report)>, queued_dropped: u32) -> Report {
         .iter()
         .flat_map(|(_, r)| r.syntheses.iter().copied())
         .collect();
-    merged.queued_dropped = queued_dropped;
+    merged.queued_dropped = reports.iter().map(|(_, r)| r.queued_dropped).sum();
     merged.result = Some("cancelled");
     merged
 }

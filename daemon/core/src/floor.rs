@@ -38,6 +38,14 @@ pub(crate) struct Floor {
     quieting: Option<(TrackId, Micros)>,
 }
 
+impl Floor {
+    /// Whatever it waits for has a deadline.
+    pub(crate) fn is_watched(&self, key: FloorKey, timers: &BTreeSet<(Micros, Timer)>) -> bool {
+        self.quieting
+            .is_none_or(|(track, until)| timers.contains(&(until, Timer::Quiet(key, track))))
+    }
+}
+
 /// What could be heard next.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -97,10 +105,8 @@ impl Core {
                         break;
                     };
                     let interrupts = next.part == Part::Interjection && self.has_held_speech(key);
-                    if let Some(floor) = self.floors.get_mut(&key) {
-                        if !interrupts {
-                            floor.holder = Some(next.session);
-                        }
+                    if !interrupts && let Some(floor) = self.floors.get_mut(&key) {
+                        floor.holder = Some(next.session);
                     }
                     self.set_on_air(key, Some((next.session, next.part)));
                     self.apply_pauses(key, None);
@@ -190,11 +196,10 @@ impl Core {
     /// The utterance that is heard, else the next to be heard, of a session.
     pub(crate) fn heard_or_next(&self, session: SessionId) -> Option<UtteranceId> {
         let s = self.sessions.get(&session)?;
-        s.interjection
-            .committed
-            .front()
-            .or(s.main.committed.front())
+        let begun = s.interjection.committed.iter().chain(&s.main.committed);
+        begun
             .copied()
+            .find(|u| self.is_live(u))
             .or_else(|| Some(self.best_waiting(s)?.0))
     }
 

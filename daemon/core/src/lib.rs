@@ -323,6 +323,18 @@ impl Core {
                 }
             }
         }
+        for (key, floor) in &self.floors {
+            assert!(
+                floor.is_watched(*key, &self.timers),
+                "{key:?} waits for silence without a deadline"
+            );
+        }
+        for (id, u) in &self.utterances {
+            let held = u
+                .held
+                .is_none_or(|cancel| self.cancels.contains_key(&cancel));
+            assert!(held, "utterance {id} is held by a cancel that is gone");
+        }
         for id in self.cancels.keys() {
             let armed = self
                 .timers

@@ -6,6 +6,10 @@ use crate::ids::{Micros, SynthesisId, Token, TrackId, UtteranceId};
 
 /// Everything the core can be told.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "inputs are moved once, from the inbox into the core"
+)]
 pub enum Input {
     /// A client asks for something and waits for `Effect::Reply` with this token.
     Client {

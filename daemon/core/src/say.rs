@@ -126,7 +126,9 @@ impl Core {
             accepted: self.now,
             stage: Stage::Waiting,
             held: None,
-            expires: options.expires_us.map(|after| self.now.saturating_add(after)),
+            expires: options
+                .expires_us
+                .map(|after| self.now.saturating_add(after)),
             pieces: pieces.into(),
             syntheses: Vec::new(),
             store_full: false,
@@ -275,9 +277,12 @@ impl Core {
 
     fn others_on(&self, floor: crate::floor::FloorKey, id: UtteranceId) -> bool {
         let open = |s: &SessionId| self.sessions.get(s).into_iter().flat_map(|s| s.open.iter());
-        self.floors
-            .get(&floor)
-            .is_some_and(|f| f.members.iter().flat_map(open).any(|u| *u != id && self.is_live(u)))
+        self.floors.get(&floor).is_some_and(|f| {
+            f.members
+                .iter()
+                .flat_map(open)
+                .any(|u| *u != id && self.is_live(u))
+        })
     }
 
     /// Accepted, not finished, and not being cancelled.
@@ -401,7 +406,10 @@ impl Core {
         let Some(u) = self.utterances.get_mut(&id) else {
             return;
         };
-        if u.syntheses.iter().any(|s| s.id == synthesis && (s.failed || s.state == SynthesisState::Delivered)) {
+        if u.syntheses
+            .iter()
+            .any(|s| s.id == synthesis && (s.failed || s.state == SynthesisState::Delivered))
+        {
             return; // It has ended; what comes now is an echo.
         }
         let before: Micros = u

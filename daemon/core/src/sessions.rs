@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, Note, Reply, SessionProperties};
-use crate::floor::{Floor, FloorKey};
+use crate::floor::FloorKey;
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
 use crate::request::{Caller, ErrorKind, Failure, Output, Request, SessionOptions, Target};
 use crate::session::{Closing, Playing, Session, Waiter};
@@ -348,7 +348,7 @@ impl Core {
         };
         self.closed.retain(|c| c != name);
         self.names.insert(name.to_owned(), id);
-        self.floors.entry(floor).or_insert_with(Floor::default);
+        self.floors.entry(floor).or_default();
         if let Some(after) = session.idle_timeout_us {
             self.arm(after, Timer::Idle(id, 0));
         }

@@ -4,6 +4,8 @@
 //! and a stopped server (SIGSTOP) keeps them waiting until it goes on or dies, under a lock of the crate that is global. So a keeper that hangs
 //! is left alone; it closes what it opened when it comes back and finds itself retired.
 //!
+//! No client is opened before the one before it is closed: libjack, opening after its server's death, destroys what is still there.
+//!
 //! Facts this is built on: without libjack `Client::new` is an error, but `jack::set_logger` before it panics: it is never called (the crate's
 //! default sends JACK's words to the `log` crate, where nobody listens). The death of jackd is told by the shutdown callback within 50 ms, that
 //! of PipeWire by nothing. There is no latency callback: latencies are polled. PipeWire rounds the period it first told: only `buffer_size` counts.
@@ -16,6 +18,7 @@ use jack::{
     ProcessScope, Unowned,
 };
 use std::collections::HashSet;
+use std::ffi::{CStr, c_char};
 use std::sync::atomic::Ordering::*;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError};
@@ -81,6 +84,11 @@ impl Keeper {
         self.orders.send(Order::Close).ok();
     }
 
+    /// Its client is closed. Before that no other client may be opened: see [`probe`]. [control]
+    pub(super) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits for the close, but not for ever. [control]
     pub(super) fn wait(self, within: Duration) {
         let deadline = Instant::now() + within;
@@ -143,10 +151,16 @@ pub(super) fn open(
     })
 }
 
-/// Opens and closes a second client on a thread of its own: does the server still answer? [control]
-pub(super) fn probe(client_name: &str, generation: u64, notices: Sender<Notice>) -> io::Result<()> {
+/// Opens and closes a second client on a thread of its own, if that is safe: does the server still answer? False: not asked.
+///
+/// Only PipeWire is asked. jackd always tells its death, and its libjack, when it opens a client after that, destroys every client that is
+/// still there, under whoever is about to close it. [control]
+pub(super) fn probe(client_name: &str, generation: u64, notices: Sender<Notice>) -> bool {
+    if !is_pipewire() {
+        return false;
+    }
     let name = sayable(&format!("{client_name}-probe"));
-    thread::Builder::new()
+    let started = thread::Builder::new()
         .name("utterd-probe".into())
         .spawn(move || {
             let is_alive = Client::new(&name, ClientOptions::NO_START_SERVER).is_ok();
@@ -156,8 +170,28 @@ pub(super) fn probe(client_name: &str, generation: u64, notices: Sender<Notice>)
                     is_alive,
                 })
                 .ok();
-        })?;
-    Ok(())
+        });
+    started.is_ok()
+}
+
+/// Whose libjack this process has.
+fn is_pipewire() -> bool {
+    type VersionString = unsafe extern "C" fn() -> *const c_char;
+    let Ok(library) = jack::jack_sys::library() else {
+        return false;
+    };
+    // SAFETY: every libjack that has this symbol declares it so.
+    let Ok(version) = (unsafe { library.get::<VersionString>(b"jack_get_version_string\0") })
+    else {
+        return false;
+    };
+    // SAFETY: it needs no client and returns a string constant.
+    let text = unsafe { version() };
+    // SAFETY: as above; null is excluded first.
+    !text.is_null()
+        && unsafe { CStr::from_ptr(text) }
+            .to_string_lossy()
+            .contains("PipeWire")
 }
 
 /// An active client, as its keeper holds it.

@@ -13,6 +13,11 @@
 //!
 //! Not here: lanes and what they play (the feeder owns them and rebuilds them on `Engine`), and who may have the device (the core decides).
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "thread tags look like links"
+)]
+
 mod jack;
 pub mod sched;
 mod seat;

@@ -37,8 +37,10 @@ pub(super) enum Notice {
 }
 
 enum State {
+    /// `closing`: the client before, which must be closed before another may be opened. With a server that hangs this takes as long as the hanging.
     Waiting {
         until_us: u64,
+        closing: Option<Keeper>,
     },
     Opening {
         keeper: Keeper,
@@ -76,7 +78,10 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
         notices: Sender<Notice>,
         ports: PortList,
     ) -> Self {
-        let state = State::Waiting { until_us: 0 };
+        let state = State::Waiting {
+            until_us: 0,
+            closing: None,
+        };
         Supervisor {
             cfg,
             events,
@@ -115,8 +120,8 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
         let is_late = now_us.saturating_sub(self.looked_us) > STALL_US / 2;
         self.looked_us = now_us;
         match &mut self.state {
-            State::Waiting { until_us } => {
-                if now_us >= *until_us {
+            State::Waiting { until_us, closing } => {
+                if now_us >= *until_us && closing.as_ref().is_none_or(Keeper::is_finished) {
                     self.open(now_us);
                 }
             }
@@ -189,7 +194,13 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             Ok(opened) => opened,
             Err(error) => return self.open_failed(error.to_string()),
         };
-        let state = std::mem::replace(&mut self.state, State::Waiting { until_us: 0 });
+        let state = std::mem::replace(
+            &mut self.state,
+            State::Waiting {
+                until_us: 0,
+                closing: None,
+            },
+        );
         let State::Opening { keeper, .. } = state else {
             self.state = state;
             return;
@@ -238,6 +249,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
         }
         self.state = State::Waiting {
             until_us: sched::now_us() + REOPEN_US,
+            closing: None,
         };
         self.tell_lost(reason);
     }
@@ -280,6 +292,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
                 self.tell_lost(error.to_string());
                 self.state = State::Waiting {
                     until_us: sched::now_us() + REOPEN_US,
+                    closing: None,
                 };
             }
         }
@@ -308,9 +321,16 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
     /// What was running is gone: give it up and open anew.
     fn lose(&mut self, reason: String) {
         self.retire();
-        self.state = State::Waiting {
+        let waiting = State::Waiting {
             until_us: sched::now_us(),
+            closing: None,
         };
+        let before = std::mem::replace(&mut self.state, waiting);
+        if let (State::Waiting { closing, .. }, State::Jack { keeper, .. }) =
+            (&mut self.state, before)
+        {
+            *closing = Some(keeper);
+        }
         self.tell_lost(reason);
     }
 
@@ -336,8 +356,13 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
 
     fn stop(mut self) {
         self.retire();
-        if let State::Opening { keeper, .. } | State::Jack { keeper, .. } = self.state {
-            keeper.wait(STOP_WITHIN);
+        match self.state {
+            State::Opening { keeper, .. } | State::Jack { keeper, .. } => keeper.wait(STOP_WITHIN),
+            State::Waiting {
+                closing: Some(keeper),
+                ..
+            } => keeper.wait(STOP_WITHIN),
+            State::Waiting { .. } | State::Timer { .. } => {}
         }
     }
 }

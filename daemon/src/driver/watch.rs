@@ -128,7 +128,7 @@ pub(super) fn watch_age(
     }
     if age_us > STALL_US && !probe.is_out && now_us.saturating_sub(probe.sent_us) > PROBE_EVERY_US {
         *probe = Probe {
-            is_out: jack::probe(&cfg.client_name, generation, notices.clone()).is_ok(),
+            is_out: jack::probe(&cfg.client_name, generation, notices.clone()),
             sent_us: now_us,
         };
     }

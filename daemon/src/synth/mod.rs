@@ -10,6 +10,10 @@
 //!
 //! schedule.rs is the state under the one lock and its workers, cancel.rs how syntheses end before their time, task.rs a job's life and the backend's end of the sink, text.rs the way from bytes to
 //! characters. Not here: what to cancel and when (core), the audio once it is stored (tx), how a plugin is called (plugins).
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "thread tags look like links"
+)]
 
 mod cancel;
 mod schedule;

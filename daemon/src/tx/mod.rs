@@ -6,6 +6,10 @@
 //! plays it; every cut is answered by exactly one `Cut`, and nothing of that utterance follows it; else every played utterance that
 //! completes has exactly one `Ended`. Events come from the feeder's thread alone, in order, and no lock is held while they are handed over.
 //! Not here: what to play and when to cut (core), where audio comes from (synth), who calls the renderer (driver).
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "thread tags look like links"
+)]
 
 mod clock;
 mod entry;
@@ -167,6 +171,11 @@ impl Tx {
         self.shared.stats(output)
     }
 
+    /// Makes the filters from these rates to the output's now, so that the first utterance does not wait for them (4 ms each at worst).
+    pub fn warm(&self, output: Output, in_rates: &[u32]) {
+        self.shared.warm(output, in_rates);
+    }
+
     pub fn open_track(&self, track: u64, output: Output) {
         self.shared.open_track(track, output);
     }
@@ -212,7 +221,7 @@ impl Tx {
         self.shared.forget(utterance);
     }
 
-    /// Stops the feeder, lets blocked writers go, and closes every lane.
+    /// Stops the feeder, lets blocked writers go, and closes every lane. Waits for an event that is being handed over.
     pub fn shutdown(&self) {
         self.shared.shutdown();
     }

@@ -63,6 +63,13 @@ impl Pool {
         }
     }
 
+    /// Has at least one filter of this kind idle.
+    pub(crate) fn warm(&self, from: u32, to: u32) {
+        if from != to {
+            self.give(self.take(from, to));
+        }
+    }
+
     fn give(&self, mut filter: Filter) {
         filter.inner.reset();
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -289,6 +296,17 @@ mod tests {
                 .unwrap();
             assert_eq!(peak as u64, rescale(882, from, to), "{from} to {to}");
         }
+    }
+
+    #[test]
+    fn a_warm_pool_holds_one_filter_of_each_kind() {
+        let pool = Pool::default();
+        for _ in 0..3 {
+            pool.warm(22_050, 48_000);
+            pool.warm(16_000, 48_000);
+            pool.warm(48_000, 48_000);
+        }
+        assert_eq!(pool.0.lock().unwrap().len(), 2);
     }
 
     #[test]

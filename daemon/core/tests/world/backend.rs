@@ -61,10 +61,7 @@ pub(crate) fn backends() -> Vec<Backend> {
 
 impl World {
     pub(crate) fn synthesize(&mut self, order: Synthesis) {
-        let fate = self
-            .fates
-            .pop_front()
-            .unwrap_or_else(|| self.random_fate());
+        let fate = self.fates.pop_front().unwrap_or_else(|| self.random_fate());
         let id = order.synthesis;
         self.sound.stores.entry(order.utterance).or_default();
         let job = Job {
@@ -192,18 +189,18 @@ impl World {
         let at = self.now + after;
         self.later(
             after,
-            Event::Arrives(Input::Synthesis {
+            Event::Arrives(Box::new(Input::Synthesis {
                 synthesis: id,
                 event: SynthesisEvent::Told { state, told, at },
-            }),
+            })),
         );
         if !over && state != SynthesisState::Queued && fate != Fate::IgnoresCancel {
             self.later(
                 after,
-                Event::Arrives(Input::Synthesis {
+                Event::Arrives(Box::new(Input::Synthesis {
                     synthesis: id,
                     event: SynthesisEvent::Stopped,
-                }),
+                })),
             );
         }
     }

@@ -63,7 +63,7 @@ impl Default for Plan {
 }
 
 pub(crate) enum Event {
-    Arrives(Input),
+    Arrives(Box<Input>),
     Work(SynthesisId, u64),
     /// A cut's ramp is over.
     Silent(UtteranceId),
@@ -340,15 +340,15 @@ impl World {
             && entry.key().0 <= self.now
         {
             match entry.remove() {
-                Event::Arrives(input) => self.feed(input),
+                Event::Arrives(input) => self.feed(*input),
                 Event::Work(synthesis, step) => self.work(synthesis, step),
                 Event::Silent(utterance) => self.silent(utterance),
                 Event::Held(track, until) => {
-                    let held = self
-                        .sound
-                        .tracks
-                        .get(&track)
-                        .is_some_and(|t| t.paused && t.fading_until <= until);
+                    let away = self.sound.away;
+                    let held =
+                        self.sound.tracks.get(&track).is_some_and(|t| {
+                            t.paused && t.fading_until <= until && !(away && t.local)
+                        });
                     if held {
                         self.tell(PlaybackEvent::Paused { track });
                     }
@@ -394,7 +394,7 @@ impl World {
 
     fn deliver(&mut self, after: Micros, input: Input) {
         if !self.plan.chaos {
-            self.later(after, Event::Arrives(input));
+            self.later(after, Event::Arrives(Box::new(input)));
             return;
         }
         let times = match self.rng.below(20) {
@@ -408,7 +408,7 @@ impl World {
             } else {
                 after
             };
-            self.later(late, Event::Arrives(input.clone()));
+            self.later(late, Event::Arrives(Box::new(input.clone())));
         }
     }
 

@@ -32,7 +32,10 @@ impl Store {
 
     /// Code points that marks up to this position prove.
     pub(crate) fn words_until(&self, pos_us: Micros) -> u32 {
-        let heard = self.marks.iter().filter(|m| m.1 && m.0 <= pos_us);
+        let heard = self
+            .marks
+            .iter()
+            .filter(|m| self.started && m.1 && m.0 <= pos_us);
         heard.map(|m| m.2.end).max().unwrap_or(0)
     }
 }
@@ -137,7 +140,7 @@ impl Sound {
     }
 
     fn runs(&self, track: &Track) -> bool {
-        !track.paused && !(self.away && track.local)
+        !(track.paused || self.away && track.local)
     }
 
     fn sounds(&self, track: &Track) -> bool {
@@ -218,7 +221,7 @@ impl Sound {
                 let Some(store) = self.stores.get_mut(&utterance) else {
                     break;
                 };
-                let runs = !track.paused && !(away && track.local);
+                let runs = !(track.paused || away && track.local);
                 if runs && !store.started && store.available_us > 0 {
                     store.started = true;
                     facts.push(PlaybackEvent::Started { utterance });
