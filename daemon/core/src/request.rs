@@ -191,7 +191,7 @@ pub enum Progress {
     /// Sentences.
     #[default]
     Sentence,
-    /// Sentences and words.
+    /// Words.
     Word,
 }
 

@@ -133,7 +133,7 @@ impl Core {
             syntheses: Vec::new(),
             store_full: false,
             ran_low: false,
-            sentences: if progress >= Progress::Sentence {
+            sentences: if progress == Progress::Sentence {
                 text::sentences(&text).into()
             } else {
                 Default::default()

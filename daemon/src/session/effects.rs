@@ -219,6 +219,9 @@ impl Hands {
             DriverEvent::Engine { control, driver, rate, period, latency_frames } => {
                 tracing::info!(?output, driver, rate, period, latency_frames, "audio runs");
                 self.tx.engine(output, control, rate, latency_frames);
+                // The first resampler of a kind takes milliseconds to build: now, not at the first Say.
+                let rates: Vec<u32> = self.backends.values().flat_map(|b| b.voices()).map(|v| v.sample_rate).collect();
+                self.tx.warm(output, &rates);
                 self.account = Account { every_us: self.account.every_us, ..Account::default() };
                 if local {
                     self.driver = DriverInfo { driver, state: "running", rate, period };
