@@ -37,6 +37,9 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         disabled: settings.plugins.disabled.clone(),
         ..LoadOptions::default()
     });
+    for rejected in &plugins.rejected {
+        tracing::warn!(path = %rejected.path.display(), reason = rejected.reason, "plugin rejected");
+    }
     let backends = services::backends(&plugins.plugins);
     if backends.is_empty() {
         tracing::error!(folders = ?settings.plugins.dirs, "no TTS plugin is loaded: nothing can be spoken");

@@ -346,7 +346,7 @@ impl Core {
 }
 
 /// Decibels to a linear factor; exactly 1.0 at 0 dB, so that what is played is what was synthesised.
-pub(crate) fn db_to_linear(db: f64) -> f32 {
+pub fn db_to_linear(db: f64) -> f32 {
     if db == 0.0 {
         1.0
     } else {

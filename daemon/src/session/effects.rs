@@ -258,6 +258,10 @@ impl Hands {
         local.then(|| self.driver.clone())
     }
 
+    pub(super) fn knows_driver(&self) -> bool {
+        !self.driver.driver.is_empty()
+    }
+
     pub(super) fn next_account(&self) -> Option<u64> {
         self.account.next
     }

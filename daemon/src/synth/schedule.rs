@@ -247,7 +247,7 @@ impl Shared {
             synthesis: job.synthesis,
             at_us: now_us(),
         });
-        let sink = Sink::new(task, &job.text, job.char_base, writer, &*self.events);
+        let sink = Sink::new(task, &job, writer, &*self.events);
         let request = SpeakRequest {
             synthesis: job.synthesis,
             utterance: job.utterance,
@@ -257,7 +257,7 @@ impl Shared {
             language: &job.language,
             rate: job.rate as f32,
             pitch: job.pitch as f32,
-            gain_db: job.gain_db as f32,
+            gain_db: 0.0,
             out_rate_hint,
             params_json: &job.params_json,
             last: job.last,

@@ -159,6 +159,7 @@ pub(super) struct Sink<'a> {
 struct Piece {
     writer: StoreWriter,
     rate: u32,
+    gain: f32,
     samples: u64,
     early: Vec<PieceMark>,
     /// The writer refused: the utterance was cut.
@@ -173,21 +174,22 @@ pub(super) struct Written {
 }
 
 impl<'a> Sink<'a> {
+    /// For one piece of `job`; its gain is applied to the samples here, so every backend obeys it.
     pub(super) fn new(
         task: &'a Task,
-        text: &'a str,
-        char_base: u32,
+        job: &'a Job,
         writer: StoreWriter,
         events: &'a (dyn Fn(SynthEvent) + Send + Sync),
     ) -> Self {
         Sink {
             task,
-            index: CharIndex::new(text),
-            char_base,
+            index: CharIndex::new(&job.text),
+            char_base: job.char_base,
             events,
             piece: Mutex::new(Piece {
                 writer,
                 rate: 0,
+                gain: utterd_core::db_to_linear(job.gain_db),
                 samples: 0,
                 early: Vec::new(),
                 refused: false,
@@ -216,7 +218,7 @@ impl Piece {
     fn begin(&mut self, rate: u32) {
         if self.rate == 0 {
             self.rate = rate.max(1);
-            self.writer.begin_piece(self.rate, 1.0);
+            self.writer.begin_piece(self.rate, self.gain);
             for mark in self.early.drain(..) {
                 self.writer.mark(mark);
             }

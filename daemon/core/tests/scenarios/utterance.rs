@@ -233,10 +233,8 @@ fn progress_names_sentences_and_on_request_words() {
     assert_eq!(
         kinds(Progress::Word),
         [
-            "sentence One two.",
             "word One",
             "word two.",
-            "sentence Three.",
             "word Three."
         ]
     );
