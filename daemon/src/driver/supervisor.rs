@@ -4,7 +4,7 @@
 //! second client opened on a thread of its own. Refused: the server is dead (PipeWire's dies without a word). No answer: it is wedged. Opened:
 //! it lives and either calls us again or has forgotten us.
 
-use super::jack::{self, Keeper, OpenError};
+use super::jack::{Keeper, OpenError, Opened, open};
 use super::seat::{Replace, STALL_US};
 use super::timer::{self, Timer};
 use super::watch::{Found, Probe, Told, age, watch_age, watch_levels};
@@ -27,7 +27,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(1);
 pub(super) enum Notice {
     Opened {
         generation: u64,
-        result: Result<jack::Opened, OpenError>,
+        result: Result<Opened, OpenError>,
     },
     Probed {
         generation: u64,
@@ -173,7 +173,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
 
     fn open(&mut self, now_us: u64) {
         self.generation += 1;
-        match jack::open(
+        match open(
             &self.cfg,
             self.generation,
             self.notices.clone(),
@@ -189,7 +189,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
         }
     }
 
-    fn opened(&mut self, result: Result<jack::Opened, OpenError>) {
+    fn opened(&mut self, result: Result<Opened, OpenError>) {
         let opened = match result {
             Ok(opened) => opened,
             Err(error) => return self.open_failed(error.to_string()),
@@ -205,7 +205,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             self.state = state;
             return;
         };
-        let jack::Opened {
+        let Opened {
             control,
             replace,
             rate,

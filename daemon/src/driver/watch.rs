@@ -1,6 +1,6 @@
 //! What the levels of a running driver mean: which changes are events, when the renderer must be rebuilt, and what silence says of the server.
 
-use super::jack::{self, Keeper};
+use super::jack::{Keeper, probe as ask_server};
 use super::seat::{Replace, STALL_US, Watch};
 use super::supervisor::Notice;
 use super::{DriverConfig, DriverEvent, sched};
@@ -128,7 +128,7 @@ pub(super) fn watch_age(
     }
     if age_us > STALL_US && !probe.is_out && now_us.saturating_sub(probe.sent_us) > PROBE_EVERY_US {
         *probe = Probe {
-            is_out: jack::probe(&cfg.client_name, generation, notices.clone()),
+            is_out: ask_server(&cfg.client_name, generation, notices.clone()),
             sent_us: now_us,
         };
     }
