@@ -238,11 +238,7 @@ impl Show<'_> {
         let row = |name: &str, value: String, note: &str| println!("  {name:<34} {value:>12}   {note}");
         let own = utterd_tests::espeak::first_sound(FIRST, 5).map(|times| utterd_tests::stats::Distribution::of(times).p50());
         let own = own.map_or("the same".into(), |own| format!("libespeak-ng by itself {own:.1} ms, and a period"));
-        row(
-            "say → first sound",
-            ms(asked, sound),
-            &own,
-        );
+        row("say → first sound", ms(asked, sound), &own);
         row(
             "cancel → silence",
             ms(cancelled, silent),
