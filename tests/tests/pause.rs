@@ -1,0 +1,173 @@
+//! A pause is silent within a period and 5 ms, and a resume goes on from the exact sample: overlap-adding the two ramps gives the
+//! original back (DESIGN §2 "Pause").
+#![allow(clippy::unwrap_used)]
+
+use utterd_tests::clock::{now_us, wait_for};
+use utterd_tests::opts;
+use utterd_tests::random::Random;
+use utterd_tests::recording::Recording;
+use utterd_tests::tone::{self, Run};
+use utterd_tests::world::{Quiet, World};
+
+const CHARACTER: usize = 2_400;
+/// 5 ms at 48 kHz.
+const RAMP: usize = 240;
+
+/// Checks that the utterance's runs, with the ramps between them, are the utterance: complete, in order, nothing twice.
+fn overlap_add(heard: &Recording, runs: &[Run], utterance: u64, length: usize, pauses: usize) {
+    let own: Vec<&Run> = runs.iter().filter(|r| r.voice == tone::voice(utterance)).collect();
+    assert_eq!(own.len(), pauses + 1, "one run between two pauses: {own:?}");
+    assert_eq!(own[0].first, 0);
+    let mut position = 0usize; // Within the utterance, of the next sample due.
+    for (n, run) in own.iter().enumerate() {
+        if n > 0 {
+            let down = own[n - 1].heard.end..heard.samples.len().min(own[n - 1].heard.end + RAMP);
+            let up = run.heard.start - RAMP..run.heard.start;
+            assert!(up.start >= down.end, "silence between the ramps: {down:?} {up:?}");
+            assert_eq!(heard.peak(down.end..up.start), 0.0, "silence between the ramps");
+            for i in 0..RAMP {
+                let sum = heard.samples[down.start + i] + heard.samples[up.start + i];
+                let original = tone::encode(utterance, (position + i) as u64);
+                assert!(
+                    (sum - original).abs() < 1e-6,
+                    "pause {n}, sample {i} of the ramp: {sum} is not {original}"
+                );
+            }
+            assert!(heard.steepest(down.start - 1..down.end + 1) < 0.02, "the ramp down has no step");
+            position += RAMP;
+        }
+        assert_eq!(
+            run.first as usize,
+            position % 65_536,
+            "run {n} goes on where the one before ended: {own:?}"
+        );
+        position += run.heard.len();
+    }
+    assert_eq!(position, length, "complete to the sample");
+}
+
+#[test]
+fn a_resumed_sentence_is_the_sentence_to_the_sample() {
+    let world = World::start();
+    let mut random = Random::seeded();
+    let session = world.tone_session("one");
+    let text = "a sentence that is paused five times on its way to the end";
+    let id = session.say(text, opts! {});
+    world.client.expect_started(id);
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        world.for_ms(random.between(30, 400));
+        session.pause(opts! {});
+        told.push(now_us());
+        assert_eq!(
+            (session.text("State").as_str(), session.is("Speaking")),
+            ("paused", true),
+            "paused is still speaking"
+        );
+        assert_eq!(session.number("ActiveUtterance"), id);
+        world.for_ms(random.between(20, 300));
+        session.resume();
+    }
+    let (outcome, report) = session.wait(id);
+    assert_eq!(outcome, "completed");
+    assert_eq!(report.number("played-us"), text.len() as u64 * 50_000, "a pause is not played time");
+    let heard = world.heard();
+    let runs = tone::runs(&heard);
+    overlap_add(&heard, &runs, id, text.len() * CHARACTER, 5);
+    for (pause, run) in told.iter().zip(&runs) {
+        let last = heard.us_at(run.heard.end + RAMP);
+        assert!(
+            last <= pause + world.a_period_and_5_ms(),
+            "still heard {} us after the reply",
+            last - pause
+        );
+    }
+}
+
+#[test]
+fn a_second_pause_and_a_second_resume_change_nothing() {
+    let world = World::start();
+    let session = world.tone_session("one");
+    let text = "paused twice, resumed twice";
+    let id = session.say(text, opts! {});
+    world.client.expect_started(id);
+    world.for_ms(200);
+    session.pause(opts! {});
+    world.for_ms(50);
+    session.pause(opts! {});
+    world.for_ms(50);
+    session.resume();
+    session.resume();
+    assert_eq!(session.wait(id).0, "completed");
+    let heard = world.heard();
+    overlap_add(&heard, &tone::runs(&heard), id, text.len() * CHARACTER, 1);
+}
+
+#[test]
+fn a_pause_while_idle_holds_what_comes_next() {
+    let world = World::start();
+    let session = world.tone_session("one");
+    session.pause(opts! {});
+    let id = session.say("held", opts! {});
+    world.for_ms(300);
+    assert_eq!(session.wait_ms(id, 1).0, "pending");
+    assert_eq!(world.heard().first_sound(0..usize::MAX), None, "not a sample of it");
+    session.resume();
+    assert_eq!(session.wait(id).0, "completed");
+    let runs = tone::runs(&world.heard());
+    assert_eq!(
+        runs.iter().map(|r| (r.first, r.heard.len())).collect::<Vec<_>>(),
+        [(0, 4 * CHARACTER)],
+        "no ramp: it had not begun"
+    );
+}
+
+#[test]
+fn a_cancel_of_a_paused_session_frees_it() {
+    let world = World::start();
+    let session = world.tone_session("one");
+    let id = session.say("paused and then cancelled", opts! {});
+    world.client.expect_started(id);
+    world.for_ms(200);
+    session.pause(opts! {});
+    world.for_ms(100);
+    let before = world.heard().last_sound(0..usize::MAX);
+    let report = session.cancel(opts! {});
+    assert_eq!(report.text("result"), "cancelled");
+    let next = session.say("free", opts! {});
+    assert_eq!(session.wait(next).0, "completed", "Cancel without an utterance ends the pause");
+    let heard = world.heard();
+    let runs = tone::runs(&heard);
+    let run = runs.last().unwrap();
+    assert_eq!((run.voice, run.first, run.heard.len()), (tone::voice(next), 0, 4 * CHARACTER));
+    assert_eq!(
+        heard.last_sound(0..run.heard.start),
+        before,
+        "the cut of a paused utterance sounds no more"
+    );
+}
+
+#[test]
+fn a_cancel_of_one_utterance_leaves_the_pause() {
+    let quiet = Quiet::start();
+    let session = quiet.tone_session("one");
+    let id = session.say("paused and then cancelled", opts! {});
+    quiet.client.expect_started(id);
+    session.pause(opts! {});
+    session.cancel(opts! { "utterance" => id });
+    let next = session.say("waits", opts! { "rate" => 10.0 });
+    assert_eq!(session.wait_ms(next, 300).0, "pending");
+    session.resume();
+    assert_eq!(session.wait(next).0, "completed");
+}
+
+#[test]
+fn a_client_that_dies_does_not_leave_it_paused() {
+    let quiet = Quiet::start();
+    let session = quiet.tone_session("one");
+    let id = session.say("goes on by itself", opts! { "rate" => 2.0 });
+    quiet.client.expect_started(id);
+    session.pause(opts! { "auto-resume-ms" => 200u32 });
+    assert_eq!(session.wait(id).0, "completed");
+    wait_for("the session to come to rest", || session.text("State") == "idle");
+}
