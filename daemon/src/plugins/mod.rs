@@ -114,13 +114,13 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Its TTS backend, if it has one. [any]
+    /// Its TTS backend, if it has one. `[any]`
     pub fn tts(&self) -> Option<&Arc<TtsBackend>> {
         self.tts.as_ref()
     }
 }
 
-/// Loads what the folders hold, with the shipped rules. [control]
+/// Loads what the folders hold, with the shipped rules. `[control]`
 pub fn load_folders(
     dirs: &[PathBuf],
     configs: &BTreeMap<String, serde_json::Value>,
@@ -134,7 +134,7 @@ pub fn load_folders(
     })
 }
 
-/// Loads what the folders hold. Blocks for as long as the plugins' probes take. [control]
+/// Loads what the folders hold. Blocks for as long as the plugins' probes take. `[control]`
 pub fn load(options: &LoadOptions) -> LoadReport {
     let mut report = LoadReport::default();
     let private = stage::private_dir(options.private_dir.as_deref());

@@ -2,7 +2,7 @@
 //!
 //! The child is this very program (`/proc/self/exe`, so that an upgraded package never mixes versions) with `--plugin-probe FILE`; the
 //! configuration comes on its stdin, the answer goes to its stdout as one marked line, so that a plugin that prints cannot spoil it. All three
-//! streams are memfds: nobody can block on a pipe that nobody reads. Spawned without `pre_exec`; the child limits itself.
+//! streams are memfds of a sealed size: nobody can block on a pipe that nobody reads, or fill the memory. Spawned without `pre_exec`; the child limits itself.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::MemfdFlags;
+use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use serde_json::{Value, json};
 
@@ -20,10 +20,8 @@ use super::{Probe, elf, library, stage, table};
 
 /// Stands before the answer.
 const ANSWER: &str = "utterd-plugin-probe ";
-/// What a child may write before it is ended.
-const MAX_OUTPUT: u64 = 16 << 20;
-/// No file of a probe grows beyond this. libpulse, which libespeak-ng brings along, reserves a sparse 64 MiB memfd at once.
-const MAX_FILE: u64 = 256 << 20;
+/// What a child may write; more is refused by the kernel.
+const MAX_OUTPUT: u64 = 1 << 20;
 
 /// Lets a child load `copy` and make an instance with `config`. `Err`: why not.
 pub(super) fn run(
@@ -44,8 +42,8 @@ pub(super) fn run(
         .and_then(|()| input.seek(SeekFrom::Start(0)).map(drop))
         .map_err(trouble)?;
     let (mut output, mut errors) = (
-        memfd("probe-out").map_err(trouble)?,
-        memfd("probe-err").map_err(trouble)?,
+        bounded_memfd("probe-out").map_err(trouble)?,
+        bounded_memfd("probe-err").map_err(trouble)?,
     );
     let stream = |file: &File| file.try_clone().map(Stdio::from).map_err(trouble);
     let mut child = Command::new(&program)
@@ -94,7 +92,7 @@ pub(super) fn run(
 }
 
 /// The child's side: maps FILE, runs init, create, describe, destroy and deinit; prints the answer. `main` calls this before anything else for
-/// `--plugin-probe FILE` and ends with what it returns. [the only thread of its process]
+/// `--plugin-probe FILE` and ends with what it returns. `[the only thread of its process]`
 pub fn probe_main(path: &Path) -> i32 {
     limit_self();
     let mut config = String::new();
@@ -112,8 +110,9 @@ pub fn probe_main(path: &Path) -> i32 {
         Ok(()) => json!({ "ok": true }),
         Err(error) => json!({ "ok": false, "error": error }),
     };
-    println!("\n{ANSWER}{answer}");
-    i32::from(answer["ok"] != true)
+    // A plugin may have filled the stream: then there is no answer, and that is one.
+    let told = writeln!(std::io::stdout(), "\n{ANSWER}{answer}");
+    i32::from(told.is_err() || answer["ok"] != true)
 }
 
 fn attempt(path: &Path, config: &str) -> Result<(), String> {
@@ -129,7 +128,7 @@ fn attempt(path: &Path, config: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Dies with its parent (the thread that spawned it waits for it), leaves no core, writes no flood.
+/// Dies with its parent (the thread that spawned it waits for it), leaves no core.
 fn limit_self() {
     let mut failed = Vec::new();
     let mut note = |what, result: rustix::io::Result<()>| {
@@ -139,18 +138,11 @@ fn limit_self() {
         "pdeathsig",
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL)),
     );
-    let at_most = |n| Rlimit {
-        current: Some(n),
-        maximum: Some(n),
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
     };
-    note(
-        "core",
-        rustix::process::setrlimit(Resource::Core, at_most(0)),
-    );
-    note(
-        "fsize",
-        rustix::process::setrlimit(Resource::Fsize, at_most(MAX_FILE)),
-    );
+    note("core", rustix::process::setrlimit(Resource::Core, none));
     for line in failed {
         eprintln!("the probe is not limited: {line}");
     }
@@ -184,10 +176,16 @@ fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStat
 }
 
 fn memfd(name: &str) -> std::io::Result<File> {
-    Ok(File::from(rustix::fs::memfd_create(
-        name,
-        MemfdFlags::CLOEXEC,
-    )?))
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    Ok(File::from(rustix::fs::memfd_create(name, flags)?))
+}
+
+/// Zeros, to be written over; not to be made longer.
+fn bounded_memfd(name: &str) -> std::io::Result<File> {
+    let file = memfd(name)?;
+    file.set_len(MAX_OUTPUT)?;
+    rustix::fs::fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(file)
 }
 
 fn text_of(file: &mut File) -> String {
@@ -198,6 +196,7 @@ fn text_of(file: &mut File) -> String {
     if let Err(e) = read {
         tracing::debug!(error = %e, "what a probe wrote cannot be read");
     }
+    bytes.truncate(bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len()));
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -226,7 +225,7 @@ pub(super) fn signal_name(signal: i32) -> String {
         libc::SIGKILL => "SIGKILL",
         libc::SIGTERM => "SIGTERM",
         libc::SIGSYS => "SIGSYS",
-        libc::SIGXFSZ => "SIGXFSZ (it wrote too much)",
+        libc::SIGXFSZ => "SIGXFSZ",
         libc::SIGXCPU => "SIGXCPU",
         libc::SIGTRAP => "SIGTRAP",
         other => return format!("signal {other}"),

@@ -11,11 +11,11 @@ use super::types::{
 
 /// What stands behind a [`TtsBackend`].
 pub trait TtsCalls: Send + Sync {
-    /// Blocks until the last sample is written, or soon after the sink says "cancelled". [worker]
+    /// Blocks until the last sample is written, or soon after the sink says "cancelled". `[worker]`
     fn speak(&self, req: &SpeakRequest<'_>, sink: &dyn SpeakSink) -> Result<SpeakEnd, SynthError>;
-    /// Beside a running `speak`, for its id or one that has ended. Idempotent, quick. [control]
+    /// Beside a running `speak`, for its id or one that has ended. Idempotent, quick. `[control]`
     fn cancel(&self, synthesis: u64, reason: u32);
-    /// What had to be mended so far. [any]
+    /// What had to be mended so far. `[any]`
     fn counts(&self) -> BackendCounts {
         BackendCounts::default()
     }
@@ -53,42 +53,42 @@ impl TtsBackend {
         }
     }
 
-    /// The plugin's id. [any]
+    /// The plugin's id. `[any]`
     pub fn id(&self) -> &str {
         &self.info.id
     }
 
-    /// Its voices, as it described them when it was loaded. [any]
+    /// Its voices, as it described them when it was loaded. `[any]`
     pub fn voices(&self) -> Vec<Voice> {
         self.info.voices.clone()
     }
 
-    /// Spoken when a request names no voice; may be empty. [any]
+    /// Spoken when a request names no voice; may be empty. `[any]`
     pub fn default_voice(&self) -> &str {
         &self.info.default_voice
     }
 
-    /// Whether `speak` may run more than once at a time. [any]
+    /// Whether `speak` may run more than once at a time. `[any]`
     pub fn concurrent(&self) -> bool {
         self.info.concurrent
     }
 
-    /// Whether it gives marks. [any]
+    /// Whether it gives marks. `[any]`
     pub fn gives_marks(&self) -> bool {
         self.info.gives_marks
     }
 
-    /// How it is stopped. [any]
+    /// How it is stopped. `[any]`
     pub fn cancel_way(&self) -> CancelWay {
         self.info.cancel_way
     }
 
-    /// What had to be mended so far. [any]
+    /// What had to be mended so far. `[any]`
     pub fn counts(&self) -> BackendCounts {
         self.calls.counts()
     }
 
-    /// Speaks; blocks until the last sample is written or the cancel is obeyed. [worker]
+    /// Speaks; blocks until the last sample is written or the cancel is obeyed. `[worker]`
     pub fn speak(
         &self,
         req: &SpeakRequest<'_>,
@@ -103,7 +103,7 @@ impl TtsBackend {
         self.calls.speak(req, sink)
     }
 
-    /// Tells the backend that a synthesis is not wanted any more; also for one that has ended or was never heard of. [control]
+    /// Tells the backend that a synthesis is not wanted any more; also for one that has ended or was never heard of. `[control]`
     pub fn cancel(&self, synthesis: u64, reason: u32) {
         self.calls.cancel(synthesis, reason);
     }

@@ -33,7 +33,7 @@ impl Host {
         unsafe { read_sized(host) }.map(Self)
     }
 
-    /// One line to the host's log. Level 1 error … 5 trace; ids 0 = none. [any]
+    /// One line to the host's log. Level 1 error … 5 trace; ids 0 = none. `[any]`
     pub fn log(&self, level: u32, session: u64, utterance: u64, target: &str, message: &str) {
         if let Some(log) = self.0.log {
             // SAFETY: both strings live through the call, which is all a log call needs (R5).
@@ -50,33 +50,33 @@ impl Host {
         }
     }
 
-    /// Something must be done by someone. [any]
+    /// Something must be done by someone. `[any]`
     pub fn error(&self, message: &str) {
         self.log(1, 0, 0, "", message);
     }
 
-    /// A promise was missed. [any]
+    /// A promise was missed. `[any]`
     pub fn warn(&self, message: &str) {
         self.log(2, 0, 0, "", message);
     }
 
-    /// The story of the plugin, in few lines. [any]
+    /// The story of the plugin, in few lines. `[any]`
     pub fn info(&self, message: &str) {
         self.log(3, 0, 0, "", message);
     }
 
-    /// Every decision. [any]
+    /// Every decision. `[any]`
     pub fn debug(&self, message: &str) {
         self.log(4, 0, 0, "", message);
     }
 
-    /// CLOCK_MONOTONIC, the clock of every time stamp; 0 if the host has none. [any]
+    /// CLOCK_MONOTONIC, the clock of every time stamp; 0 if the host has none. `[any]`
     pub fn now_ns(&self) -> u64 {
         // SAFETY: no arguments but the host's own context.
         self.0.now_ns.map_or(0, |now| unsafe { now(self.0.ctx) })
     }
 
-    /// How the plugin fares: 0 ok, 1 degraded, 2 failed. [any]
+    /// How the plugin fares: 0 ok, 1 degraded, 2 failed. `[any]`
     pub fn health(&self, state: u32, code: i32, message: &str) {
         if let Some(health) = self.0.health {
             // SAFETY: the string lives through the call.
@@ -84,7 +84,7 @@ impl Host {
         }
     }
 
-    /// A credential of that name, never from the config. [setup]
+    /// A credential of that name, never from the config. `[setup]`
     pub fn secret(&self, name: &str) -> Option<Vec<u8>> {
         let secret = self.0.secret?;
         let mut buf = vec![0; 16 * 1024];
@@ -101,7 +101,7 @@ impl Host {
         Some(buf)
     }
 
-    /// A folder, if the host has such a one. [setup]
+    /// A folder, if the host has such a one. `[setup]`
     pub fn dir(&self, which: Dir) -> Option<PathBuf> {
         use std::os::unix::ffi::OsStringExt as _;
         let dir = self.0.dir?;
@@ -112,7 +112,7 @@ impl Host {
         Some(std::ffi::OsString::from_vec(buf).into())
     }
 
-    /// The answer of a server to a cancel: `UT_OK`, `UT_EBACKEND` or `UT_TIMEOUT`. [any but rt]
+    /// The answer of a server to a cancel: `UT_OK`, `UT_EBACKEND` or `UT_TIMEOUT`. `[any but rt]`
     pub fn cancel_ack(&self, synthesis: u64, status: i32) {
         if let Some(ack) = self.0.cancel_ack {
             // SAFETY: numbers only.

@@ -16,27 +16,27 @@ pub trait Tts: Sized + Send + Sync + 'static {
     /// JSON Schema (2020-12) of the configuration, for tools.
     const SCHEMA: &'static str = r#"{"type":"object"}"#;
 
-    /// A new instance. `id` is what config calls it. [setup, at most 10 s]
+    /// A new instance. `id` is what config calls it. `[setup, at most 10 s]`
     fn new(host: Host, id: &str, config: Self::Config) -> Result<Self>;
 
-    /// Its voices, and how it is cancelled. [setup]
+    /// Its voices, and how it is cancelled. `[setup]`
     fn describe(&self) -> TtsDescription;
 
-    /// Speaks; returns when the last sample is written, or within 100 ms of a cancel. [worker]
+    /// Speaks; returns when the last sample is written, or within 100 ms of a cancel. `[worker]`
     fn speak(&self, req: &Speak<'_>, out: &mut AudioOut<'_>) -> Result<()>;
 
-    /// Beside a running `speak`: tell a server, say. Also called for ids that have ended or never were. [control, under 1 ms]
+    /// Beside a running `speak`: tell a server, say. Also called for ids that have ended or never were. `[control, under 1 ms]`
     fn cancel(&self, synthesis: u64, reason: u32) -> Result<()> {
         let _ = (synthesis, reason);
         Ok(())
     }
 
-    /// Loads the model, opens the connection. [worker]
+    /// Loads the model, opens the connection. `[worker]`
     fn warmup(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Reaches its server, if it has one. [worker]
+    /// Reaches its server, if it has one. `[worker]`
     fn probe(&self) -> Result<()> {
         Ok(())
     }

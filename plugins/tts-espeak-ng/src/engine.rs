@@ -55,6 +55,18 @@ pub(crate) struct Heard {
     pub(crate) sample: u64,
 }
 
+/// libespeak-ng creates an audio device even where it is never to play, and libpcaudio then starts a thread that connects to PulseAudio: a plugin
+/// that opens the loudspeaker. The dynamic linker asks the library that was opened (this one) before that library's own dependencies, so this is
+/// what libespeak-ng gets: no device, which libpcaudio's functions accept.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn create_audio_device_object(
+    _: *const c_char,
+    _: *const c_char,
+    _: *const c_char,
+) -> *mut c_void {
+    std::ptr::null_mut()
+}
+
 /// Runs `f` with the library, initialising it if need be. Waits for its turn.
 pub(crate) fn with<T>(
     data_dir: Option<&Path>,

@@ -1,0 +1,16 @@
+# One-liners; anything with an `if` is a program in tests/src/bin or a script beside it.
+CARGO ?= cargo
+DESTDIR ?=
+PREFIX ?= /usr
+
+.PHONY: build check test demo fences bench bench-peers soak install setup doc
+
+build: ; $(CARGO) build --release --workspace
+setup: ; @tests/setup
+check: ; $(CARGO) fmt --all --check && $(CARGO) clippy --workspace --all-targets -- -D warnings && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+demo: setup ; $(CARGO) build --workspace && $(CARGO) run -q -p utterd-tests --bin demo
+test: setup check ; tests/run
+fences: setup ; $(CARGO) run -q -p utterd-tests --bin fences
+bench: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin bench
+bench-peers: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin peers
+install: build ; systemd/install "$(DESTDIR)" "$(PREFIX)"
