@@ -19,7 +19,9 @@ use utterd_tests::bins::{target_dir, workspace};
 /// What was seen, in a few words; or what went wrong, whole.
 type Verdict = Result<String, String>;
 
-const FENCES: &[(&str, fn() -> Verdict)] = &[
+type Fence = (&'static str, fn() -> Verdict);
+
+const FENCES: &[Fence] = &[
     ("no-std", no_std),
     ("no-alloc", no_alloc),
     ("rtsan", rtsan),
