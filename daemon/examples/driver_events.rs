@@ -9,9 +9,7 @@ use utterd::driver::{Driver, DriverConfig, DriverEvent, DriverKind};
 use utterd_rt::{LaneSpec, LaneTx};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let mut args = std::env::args().skip(1);
     let seconds = args.next().map_or(Ok(10), |n| n.parse())?;
     let kind = match args.next().as_deref() {
@@ -44,9 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 period,
                 latency_frames,
             }) => {
-                println!(
-                    "Engine driver={driver} rate={rate} period={period} latency_frames={latency_frames}"
-                );
+                println!("Engine driver={driver} rate={rate} period={period} latency_frames={latency_frames}");
                 let spec = LaneSpec {
                     ring_frames: rate as usize / 5,
                     paused: false,

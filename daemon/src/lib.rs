@@ -21,3 +21,18 @@ pub fn exit_now(status: i32) -> ! {
     // SAFETY: `_exit` has no preconditions; what should be written was flushed by the callers.
     unsafe { libc::_exit(status) }
 }
+
+/// Keeps the heap small: a daemon of many mostly idle threads needs no arena for each, and what is freed goes back to the system.
+/// To be called before the first thread starts.
+pub fn spare_memory() {
+    for (parameter, value) in [
+        (libc::M_ARENA_MAX, 2),
+        (libc::M_TRIM_THRESHOLD, 256 << 10),
+        (libc::M_MMAP_THRESHOLD, 128 << 10),
+    ] {
+        // SAFETY: mallopt takes any parameter and value; it only tunes malloc. An unknown one is refused without effect.
+        if unsafe { libc::mallopt(parameter, value) } == 0 {
+            tracing::debug!(parameter, value, "malloc was not tuned");
+        }
+    }
+}

@@ -10,6 +10,7 @@ use utterd::cli::Cli;
 use utterd::{observe, plugins, run, settings};
 
 fn main() {
+    utterd::spare_memory();
     let cli = Cli::parse();
     let status = match start(cli) {
         Ok(status) => status,
@@ -33,7 +34,9 @@ fn start(cli: Cli) -> Result<i32, Box<dyn Error>> {
         let files = utterd_config::files(&source)?;
         match files.len() {
             0 => writeln!(std::io::stdout(), "no configuration file: the defaults hold")?,
-            _ => files.iter().try_for_each(|file| writeln!(std::io::stdout(), "{}: good", file.display()))?,
+            _ => files
+                .iter()
+                .try_for_each(|file| writeln!(std::io::stdout(), "{}: good", file.display()))?,
         }
         return Ok(0);
     }

@@ -37,6 +37,9 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         disabled: settings.plugins.disabled.clone(),
         ..LoadOptions::default()
     });
+    for rejected in &plugins.rejected {
+        tracing::warn!(path = %rejected.path.display(), reason = rejected.reason, "plugin rejected");
+    }
     let backends = services::backends(&plugins.plugins);
     if backends.is_empty() {
         tracing::error!(folders = ?settings.plugins.dirs, "no TTS plugin is loaded: nothing can be spoken");
@@ -46,7 +49,10 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
     let (facts, clients) = (inboxes.facts.clone(), inboxes.clients.clone());
     let metrics = Metrics::new();
     let tx_facts = facts.clone();
-    let tx_config = TxConfig { look_ahead_us: u64::from(settings.synthesis.look_ahead_ms) * 1000, ..TxConfig::default() };
+    let tx_config = TxConfig {
+        look_ahead_us: u64::from(settings.synthesis.look_ahead_ms) * 1000,
+        ..TxConfig::default()
+    };
     let tx = Tx::start(tx_config, move |event| send(&tx_facts, Fact::Tx(event)))?;
     let synth_facts = facts.clone();
     let synth = Synth::start(tx.clone(), move |event| send(&synth_facts, Fact::Synth(event)))?;
@@ -61,10 +67,25 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
     core.step(0, Input::Backends(backends.iter().map(|b| services::described(b)).collect()));
     let (outbox, out_queue) = unbounded();
     let by_id = backends.into_iter().map(|b| (b.id().to_owned(), b)).collect();
-    let hands =
-        Hands::new(tx.clone(), synth.clone(), device.clone(), by_id, outbox.clone(), metrics.clone(), settings.metrics.tx_metrics_s);
+    let hands = Hands::new(
+        tx.clone(),
+        synth.clone(),
+        device.clone(),
+        by_id,
+        outbox.clone(),
+        metrics.clone(),
+        settings.metrics.tx_metrics_s,
+    );
 
-    let house = Arc::new(House { cli, source, plugins, device: device.clone(), metrics, facts: facts.clone(), log });
+    let house = Arc::new(House {
+        cli,
+        source,
+        plugins,
+        device: device.clone(),
+        metrics,
+        facts: facts.clone(),
+        log,
+    });
     let signal_facts = facts.clone();
     let reloader = Arc::clone(&house);
     let _signals = signals::watch(move |signal| match signal {
@@ -84,7 +105,9 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         }
     })?;
 
-    let actor = thread::Builder::new().name("actor".into()).spawn(move || Actor::new(core, hands, inboxes).run())?;
+    let actor = thread::Builder::new()
+        .name("actor".into())
+        .spawn(move || Actor::new(core, hands, inboxes).run())?;
     notify::ready("running");
     let panicked = actor.join().is_err();
 

@@ -41,7 +41,14 @@ pub(crate) fn backends(plugins: &[Arc<Plugin>]) -> Vec<Arc<TtsBackend>> {
 pub(crate) fn described(backend: &TtsBackend) -> Backend {
     Backend {
         id: backend.id().to_owned(),
-        voices: backend.voices().into_iter().map(|v| Voice { id: v.id, languages: v.languages }).collect(),
+        voices: backend
+            .voices()
+            .into_iter()
+            .map(|v| Voice {
+                id: v.id,
+                languages: v.languages,
+            })
+            .collect(),
         default_voice: backend.default_voice().to_owned(),
         concurrent: backend.concurrent(),
         word_timing: backend.gives_marks(),
@@ -87,7 +94,14 @@ impl Services for House {
 
     fn ports(&self) -> Vec<PortInfo> {
         let ports = self.device.ports().into_iter();
-        ports.map(|p| PortInfo { name: p.name, direction: p.direction, channels: p.channels, default: p.default }).collect()
+        ports
+            .map(|p| PortInfo {
+                name: p.name,
+                direction: p.direction,
+                channels: p.channels,
+                default: p.default,
+            })
+            .collect()
     }
 
     fn plugins(&self) -> Vec<PluginInfo> {

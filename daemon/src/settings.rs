@@ -9,7 +9,11 @@ use crate::driver::{DriverConfig, DriverKind};
 
 /// Where the configuration of this daemon is read.
 pub fn source(cli: &Cli) -> Source {
-    let source = if cli.bus() == BusKind::System { Source::system() } else { Source::user() };
+    let source = if cli.bus() == BusKind::System {
+        Source::system()
+    } else {
+        Source::user()
+    };
     match &cli.config {
         Some(file) => source.with_file(file),
         None => source,

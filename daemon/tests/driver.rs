@@ -32,16 +32,11 @@ impl World {
             std::env::set_var("JACK_DEFAULT_SERVER", &server);
             std::env::set_var("JACK_NO_START_SERVER", "1");
         }
-        World {
-            server,
-            _alone: alone,
-        }
+        World { server, _alone: alone }
     }
 
     fn jackd(&self, rate: u32, period: u32) -> Jackd {
-        let may_be_realtime = std::thread::spawn(|| sched::become_realtime(5).is_ok())
-            .join()
-            .unwrap();
+        let may_be_realtime = std::thread::spawn(|| sched::become_realtime(5).is_ok()).join().unwrap();
         let child = Command::new("jackd")
             .args([
                 "-n",
@@ -51,14 +46,7 @@ impl World {
                 "--port-max",
                 "64",
             ])
-            .args([
-                "-d",
-                "dummy",
-                "-r",
-                &rate.to_string(),
-                "-p",
-                &period.to_string(),
-            ])
+            .args(["-d", "dummy", "-r", &rate.to_string(), "-p", &period.to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -127,11 +115,7 @@ fn start(cfg: DriverConfig) -> (Driver, Receiver<DriverEvent>) {
 }
 
 /// The next event that `pick` wants; the others are shown when it does not come.
-fn await_event<T>(
-    inbox: &Receiver<DriverEvent>,
-    within: Duration,
-    mut pick: impl FnMut(DriverEvent) -> Result<T, DriverEvent>,
-) -> T {
+fn await_event<T>(inbox: &Receiver<DriverEvent>, within: Duration, mut pick: impl FnMut(DriverEvent) -> Result<T, DriverEvent>) -> T {
     let deadline = Instant::now() + within;
     let mut others = Vec::new();
     while let Ok(event) = inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -186,15 +170,10 @@ impl jack::ProcessHandler for EarHandler {
 impl Ear {
     fn open() -> Ear {
         let (client, _) = jack::Client::new("ear", jack::ClientOptions::NO_START_SERVER).unwrap();
-        let port = client
-            .register_port("in_1", jack::AudioIn::default())
-            .unwrap();
+        let port = client.register_port("in_1", jack::AudioIn::default()).unwrap();
         let (to, heard) = rtrb::RingBuffer::new(1 << 21);
         let client = client.activate_async((), EarHandler { port, to }).unwrap();
-        Ear {
-            heard,
-            _client: client,
-        }
+        Ear { heard, _client: client }
     }
 
     fn take(&mut self) -> Vec<f32> {
@@ -236,9 +215,7 @@ fn what_is_pushed_is_heard_bit_for_bit_on_the_other_side_of_jack() {
         sleep(Duration::from_millis(200));
         let heard = ear.take();
         let start = heard.iter().position(|s| *s != 0.0).expect("silence");
-        let xruns = inbox
-            .try_iter()
-            .any(|event| matches!(event, DriverEvent::Xrun { .. }));
+        let xruns = inbox.try_iter().any(|event| matches!(event, DriverEvent::Xrun { .. }));
         if xruns && heard[start..start + 48_000] != samples {
             assert!(attempt < 4, "xruns in every run");
             continue;
@@ -255,16 +232,13 @@ fn what_is_pushed_is_heard_bit_for_bit_on_the_other_side_of_jack() {
         "{ports:?}"
     );
     assert!(
-        ports.iter().any(|p| p.name == "system"
-            && p.direction == "playback"
-            && p.channels == 2
-            && p.default),
+        ports
+            .iter()
+            .any(|p| p.name == "system" && p.direction == "playback" && p.channels == 2 && p.default),
         "{ports:?}"
     );
     assert!(
-        ports
-            .iter()
-            .any(|p| p.name == "system" && p.direction == "capture" && p.default),
+        ports.iter().any(|p| p.name == "system" && p.direction == "capture" && p.default),
         "{ports:?}"
     );
     assert!(!ports.iter().any(|p| p.name == "utterd"), "{ports:?}");
@@ -282,10 +256,7 @@ fn a_killed_server_is_lost_within_half_a_second_and_its_return_brings_a_fresh_en
     let killed = Instant::now();
     jackd.kill();
     let reason = await_lost(&inbox);
-    println!(
-        "killed after {connected} periods, lost after {:?}: {reason}",
-        killed.elapsed()
-    );
+    println!("killed after {connected} periods, lost after {:?}: {reason}", killed.elapsed());
     assert!(
         killed.elapsed() < Duration::from_millis(500),
         "lost only after {:?}",
@@ -295,17 +266,12 @@ fn a_killed_server_is_lost_within_half_a_second_and_its_return_brings_a_fresh_en
     let _jackd = world.jackd(44_100, 512);
     let back = Instant::now();
     let (fresh, name, rate, period) = await_engine(&inbox);
-    println!(
-        "a fresh engine {:?} after the server was ready",
-        back.elapsed()
-    );
+    println!("a fresh engine {:?} after the server was ready", back.elapsed());
     assert_eq!((name, rate, period), ("jack", 44_100, 512));
     await_periods(&fresh, 5);
     assert!(control.is_abandoned(), "the old renderer has been freed");
     assert!(
-        inbox
-            .try_iter()
-            .all(|event| !matches!(event, DriverEvent::Stall { .. })),
+        inbox.try_iter().all(|event| !matches!(event, DriverEvent::Stall { .. })),
         "a dead server is not a stall"
     );
     driver.stop();
@@ -323,10 +289,7 @@ fn a_server_that_hangs_for_two_seconds_is_one_stall_and_nothing_else() {
     sleep(Duration::from_secs(2));
     let asked = Instant::now();
     assert!(driver.ports().iter().any(|port| port.name == "system"));
-    assert!(
-        asked.elapsed() < Duration::from_secs(1),
-        "a hanging server blocks nobody"
-    );
+    assert!(asked.elapsed() < Duration::from_secs(1), "a hanging server blocks nobody");
     jackd.signal(Signal::CONT);
     let halted_us = stopped.elapsed().as_micros() as u64;
     let gap_us = await_event(&inbox, SOON, |event| match event {
@@ -334,20 +297,11 @@ fn a_server_that_hangs_for_two_seconds_is_one_stall_and_nothing_else() {
         other => Err(other),
     });
     println!("halted for {halted_us} us, stall of {gap_us} us");
-    assert!(
-        (1_900_000..halted_us + 1_000_000).contains(&gap_us),
-        "{gap_us}"
-    );
+    assert!((1_900_000..halted_us + 1_000_000).contains(&gap_us), "{gap_us}");
     await_periods(&control, 200);
     sleep(Duration::from_millis(500));
     for event in inbox.try_iter() {
-        assert!(
-            matches!(
-                event,
-                DriverEvent::Xrun { .. } | DriverEvent::Latency { .. }
-            ),
-            "{event:?}"
-        );
+        assert!(matches!(event, DriverEvent::Xrun { .. } | DriverEvent::Latency { .. }), "{event:?}");
     }
     driver.stop();
 }
@@ -427,11 +381,7 @@ fn without_libjack_auto_takes_the_timer_and_nothing_breaks() {
         std::fs::write(folder.join(name), "not a library").unwrap();
     }
     let inside = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "without_libjack_auto_takes_the_timer_and_nothing_breaks",
-            "--nocapture",
-        ])
+        .args(["--exact", "without_libjack_auto_takes_the_timer_and_nothing_breaks", "--nocapture"])
         .env("LD_LIBRARY_PATH", &folder)
         .env(INSIDE, "1")
         .status();

@@ -21,17 +21,11 @@ fn samples_of_any_shape_become_mono_floats_and_nonsense_is_mended_or_refused() {
     let tts = report.plugins[0].tts().unwrap();
     assert_eq!(say(tts, &request("stereo")).1.samples, [0.25, -0.75]);
     let (end, heard) = say(tts, &request("nan"));
-    assert_eq!(
-        (end, &heard.samples[..4]),
-        (Ok(SpeakEnd::Complete), &[0.0, 0.0, 0.0, 0.25][..])
-    );
+    assert_eq!((end, &heard.samples[..4]), (Ok(SpeakEnd::Complete), &[0.0, 0.0, 0.0, 0.25][..]));
     assert_eq!(tts.counts().non_finite_samples, 3);
     for text in ["rate", "change", "null", "lost", "what"] {
         let (end, _) = say(tts, &request(text));
-        assert!(
-            matches!(end, Err(SynthError::Misbehaved { .. })),
-            "{text}: {end:?}"
-        );
+        assert!(matches!(end, Err(SynthError::Misbehaved { .. })), "{text}: {end:?}");
     }
 
     let text = "marks ü";
@@ -45,10 +39,7 @@ fn samples_of_any_shape_become_mono_floats_and_nonsense_is_mended_or_refused() {
         ],
         "in order, inside the text, on code points"
     );
-    assert_eq!(
-        (tts.counts().marks_clamped, tts.counts().marks_dropped),
-        (2, 3)
-    );
+    assert_eq!((tts.counts().marks_clamped, tts.counts().marks_dropped), (2, 3));
 }
 
 #[test]
@@ -62,11 +53,7 @@ fn a_plugin_that_does_not_hear_cancel_is_counted_and_its_error_is_none() {
         ..Ear::default()
     };
     assert_eq!(tts.speak(&request("deaf"), &ear), Ok(SpeakEnd::Cancelled));
-    assert_eq!(
-        ear.heard.lock().unwrap().samples.len(),
-        640,
-        "nothing gets past a cancel"
-    );
+    assert_eq!(ear.heard.lock().unwrap().samples.len(), 640, "nothing gets past a cancel");
     assert_eq!(tts.counts().after_cancel, 48);
     assert_eq!(
         tts.speak(&request("hello"), &ear),
@@ -95,18 +82,9 @@ fn a_panic_of_the_host_waits_until_the_plugin_has_returned() {
     fixture(&dir.join("it.so"), &["-DID=\"panic\""]);
     let report = load(&options(&[&dir]));
     let tts = report.plugins[0].tts().unwrap().clone();
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        tts.speak(&request("hello"), &Broken)
-    }));
-    assert_eq!(
-        *caught.unwrap_err().downcast::<&str>().unwrap(),
-        "the sink broke"
-    );
-    assert_eq!(
-        say(&tts, &request("hello")).0,
-        Ok(SpeakEnd::Complete),
-        "and the backend goes on"
-    );
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tts.speak(&request("hello"), &Broken)));
+    assert_eq!(*caught.unwrap_err().downcast::<&str>().unwrap(), "the sink broke");
+    assert_eq!(say(&tts, &request("hello")).0, Ok(SpeakEnd::Complete), "and the backend goes on");
 }
 
 #[test]
@@ -125,10 +103,7 @@ fn tone_is_the_same_to_the_sample_and_tone_id_names_every_sample() {
         .iter()
         .map(|(_, at, off, len)| (*at, &text[*off as usize..(off + len) as usize]))
         .collect();
-    assert_eq!(
-        words,
-        [(0, "Grüße,"), (7 * 2_400, "schöne"), (14 * 2_400, "Welt")]
-    );
+    assert_eq!(words, [(0, "Grüße,"), (7 * 2_400, "schöne"), (14 * 2_400, "Welt")]);
 
     let (_, heard) = say(
         &tts,
@@ -139,15 +114,9 @@ fn tone_is_the_same_to_the_sample_and_tone_id_names_every_sample() {
             ..request(text)
         },
     );
-    assert_eq!(
-        (heard.rate, heard.samples.len()),
-        (8_000, text.chars().count() * 400)
-    );
+    assert_eq!((heard.rate, heard.samples.len()), (8_000, text.chars().count() * 400));
     for (n, x) in heard.samples.iter().enumerate() {
-        assert_eq!(
-            *x,
-            ((((300 % 127) + 1) << 16) | (n % 65_536)) as f32 / 8_388_608.0
-        );
+        assert_eq!(*x, ((((300 % 127) + 1) << 16) | (n % 65_536)) as f32 / 8_388_608.0);
     }
     let (end, _) = say(
         &tts,
@@ -156,9 +125,7 @@ fn tone_is_the_same_to_the_sample_and_tone_id_names_every_sample() {
             ..request(text)
         },
     );
-    assert!(
-        matches!(end, Err(SynthError::NoSuchVoice { voice, message }) if voice == "bass" && message.contains("tone-id"))
-    );
+    assert!(matches!(end, Err(SynthError::NoSuchVoice { voice, message }) if voice == "bass" && message.contains("tone-id")));
 }
 
 #[test]
@@ -179,31 +146,18 @@ fn espeak_marks_every_word_of_a_sentence_at_its_bytes() {
         },
     );
     assert_eq!((end, heard.rate), (Ok(SpeakEnd::Complete), 22_050));
-    let words: Vec<_> = heard
-        .marks
-        .iter()
-        .filter(|m| m.0 == MarkKind::Word)
-        .collect();
+    let words: Vec<_> = heard.marks.iter().filter(|m| m.0 == MarkKind::Word).collect();
     let said: Vec<_> = words
         .iter()
         .map(|(_, _, off, len)| &text[*off as usize..(off + len) as usize])
         .collect();
-    for word in [
-        "Grüße", "an", "alle", "Zweitens", "1234", "Äpfel", "und", "Öl",
-    ] {
+    for word in ["Grüße", "an", "alle", "Zweitens", "1234", "Äpfel", "und", "Öl"] {
         assert!(said.iter().any(|s| s.contains(word)), "{word} of {said:?}");
     }
-    assert!(
-        words.is_sorted_by(|a, b| a.1 <= b.1 && a.2 < b.2),
-        "{words:?}"
-    );
+    assert!(words.is_sorted_by(|a, b| a.1 <= b.1 && a.2 < b.2), "{words:?}");
     assert!(words.iter().all(|w| w.1 < heard.samples.len() as u64));
     assert_eq!(
-        heard
-            .marks
-            .iter()
-            .filter(|m| m.0 == MarkKind::Sentence)
-            .count(),
+        heard.marks.iter().filter(|m| m.0 == MarkKind::Sentence).count(),
         2,
         "{:?}",
         heard.marks
@@ -228,10 +182,7 @@ fn espeak_speaks_one_at_a_time_whoever_asks_and_stops_when_told() {
                 };
                 assert_eq!(tts.speak(&request(&long), &ear), Ok(SpeakEnd::Cancelled));
                 let heard = ear.heard.lock().unwrap().samples.len();
-                assert!(
-                    (30_000..32_000).contains(&heard),
-                    "a block of 20 ms at most: {heard}"
-                );
+                assert!((30_000..32_000).contains(&heard), "a block of 20 ms at most: {heard}");
             });
         }
     });
@@ -242,10 +193,7 @@ fn espeak_speaks_one_at_a_time_whoever_asks_and_stops_when_told() {
             ..request("Hello")
         },
     );
-    assert!(
-        matches!(end, Err(SynthError::NoSuchVoice { .. })),
-        "{end:?}"
-    );
+    assert!(matches!(end, Err(SynthError::NoSuchVoice { .. })), "{end:?}");
     let seconds = |voice: &str, rate: f32, last: bool| {
         let (end, heard) = say(
             &tts,

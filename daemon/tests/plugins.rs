@@ -25,10 +25,7 @@ fn every_plugin_we_build_passes_the_conformance_suite() {
     );
     for file in [tone, espeak, hello_rust, hello_c] {
         let file = install(&file, &dir, "checked.so");
-        let out = Command::new(env!("CARGO_BIN_EXE_utterd-plugin-check"))
-            .arg(&file)
-            .output()
-            .unwrap();
+        let out = Command::new(env!("CARGO_BIN_EXE_utterd-plugin-check")).arg(&file).output().unwrap();
         let text = String::from_utf8_lossy(&out.stdout);
         println!("{text}");
         assert!(out.status.success() && !text.contains("FAIL"), "{text}");
@@ -57,48 +54,24 @@ fn a_folder_full_of_junk_gives_reasons_and_the_good_one_is_loaded() {
     write("text.so", b"#!/bin/sh\necho hello, this is no library\n");
     write("cut.so", &good[..good.len() / 2]);
     write("header.so", &good[..64]);
-    write(
-        "machine.so",
-        &[&good[..18], &[0x08, 0x00], &good[20..]].concat(),
-    );
+    write("machine.so", &[&good[..18], &[0x08, 0x00], &good[20..]].concat());
     write("small.so", &[&good[..4], &[1], &good[5..]].concat());
     write("README.txt", b"not looked at");
     write(".hidden.so", b"not looked at");
     std::fs::create_dir(dir.join("dir.so")).unwrap();
     std::fs::create_dir(dir.join("two-files.utterd")).unwrap();
-    assert!(
-        Command::new("mkfifo")
-            .arg(dir.join("fifo.so"))
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(dir.join("fifo.so")).status().unwrap().success());
     symlink(dir.join("nowhere"), dir.join("dangling.so")).unwrap();
     symlink("/dev/zero", dir.join("device.so")).unwrap();
     symlink(dir.join("loop.so"), dir.join("loop.so")).unwrap();
-    let libm = Command::new("cc")
-        .arg("-print-file-name=libm.so.6")
-        .output()
-        .unwrap();
-    install(
-        Path::new(String::from_utf8(libm.stdout).unwrap().trim()),
-        &dir,
-        "system.so",
-    );
+    let libm = Command::new("cc").arg("-print-file-name=libm.so.6").output().unwrap();
+    install(Path::new(String::from_utf8(libm.stdout).unwrap().trim()), &dir, "system.so");
     install(&dir.join("good.so"), &dir, "writable.so");
-    std::fs::set_permissions(
-        dir.join("writable.so"),
-        std::fs::Permissions::from_mode(0o666),
-    )
-    .unwrap();
+    std::fs::set_permissions(dir.join("writable.so"), std::fs::Permissions::from_mode(0o666)).unwrap();
 
     let report = load(&options(&[&dir]));
     assert_eq!(
-        report
-            .plugins
-            .iter()
-            .map(|p| p.id.as_str())
-            .collect::<Vec<_>>(),
+        report.plugins.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
         ["fixture"],
         "{report:?}"
     );
@@ -149,10 +122,7 @@ fn what_crashes_or_exits_does_so_in_a_process_of_its_own() {
     });
     assert!(report.plugins.is_empty());
     let crash = reason(&report, "CRASHES.so");
-    assert!(
-        crash.contains("SIGSEGV") && crash.contains("about to fall"),
-        "{crash}"
-    );
+    assert!(crash.contains("SIGSEGV") && crash.contains("about to fall"), "{crash}");
     assert!(reason(&report, "CRASHES_WHEN_LOADED.so").contains("SIGABRT"));
     assert!(reason(&report, "EXITS.so").contains("without an answer"));
 }
@@ -199,11 +169,7 @@ fn what_lies_about_itself_is_refused_with_the_lie() {
         ("refuses.so", "no key here! (not authorised)"),
         ("origin.so", "$ORIGIN"),
     ] {
-        assert!(
-            reason(&report, name).contains(part),
-            "{name}: {}",
-            reason(&report, name)
-        );
+        assert!(reason(&report, name).contains(part), "{name}: {}", reason(&report, name));
     }
 }
 
@@ -219,14 +185,8 @@ fn of_two_plugins_with_one_id_the_first_folder_wins_and_both_are_named() {
     });
     assert_eq!(report.plugins.len(), 1);
     assert_eq!(report.plugins[0].path, first.join("z.so"));
-    assert_eq!(
-        report.rejected.len(),
-        1,
-        "a disabled plugin is no mistake: {report:?}"
-    );
-    assert!(
-        reason(&report, "a.so").contains("twin") && reason(&report, "a.so").contains("first/z.so")
-    );
+    assert_eq!(report.rejected.len(), 1, "a disabled plugin is no mistake: {report:?}");
+    assert!(reason(&report, "a.so").contains("twin") && reason(&report, "a.so").contains("first/z.so"));
 }
 
 #[test]
@@ -245,20 +205,12 @@ fn a_loaded_plugin_does_not_mind_what_becomes_of_its_file() {
 #[test]
 fn a_wrong_configuration_is_a_rejection_that_names_the_key() {
     let (tone, espeak, _) = shipped();
-    let error = only(
-        "config-tone",
-        &tone,
-        Some(("tts-tone", serde_json::json!({ "sped": 2 }))),
-    )
-    .unwrap_err();
+    let error = only("config-tone", &tone, Some(("tts-tone", serde_json::json!({ "sped": 2 })))).unwrap_err();
     assert!(error.contains("sped"), "{error}");
     let error = only(
         "config-espeak",
         &espeak,
-        Some((
-            "tts-espeak-ng",
-            serde_json::json!({ "data-dir": "/no/such" }),
-        )),
+        Some(("tts-espeak-ng", serde_json::json!({ "data-dir": "/no/such" }))),
     )
     .unwrap_err();
     assert!(error.contains("install espeak-ng-data"), "{error}");

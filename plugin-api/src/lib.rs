@@ -25,10 +25,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![warn(missing_docs)]
 
-#[allow(
-    missing_docs,
-    reason = "the header documents every field; this is its mirror"
-)]
+#[allow(missing_docs, reason = "the header documents every field; this is its mirror")]
 pub mod abi;
 pub mod json;
 pub mod sdk;
@@ -37,7 +34,5 @@ pub mod sdk;
 pub mod prelude {
     pub use crate::export_plugin;
     pub use crate::json::{TtsDescription, VoiceDescription};
-    pub use crate::sdk::{
-        AudioOut, Error, Host, MarkKind, NoConfig, Result, Speak, Tts, Word, description, voice,
-    };
+    pub use crate::sdk::{AudioOut, Error, Host, MarkKind, NoConfig, Result, Speak, Tts, Word, description, voice};
 }

@@ -11,9 +11,7 @@ use utterd_plugin_api::abi::*;
 
 /// `(C source that prints them, the lines expected)`
 fn expectation() -> (String, Vec<String>) {
-    let mut source = String::from(
-        "#include \"utterd_plugin.h\"\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {\n",
-    );
+    let mut source = String::from("#include \"utterd_plugin.h\"\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {\n");
     let mut lines = Vec::new();
     macro_rules! layout {
         ($($ty:ident { $($field:ident),* })*) => { $(
@@ -109,19 +107,10 @@ fn run(compiler: &str, language: &str, standard: &str, source: &str) -> Option<V
             println!("{compiler} is not installed: {language} not compared");
             return None;
         }
-        built => assert!(
-            built.unwrap().success(),
-            "{compiler} -std={standard} refuses the header"
-        ),
+        built => assert!(built.unwrap().success(), "{compiler} -std={standard} refuses the header"),
     }
     let out = Command::new(&program).output().unwrap();
-    Some(
-        String::from_utf8(out.stdout)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect(),
-    )
+    Some(String::from_utf8(out.stdout).unwrap().lines().map(str::to_owned).collect())
 }
 
 fn scratch(name: &str) -> PathBuf {
@@ -133,8 +122,7 @@ fn scratch(name: &str) -> PathBuf {
 #[test]
 fn every_size_offset_and_constant_is_the_one_of_the_c_header() {
     let (source, expected) = expectation();
-    let printed = run("cc", "c", "c99", &source)
-        .expect("a C compiler is needed to test the ABI: apt-get install gcc");
+    let printed = run("cc", "c", "c99", &source).expect("a C compiler is needed to test the ABI: apt-get install gcc");
     assert_eq!(printed, expected);
     assert_eq!(run("cc", "c", "c17", &source), Some(expected));
 }
@@ -178,15 +166,8 @@ fn the_example_in_c_compiles_without_a_warning() {
 #[test]
 fn every_field_of_the_header_is_compared() {
     // The macro of the common head and a field per name in the list above: count them, so that an appended field cannot be forgotten here.
-    let header = std::fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("include/utterd_plugin.h"),
-    )
-    .unwrap();
+    let header = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("include/utterd_plugin.h")).unwrap();
     let structs = header.matches("typedef struct Ut").count();
     let (source, _) = expectation();
-    assert_eq!(
-        source.matches("sizeof(").count(),
-        structs,
-        "a struct of the header has no mirror"
-    );
+    assert_eq!(source.matches("sizeof(").count(), structs, "a struct of the header has no mirror");
 }

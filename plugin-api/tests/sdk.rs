@@ -56,15 +56,10 @@ unsafe extern "C" fn write(ctx: *mut c_void, pcm: *const UtPcm) -> i32 {
     // SAFETY: `ctx` is the `Heard` of the test that calls, `pcm` lent by the SDK.
     unsafe {
         let heard = &mut *ctx.cast::<Heard>();
-        heard.samples.extend(std::slice::from_raw_parts(
-            (*pcm).data.cast::<f32>(),
-            (*pcm).n as usize,
-        ));
-        if heard.samples.len() >= heard.limit {
-            UT_CANCELLED
-        } else {
-            UT_OK
-        }
+        heard
+            .samples
+            .extend(std::slice::from_raw_parts((*pcm).data.cast::<f32>(), (*pcm).n as usize));
+        if heard.samples.len() >= heard.limit { UT_CANCELLED } else { UT_OK }
     }
 }
 
@@ -105,15 +100,7 @@ fn create(config: &str, err: &mut UtErr) -> (i32, *mut c_void) {
     let mut inst = std::ptr::null_mut();
     let create = __tts_table::<Moody>().common.create.unwrap();
     // SAFETY: all arguments live through the call; this plugin keeps no host.
-    let status = unsafe {
-        create(
-            &raw const host,
-            UtStr::new("moody"),
-            UtStr::new(config),
-            &raw mut inst,
-            err,
-        )
-    };
+    let status = unsafe { create(&raw const host, UtStr::new("moody"), UtStr::new(config), &raw mut inst, err) };
     (status, inst)
 }
 
@@ -122,10 +109,7 @@ fn speak(text: &str, limit: usize) -> (i32, Heard, UtErr) {
     let (status, inst) = create("", &mut err);
     assert_eq!(status, UT_OK);
     let table = __tts_table::<Moody>();
-    let mut heard = Heard {
-        limit,
-        ..Heard::default()
-    };
+    let mut heard = Heard { limit, ..Heard::default() };
     let none = UtStr::EMPTY;
     let req = UtSpeakReq {
         size: size_of::<UtSpeakReq>() as u32,
@@ -176,10 +160,7 @@ fn a_panic_becomes_a_status_with_its_words() {
 #[test]
 fn an_error_brings_its_code_its_words_and_when_to_try_again() {
     let (status, _, err) = speak("busy", usize::MAX);
-    assert_eq!(
-        (status, words(&err), err.retry_after_ms),
-        (UT_EBUSY, "later", 250)
-    );
+    assert_eq!((status, words(&err), err.retry_after_ms), (UT_EBUSY, "later", 250));
     let (_, _, err) = speak("long", usize::MAX);
     assert_eq!(words(&err), "ü".repeat(248), "cut at a character");
 }
@@ -204,10 +185,7 @@ fn a_mistyped_key_is_an_error_that_names_it() {
 
 #[test]
 fn an_error_struct_that_is_too_small_is_left_alone() {
-    let mut err = UtErr {
-        size: 16,
-        ..UtErr::new()
-    };
+    let mut err = UtErr { size: 16, ..UtErr::new() };
     assert_eq!(create("[]", &mut err).0, UT_ECONFIG);
     assert_eq!((err.code, err.len, err.size), (0, 0, 16));
 }

@@ -178,8 +178,23 @@ fn auto_takes_jack_if_a_server_answers_and_else_the_timer() {
     assert_eq!(world.client.manager("SampleRate"), 48_000u32.into());
     assert_eq!(world.client.manager("PeriodFrames"), 256u32.into());
     let quiet = Quiet::with(&plan);
+    quiet.client.wait_manager_text("DriverState", "running");
     assert_eq!(quiet.client.manager_text("Driver"), "timer");
-    assert_eq!(quiet.client.manager_text("DriverState"), "running");
+}
+
+#[test]
+fn the_driver_has_a_name_and_a_state_from_the_first_moment() {
+    let bus = Bus::start();
+    for (driver, name) in [("timer", "timer"), ("auto", "timer"), ("jack", "jack")] {
+        let daemon = Daemon::start(&bus, None, &Plan { driver, ..Plan::default() });
+        let client = daemon.client();
+        let (told, state) = (client.manager_text("Driver"), client.manager_text("DriverState"));
+        assert_eq!(told, name, "--driver {driver}");
+        assert!(
+            ["running", "reconnecting"].contains(&state.as_str()),
+            "--driver {driver}: {state:?}"
+        );
+    }
 }
 
 #[test]
@@ -190,6 +205,7 @@ fn the_timer_keeps_time_without_a_sound_card() {
         config,
         ..Plan::default()
     });
+    quiet.client.wait_manager_text("DriverState", "running");
     assert_eq!(quiet.client.manager("SampleRate"), 16_000u32.into());
     assert_eq!(quiet.client.manager("PeriodFrames"), 160u32.into());
     let session = quiet.tone_session("one");
@@ -206,10 +222,8 @@ fn jack_asked_for_by_name_is_waited_for() {
     let mut jack = Jack::absent(JackOptions::default());
     let daemon = Daemon::start(&bus, Some(&jack), &Plan::default());
     let client = daemon.client();
-    assert_eq!(
-        (client.manager_text("Driver"), client.manager_text("DriverState")),
-        ("jack".into(), "reconnecting".into())
-    );
+    client.wait_manager_text("DriverState", "reconnecting");
+    assert_eq!(client.manager_text("Driver"), "jack");
     let session = client.open("one", opts! { "backend" => TONE }).unwrap();
     let id = session.say("when there is somebody to hear it", opts! { "rate" => 4.0 });
     assert_eq!(session.wait_ms(id, 200).0, "pending", "it never plays into nothing");
@@ -229,6 +243,7 @@ fn without_libjack_the_timer_serves_and_the_log_says_why() {
         wrapper: wrapper.clone(),
         ..Plan::default()
     });
+    quiet.client.wait_manager_text("DriverState", "running");
     assert_eq!(quiet.client.manager_text("Driver"), "timer");
     let session = quiet.tone_session("one");
     let id = session.say("spoken", opts! { "rate" => 4.0 });
@@ -244,7 +259,7 @@ fn without_libjack_the_timer_serves_and_the_log_says_why() {
             ..Plan::default()
         },
     );
-    assert_eq!(daemon.client().manager_text("DriverState"), "reconnecting");
+    daemon.client().wait_manager_text("DriverState", "reconnecting");
     wait_for("a line about libjack", || daemon.log().contains("libjack"));
 }
 

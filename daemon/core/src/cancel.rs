@@ -9,7 +9,7 @@ use crate::Core;
 use crate::effect::{Effect, Note, Outcome, Reply, Report, Stages};
 use crate::ids::{CancelId, Micros, SessionId, SynthesisId, Token, UtteranceId};
 use crate::request::{CancelOptions, ErrorKind, Failure, SynthesisState, Told};
-use crate::session::Stage;
+use crate::session::{Stage, SynthesisRecord};
 use crate::timer::Timer;
 
 /// A cancel that is being carried out.
@@ -18,8 +18,6 @@ pub(crate) struct Cancel {
     /// Ascending.
     targets: Vec<UtteranceId>,
     reason: String,
-    /// Utterances that had not begun.
-    queued_dropped: u32,
     arrived: Micros,
     guard_at: Micros,
     silent_at: Micros,
@@ -100,10 +98,7 @@ impl Core {
         session: SessionId,
         options: CancelOptions,
     ) -> Result<Option<Reply>, Failure> {
-        let reason = options
-            .reason
-            .clone()
-            .unwrap_or_else(|| "client".to_owned());
+        let reason = options.reason.clone().unwrap_or_else(|| "client".to_owned());
         let barge_in = reason == "barge-in";
         let mut order = Order::new(&reason, arrived, Then::Nothing);
         order.fade_us = options.fade_us;
@@ -116,12 +111,8 @@ impl Core {
                 ));
             }
             (Some(number), None) => {
-                let id = UtteranceId::new(number).ok_or_else(|| {
-                    Failure::new(
-                        ErrorKind::InvalidArgs,
-                        "option \"utterance\" is 0: ids start at 1",
-                    )
-                })?;
+                let id = UtteranceId::new(number)
+                    .ok_or_else(|| Failure::new(ErrorKind::InvalidArgs, "option \"utterance\" is 0: ids start at 1"))?;
                 let known = self.sessions[&session].issued.contains(&id);
                 if !known {
                     let name = &self.sessions[&session].id;
@@ -130,13 +121,7 @@ impl Core {
                         format!("session \"{name}\" has never issued utterance {number}"),
                     ));
                 }
-                (
-                    Scope::Utterance(id),
-                    open.iter()
-                        .copied()
-                        .filter(|u| *u == id)
-                        .collect::<Vec<_>>(),
-                )
+                (Scope::Utterance(id), open.iter().copied().filter(|u| *u == id).collect::<Vec<_>>())
             }
             (None, turn) => {
                 let current = self.sessions[&session].turn;
@@ -159,13 +144,13 @@ impl Core {
                 Scope::Session => self.heard_or_next(session),
             };
             if heard.is_some_and(|u| self.utterances.get(&u).is_some_and(|u| u.is_protected())) {
-                return Ok(Some(Reply::Report(Box::new(Report {
-                    result: Some("protected"),
-                    reason,
-                    ..Report::default()
-                }))));
+                return Ok(Some(protected(reason)));
             }
+            let before = targets.len();
             targets.retain(|u| !self.utterances[u].is_protected());
+            if targets.is_empty() && before > 0 {
+                return Ok(Some(protected(reason)));
+            }
         }
         if let (Scope::Session, Some(turn)) = (scope, options.turn)
             && let Some(s) = self.sessions.get_mut(&session)
@@ -174,11 +159,7 @@ impl Core {
             s.turn = s.turn.max(ended + 1);
             self.dirty.insert(session);
         }
-        order.then = Then::Report {
-            token,
-            session,
-            scope,
-        };
+        order.then = Then::Report { token, session, scope };
         self.start_cancel(targets, order);
         // Cancelling everything also ends a pause: what is said next is heard. The cuts were ordered before, so nothing sounds up.
         if scope == Scope::Session && options.turn.is_none() {
@@ -198,7 +179,6 @@ impl Core {
         let mut cancel = Cancel {
             targets: Vec::new(),
             reason: order.reason,
-            queued_dropped: 0,
             arrived: order.arrived.min(self.now),
             guard_at: self.now,
             silent_at: self.now,
@@ -230,9 +210,6 @@ impl Core {
             cancel.joined.extend(utterance.held);
             utterance.cancel = Some(id);
             utterance.cancel_reason.clone_from(&cancel.reason);
-            if !utterance.has_started() {
-                cancel.queued_dropped += 1;
-            }
             sessions.insert(utterance.session);
             cancel.targets.push(target);
         }
@@ -256,15 +233,12 @@ impl Core {
             };
             let heard_us = utterance.heard_us;
             for synthesis in &mut utterance.syntheses {
-                let sent =
-                    synthesis.state == SynthesisState::Delivered && synthesis.end_us <= heard_us;
+                let sent = synthesis.state == SynthesisState::Delivered && synthesis.end_us <= heard_us;
                 if synthesis.failed || sent {
                     synthesis.told = Some(Told::NotNeeded);
                 } else {
                     cancel.pending_told.insert(synthesis.id);
-                    self.out.push(Effect::CancelSynthesis {
-                        synthesis: synthesis.id,
-                    });
+                    self.out.push(Effect::CancelSynthesis { synthesis: synthesis.id });
                 }
             }
             // 4. Drop what was queued.
@@ -283,15 +257,15 @@ impl Core {
     }
 
     /// The utterance is silent.
-    pub(crate) fn cut_done(
-        &mut self,
-        utterance: UtteranceId,
-        played_us: Micros,
-        silent_at: Micros,
-    ) {
+    pub(crate) fn cut_done(&mut self, utterance: UtteranceId, played_us: Micros, silent_at: Micros) {
         let Some(record) = self.utterances.get_mut(&utterance) else {
             return;
         };
+        if record.cancel.is_none() {
+            return; // Nobody asked for it.
+        }
+        // Its last sample may have been heard while the cut was on its way.
+        let played_us = played_us.max(record.played_us);
         record.played_us = played_us;
         record.total_us = record.total_us.max(played_us);
         let id = record.cancel;
@@ -306,14 +280,7 @@ impl Core {
     }
 
     /// A backend was told, or need not be.
-    pub(crate) fn told(
-        &mut self,
-        utterance: UtteranceId,
-        synthesis: SynthesisId,
-        state: SynthesisState,
-        told: Told,
-        at: Micros,
-    ) {
+    pub(crate) fn told(&mut self, utterance: UtteranceId, synthesis: SynthesisId, state: SynthesisState, told: Told, at: Micros) {
         let Some(record) = self.utterances.get_mut(&utterance) else {
             return;
         };
@@ -340,9 +307,7 @@ impl Core {
         };
         let mut errors = Vec::new();
         if !cancel.pending_cuts.is_empty() {
-            errors.push(
-                "cut: silence was not confirmed in time (is the audio server alive?)".to_owned(),
-            );
+            errors.push("cut: silence was not confirmed in time (is the audio server alive?)".to_owned());
         }
         if !cancel.pending_told.is_empty() {
             errors.push("backends: not all were told in time".to_owned());
@@ -377,9 +342,10 @@ impl Core {
     }
 
     fn try_complete(&mut self, id: CancelId) {
-        let ready = self.cancels.get(&id).is_some_and(|c| {
-            c.pending_cuts.is_empty() && c.pending_told.is_empty() && c.joined.is_empty()
-        });
+        let ready = self
+            .cancels
+            .get(&id)
+            .is_some_and(|c| c.pending_cuts.is_empty() && c.pending_told.is_empty() && c.joined.is_empty());
         if !ready {
             return;
         }
@@ -399,8 +365,7 @@ impl Core {
             let Some(utterance) = self.utterances.get(target) else {
                 continue;
             };
-            session_name = session_name
-                .or_else(|| self.sessions.get(&utterance.session).map(|s| s.id.clone()));
+            session_name = session_name.or_else(|| self.sessions.get(&utterance.session).map(|s| s.id.clone()));
             let begun = utterance.has_started();
             let mut report = self.report_of(*target, false);
             report.reason.clone_from(&cancel.reason);
@@ -427,15 +392,11 @@ impl Core {
         let count = cancel.targets.len() as u32;
         match cancel.then {
             Then::Nothing => {}
-            Then::Report {
-                token,
-                session,
-                scope,
-            } => {
+            Then::Report { token, session, scope } => {
                 let report = if cancel.targets.is_empty() {
                     self.nothing_done(session, scope)
                 } else {
-                    merge(reports, cancel.queued_dropped)
+                    merge(reports)
                 };
                 self.reply(token, Reply::Report(Box::new(report)));
             }
@@ -460,12 +421,10 @@ impl Core {
             },
             Scope::Utterance(id) => {
                 let known = self.sessions.get(&session).and_then(|s| s.reports.get(&id));
-                let report = known
-                    .map(|(_, report)| report.clone())
-                    .unwrap_or_else(|| Report {
-                        utterances: vec![id],
-                        ..Report::default()
-                    });
+                let report = known.map(|(_, report)| report.clone()).unwrap_or_else(|| Report {
+                    utterances: vec![id],
+                    ..Report::default()
+                });
                 Report {
                     result: Some("already"),
                     ..report
@@ -480,8 +439,7 @@ impl Core {
             return Report::default();
         };
         let (heard_text, heard_source) = utterance.heard(completed);
-        let told =
-            |s: &crate::session::SynthesisRecord| (s.id, s.state, s.told.unwrap_or(Told::Told));
+        let told = |s: &SynthesisRecord| (s.id, s.state, s.told.unwrap_or_else(|| s.unconfirmed()));
         Report {
             utterances: vec![id],
             heard_text,
@@ -518,17 +476,20 @@ impl Core {
     }
 }
 
+/// Barge-in changed nothing.
+fn protected(reason: String) -> Reply {
+    Reply::Report(Box::new(Report {
+        result: Some("protected"),
+        reason,
+        ..Report::default()
+    }))
+}
+
 /// One report over several utterances: texts in playing order, the words of the one that was heard, else of the lowest id.
-fn merge(reports: Vec<(bool, Report)>, queued_dropped: u32) -> Report {
-    let lead = reports
-        .iter()
-        .position(|(begun, r)| *begun && r.played_us > 0)
-        .unwrap_or(0);
+fn merge(reports: Vec<(bool, Report)>) -> Report {
+    let lead = reports.iter().position(|(begun, r)| *begun && r.played_us > 0).unwrap_or(0);
     let mut merged = reports[lead].1.clone();
-    merged.utterances = reports
-        .iter()
-        .flat_map(|(_, r)| r.utterances.iter().copied())
-        .collect();
+    merged.utterances = reports.iter().flat_map(|(_, r)| r.utterances.iter().copied()).collect();
     let texts: Vec<&str> = reports
         .iter()
         .map(|(_, r)| r.heard_text.as_str())
@@ -541,11 +502,8 @@ fn merge(reports: Vec<(bool, Report)>, queued_dropped: u32) -> Report {
         .find(|s| *s != crate::effect::HeardSource::None)
         .unwrap_or_default();
     merged.played_us = reports.iter().map(|(_, r)| r.played_us).sum();
-    merged.syntheses = reports
-        .iter()
-        .flat_map(|(_, r)| r.syntheses.iter().copied())
-        .collect();
-    merged.queued_dropped = queued_dropped;
+    merged.syntheses = reports.iter().flat_map(|(_, r)| r.syntheses.iter().copied()).collect();
+    merged.queued_dropped = reports.iter().map(|(_, r)| r.queued_dropped).sum();
     merged.result = Some("cancelled");
     merged
 }

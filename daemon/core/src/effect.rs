@@ -7,24 +7,15 @@ use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Answer a client.
-    Reply {
-        token: Token,
-        reply: Result<Reply, Failure>,
-    },
+    Reply { token: Token, reply: Result<Reply, Failure> },
     /// Tell everybody who listens.
     Signal { session: String, signal: Signal },
     /// A session's properties changed; the shell publishes the difference.
-    SessionChanged {
-        session: String,
-        properties: SessionProperties,
-    },
+    SessionChanged { session: String, properties: SessionProperties },
     /// The manager's properties changed.
     ManagerChanged { properties: ManagerProperties },
     /// A session object appeared.
-    SessionOpened {
-        session: String,
-        properties: SessionProperties,
-    },
+    SessionOpened { session: String, properties: SessionProperties },
     /// A session object is gone.
     SessionClosed { session: String },
     /// Open this output: the one effect that opens audio.
@@ -39,15 +30,9 @@ pub enum Effect {
     /// No longer needed.
     CloseTrack { track: TrackId },
     /// Queue the utterance's store on the track.
-    Play {
-        track: TrackId,
-        utterance: UtteranceId,
-    },
+    Play { track: TrackId, utterance: UtteranceId },
     /// Silence the utterance, wherever it is; answered by `PlaybackEvent::Cut`.
-    Cut {
-        utterance: UtteranceId,
-        fade_us: u32,
-    },
+    Cut { utterance: UtteranceId, fade_us: u32 },
     /// Fade out and hold the sample; answered by `PlaybackEvent::Paused`.
     PauseTrack { track: TrackId, fade_us: u32 },
     /// Go on from the sample.
@@ -303,15 +288,9 @@ pub enum Note {
     /// A session was closed.
     SessionClosed { session: String },
     /// A Say was accepted.
-    Accepted {
-        session: String,
-        utterance: UtteranceId,
-    },
+    Accepted { session: String, utterance: UtteranceId },
     /// The session's first frame.
-    FirstFrameSent {
-        session: String,
-        utterance: UtteranceId,
-    },
+    FirstFrameSent { session: String, utterance: UtteranceId },
     /// The first frame of an utterance, this long after acceptance.
     Started {
         session: String,

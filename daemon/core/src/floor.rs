@@ -38,6 +38,14 @@ pub(crate) struct Floor {
     quieting: Option<(TrackId, Micros)>,
 }
 
+impl Floor {
+    /// Whatever it waits for has a deadline.
+    pub(crate) fn is_watched(&self, key: FloorKey, timers: &BTreeSet<(Micros, Timer)>) -> bool {
+        self.quieting
+            .is_none_or(|(track, until)| timers.contains(&(until, Timer::Quiet(key, track))))
+    }
+}
+
 /// What could be heard next.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -64,9 +72,7 @@ impl Core {
         loop {
             let floor = &self.floors[&key];
             match floor.on_air {
-                Some((session, part)) if self.committed(session, part).is_none() => {
-                    self.set_on_air(key, None)
-                }
+                Some((session, part)) if self.committed(session, part).is_none() => self.set_on_air(key, None),
                 Some((session, part)) if self.must_yield(key, session, part) => {
                     self.set_on_air(key, None);
                     self.apply_pauses(key, None);
@@ -97,18 +103,12 @@ impl Core {
                         break;
                     };
                     let interrupts = next.part == Part::Interjection && self.has_held_speech(key);
-                    if let Some(floor) = self.floors.get_mut(&key) {
-                        if !interrupts {
-                            floor.holder = Some(next.session);
-                        }
+                    if !interrupts && let Some(floor) = self.floors.get_mut(&key) {
+                        floor.holder = Some(next.session);
                     }
                     self.set_on_air(key, Some((next.session, next.part)));
                     self.apply_pauses(key, None);
-                    if self
-                        .utterances
-                        .get(&next.utterance)
-                        .is_some_and(|u| u.stage == Stage::Waiting)
-                    {
+                    if self.utterances.get(&next.utterance).is_some_and(|u| u.stage == Stage::Waiting) {
                         self.commit(next);
                     }
                 }
@@ -190,21 +190,12 @@ impl Core {
     /// The utterance that is heard, else the next to be heard, of a session.
     pub(crate) fn heard_or_next(&self, session: SessionId) -> Option<UtteranceId> {
         let s = self.sessions.get(&session)?;
-        s.interjection
-            .committed
-            .front()
-            .or(s.main.committed.front())
-            .copied()
-            .or_else(|| Some(self.best_waiting(s)?.0))
+        let begun = s.interjection.committed.iter().chain(&s.main.committed);
+        begun.copied().find(|u| self.is_live(u)).or_else(|| Some(self.best_waiting(s)?.0))
     }
 
     fn committed(&self, session: SessionId, part: Part) -> Option<UtteranceId> {
-        self.sessions
-            .get(&session)?
-            .part(part)
-            .committed
-            .front()
-            .copied()
+        self.sessions.get(&session)?.part(part).committed.front().copied()
     }
 
     fn set_on_air(&mut self, key: FloorKey, on_air: Option<(SessionId, Part)>) {
@@ -228,10 +219,7 @@ impl Core {
     }
 
     fn has_held_speech(&self, key: FloorKey) -> bool {
-        self.floors[&key]
-            .members
-            .iter()
-            .any(|id| self.committed(*id, Part::Main).is_some())
+        self.floors[&key].members.iter().any(|id| self.committed(*id, Part::Main).is_some())
     }
 
     /// Who is heard next; `beside` is what is on air and not to be chosen again.
@@ -239,16 +227,9 @@ impl Core {
         let floor = &self.floors[&key];
         let candidate = |id| {
             let session = self.sessions.get(&id)?;
-            session
-                .client_pause
-                .is_none()
-                .then(|| self.candidate(id, beside))?
+            session.client_pause.is_none().then(|| self.candidate(id, beside))?
         };
-        let best = floor
-            .members
-            .iter()
-            .filter_map(|id| candidate(*id))
-            .max_by_key(Candidate::rank)?;
+        let best = floor.members.iter().filter_map(|id| candidate(*id)).max_by_key(Candidate::rank)?;
         let held = floor
             .holder
             .and_then(|id| self.candidate(id, beside))
@@ -298,12 +279,10 @@ impl Core {
     }
 
     fn best_waiting(&self, session: &Session) -> Option<(UtteranceId, Priority)> {
-        let waiting = session.open.iter().filter_map(|id| {
-            Some((
-                *id,
-                self.utterances.get(id).filter(|u| u.is_waiting())?.class,
-            ))
-        });
+        let waiting = session
+            .open
+            .iter()
+            .filter_map(|id| Some((*id, self.utterances.get(id).filter(|u| u.is_waiting())?.class)));
         // One that is held keeps its place: what was said after it is not heard before it.
         waiting
             .max_by_key(|(id, class)| (*class, Reverse(*id)))
@@ -314,10 +293,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(&next.session) else {
             return;
         };
-        let (output, gain) = (
-            session.output,
-            crate::db_to_linear(session.gain_db + self.manager.gain_db),
-        );
+        let (output, gain) = (session.output, crate::db_to_linear(session.gain_db + self.manager.gain_db));
         let playing = session.part_mut(next.part);
         let track = match playing.track {
             Some(track) => track,
@@ -358,13 +334,7 @@ impl Core {
         let mut wanted: Vec<UtteranceId> = Vec::new();
         for id in &floor.members {
             if let Some(session) = self.sessions.get(id) {
-                wanted.extend(
-                    session
-                        .interjection
-                        .committed
-                        .iter()
-                        .chain(&session.main.committed),
-                );
+                wanted.extend(session.interjection.committed.iter().chain(&session.main.committed));
             }
         }
         wanted.extend(self.next(key, floor.on_air).map(|c| c.utterance));

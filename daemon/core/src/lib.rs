@@ -22,14 +22,12 @@ mod timer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use effect::{
-    Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, Reply, Report,
-    SessionProperties, Signal, Stages, Synthesis,
+    Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, Reply, Report, SessionProperties, Signal, Stages, Synthesis,
 };
 pub use ids::{CancelId, Micros, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DriverInfo, ErrorKind, Failure, Input, Mode, Output,
-    PlaybackEvent, Priority, Progress, Request, SayOptions, SessionOptions, Settings,
-    SynthesisEvent, SynthesisState, Target, Told, Voice,
+    Backend, Caller, CancelOptions, DriverInfo, ErrorKind, Failure, Input, Mode, Output, PlaybackEvent, Priority, Progress, Request,
+    SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Voice,
 };
 
 use floor::{Floor, FloorKey};
@@ -136,10 +134,7 @@ impl Core {
                 onset_us,
                 chars,
             } => self.mark_heard(utterance, word, onset_us, chars),
-            PlaybackEvent::Ended {
-                utterance,
-                played_us,
-            } => self.ended(utterance, played_us),
+            PlaybackEvent::Ended { utterance, played_us } => self.ended(utterance, played_us),
             PlaybackEvent::Cut {
                 utterance,
                 played_us,
@@ -174,10 +169,7 @@ impl Core {
     }
 
     pub(crate) fn reply(&mut self, token: Token, reply: Reply) {
-        self.out.push(Effect::Reply {
-            token,
-            reply: Ok(reply),
-        });
+        self.out.push(Effect::Reply { token, reply: Ok(reply) });
     }
 
     pub(crate) fn signal(&mut self, session: SessionId, signal: Signal) {
@@ -216,10 +208,7 @@ impl Core {
     fn properties(&self, id: SessionId, session: &Session) -> SessionProperties {
         let heard = |part: Part| {
             let first = session.part(part).committed.front()?;
-            self.utterances
-                .get(first)
-                .filter(|u| u.has_started())
-                .map(|_| *first)
+            self.utterances.get(first).filter(|u| u.has_started()).map(|_| *first)
         };
         let active = heard(Part::Interjection).or(heard(Part::Main));
         let on_air = self.floors.get(&session.floor).and_then(|f| f.on_air);
@@ -262,10 +251,7 @@ impl Core {
                 .sessions
                 .get(&u.session)
                 .unwrap_or_else(|| panic!("utterance {id} belongs to no session"));
-            assert!(
-                session.open.contains(id),
-                "utterance {id} is open but not in its session's list"
-            );
+            assert!(session.open.contains(id), "utterance {id} is open but not in its session's list");
             if let Stage::Committed(part) | Stage::Started(part) = u.stage {
                 assert!(
                     session.part(part).committed.contains(id) || u.cancel.is_some(),
@@ -273,47 +259,23 @@ impl Core {
                 );
             }
             if let Some(cancel) = u.cancel {
-                assert!(
-                    self.cancels.contains_key(&cancel),
-                    "utterance {id} waits for a cancel that is gone"
-                );
-                assert!(
-                    u.pieces.is_empty(),
-                    "cancelled utterance {id} still has text to synthesise"
-                );
+                assert!(self.cancels.contains_key(&cancel), "utterance {id} waits for a cancel that is gone");
+                assert!(u.pieces.is_empty(), "cancelled utterance {id} still has text to synthesise");
             }
         }
         for (id, session) in &self.sessions {
-            assert_eq!(
-                self.names.get(&session.id),
-                Some(id),
-                "session {} is not findable",
-                session.id
-            );
-            assert!(
-                session.open.is_sorted(),
-                "the queue of {} is out of order",
-                session.id
-            );
+            assert_eq!(self.names.get(&session.id), Some(id), "session {} is not findable", session.id);
+            assert!(session.open.is_sorted(), "the queue of {} is out of order", session.id);
             assert!(
                 session.open.iter().all(|u| self.utterances.contains_key(u)),
                 "{} lists a finished utterance",
                 session.id
             );
-            let member = self
-                .floors
-                .get(&session.floor)
-                .is_some_and(|f| f.members.contains(id));
-            assert_eq!(
-                member,
-                !session.open.is_empty(),
-                "floor membership of {}",
-                session.id
-            );
+            let member = self.floors.get(&session.floor).is_some_and(|f| f.members.contains(id));
+            assert_eq!(member, !session.open.is_empty(), "floor membership of {}", session.id);
             for part in [Part::Main, Part::Interjection] {
                 let playing = session.part(part);
-                let on_air =
-                    self.floors.get(&session.floor).and_then(|f| f.on_air) == Some((*id, part));
+                let on_air = self.floors.get(&session.floor).and_then(|f| f.on_air) == Some((*id, part));
                 if playing.track.is_some() && !playing.committed.is_empty() && !playing.paused {
                     assert!(
                         on_air && session.client_pause.is_none(),
@@ -323,21 +285,21 @@ impl Core {
                 }
             }
         }
+        for (key, floor) in &self.floors {
+            assert!(floor.is_watched(*key, &self.timers), "{key:?} waits for silence without a deadline");
+        }
+        for (id, u) in &self.utterances {
+            let held = u.held.is_none_or(|cancel| self.cancels.contains_key(&cancel));
+            assert!(held, "utterance {id} is held by a cancel that is gone");
+        }
         for id in self.cancels.keys() {
-            let armed = self
-                .timers
-                .iter()
-                .any(|(_, t)| *t == Timer::CancelDeadline(*id));
+            let armed = self.timers.iter().any(|(_, t)| *t == Timer::CancelDeadline(*id));
             assert!(armed, "cancel {id} has no deadline");
         }
     }
 }
 
 /// Decibels to a linear factor; exactly 1.0 at 0 dB, so that what is played is what was synthesised.
-pub(crate) fn db_to_linear(db: f64) -> f32 {
-    if db == 0.0 {
-        1.0
-    } else {
-        10f64.powf(db / 20.0) as f32
-    }
+pub fn db_to_linear(db: f64) -> f32 {
+    if db == 0.0 { 1.0 } else { 10f64.powf(db / 20.0) as f32 }
 }

@@ -6,6 +6,7 @@ use crate::ids::{Micros, SynthesisId, Token, TrackId, UtteranceId};
 
 /// Everything the core can be told.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "inputs are moved once, from the inbox into the core")]
 pub enum Input {
     /// A client asks for something and waits for `Effect::Reply` with this token.
     Client {
@@ -70,16 +71,9 @@ pub enum Request {
     /// Manager.CloseSession and Session.Close.
     Close { target: Target, drain: bool },
     /// Session.Configure.
-    Configure {
-        target: Target,
-        options: SessionOptions,
-    },
+    Configure { target: Target, options: SessionOptions },
     /// Say.
-    Say {
-        target: Target,
-        text: String,
-        options: SayOptions,
-    },
+    Say { target: Target, text: String, options: SayOptions },
     /// Wait; utterance 0 = the newest.
     Wait {
         target: Target,
@@ -87,10 +81,7 @@ pub enum Request {
         timeout_us: Option<Micros>,
     },
     /// Cancel.
-    Cancel {
-        target: Target,
-        options: CancelOptions,
-    },
+    Cancel { target: Target, options: CancelOptions },
     /// CancelAll.
     CancelAll { reason: Option<String> },
     /// Pause.
@@ -102,11 +93,7 @@ pub enum Request {
     /// Resume.
     Resume { target: Target },
     /// GetHistory.
-    History {
-        target: Target,
-        after: u64,
-        limit: usize,
-    },
+    History { target: Target, after: u64, limit: usize },
     /// The session's properties.
     SessionProperties { target: Target },
     /// Every open session with its properties.
@@ -155,15 +142,9 @@ impl Priority {
 
     /// From the word on the wire.
     pub fn from_word(word: &str) -> Option<Self> {
-        [
-            Self::Progress,
-            Self::Notification,
-            Self::Text,
-            Self::Message,
-            Self::Important,
-        ]
-        .into_iter()
-        .find(|p| p.word() == word)
+        [Self::Progress, Self::Notification, Self::Text, Self::Message, Self::Important]
+            .into_iter()
+            .find(|p| p.word() == word)
     }
 }
 
@@ -187,7 +168,7 @@ pub enum Progress {
     /// Sentences.
     #[default]
     Sentence,
-    /// Sentences and words.
+    /// Words.
     Word,
 }
 
@@ -404,10 +385,7 @@ pub enum PlaybackEvent {
         chars: std::ops::Range<u32>,
     },
     /// Its last sample was heard.
-    Ended {
-        utterance: UtteranceId,
-        played_us: Micros,
-    },
+    Ended { utterance: UtteranceId, played_us: Micros },
     /// It is silent after `Effect::Cut`; exactly one answer.
     Cut {
         utterance: UtteranceId,

@@ -4,9 +4,7 @@ use crate::Core;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, HistoryEntry, Note, Outcome, Reply, Report, Signal, Synthesis};
 use crate::ids::{Micros, SessionId, SynthesisId, Token, UtteranceId};
-use crate::request::{
-    ErrorKind, Failure, Mode, Priority, Progress, SayOptions, SynthesisEvent, SynthesisState,
-};
+use crate::request::{ErrorKind, Failure, Mode, Priority, Progress, SayOptions, SynthesisEvent, SynthesisState};
 use crate::session::{Part, Stage, SynthesisRecord, Utterance};
 use crate::text;
 use crate::timer::Timer;
@@ -44,18 +42,9 @@ struct Speaker {
 }
 
 impl Core {
-    pub(crate) fn say(
-        &mut self,
-        token: Token,
-        session: SessionId,
-        text: String,
-        options: SayOptions,
-    ) -> Result<Option<Reply>, Failure> {
+    pub(crate) fn say(&mut self, token: Token, session: SessionId, text: String, options: SayOptions) -> Result<Option<Reply>, Failure> {
         if text::is_blank(&text) {
-            return Err(Failure::new(
-                ErrorKind::InvalidArgs,
-                "text is empty: there is nothing to speak",
-            ));
+            return Err(Failure::new(ErrorKind::InvalidArgs, "text is empty: there is nothing to speak"));
         }
         if text.len() > self.settings.text_bytes {
             let limit = self.settings.text_bytes;
@@ -83,8 +72,7 @@ impl Core {
         let turn = if asked_turn == 0 { current } else { asked_turn };
         if turn < current {
             let name = s.id.clone();
-            self.out
-                .push(Effect::Note(Note::StaleTurn { session: name }));
+            self.out.push(Effect::Note(Note::StaleTurn { session: name }));
             if let Some(s) = self.sessions.get_mut(&session) {
                 s.stale_turns += 1;
             }
@@ -131,7 +119,7 @@ impl Core {
             syntheses: Vec::new(),
             store_full: false,
             ran_low: false,
-            sentences: if progress >= Progress::Sentence {
+            sentences: if progress == Progress::Sentence {
                 text::sentences(&text).into()
             } else {
                 Default::default()
@@ -155,11 +143,7 @@ impl Core {
         s.remember_issued(id);
         s.idle_epoch += 1;
         let (name, floor, muted) = (s.id.clone(), s.floor, s.muted);
-        self.floors
-            .entry(floor)
-            .or_default()
-            .members
-            .insert(session);
+        self.floors.entry(floor).or_default().members.insert(session);
         self.dirty.insert(session);
         self.out.push(Effect::Note(Note::Accepted {
             session: name,
@@ -170,21 +154,8 @@ impl Core {
         }
 
         if mode == Mode::Replace {
-            let targets = earlier
-                .into_iter()
-                .filter(|u| !self.utterances[u].is_protected())
-                .collect();
-            self.start_cancel(
-                targets,
-                Order::new(
-                    "replaced",
-                    self.now,
-                    Then::Release {
-                        token,
-                        utterance: id,
-                    },
-                ),
-            );
+            let targets = earlier.into_iter().filter(|u| !self.utterances[u].is_protected()).collect();
+            self.start_cancel(targets, Order::new("replaced", self.now, Then::Release { token, utterance: id }));
         } else {
             self.reply(token, Reply::Utterance(id.get()));
             self.admit(id, muted);
@@ -240,12 +211,7 @@ impl Core {
                         .get(u)
                         .is_some_and(|u| u.class == class && !u.has_started() && u.cancel.is_none())
             };
-            let replaced: Vec<_> = self.sessions[&session]
-                .open
-                .iter()
-                .copied()
-                .filter(older)
-                .collect();
+            let replaced: Vec<_> = self.sessions[&session].open.iter().copied().filter(older).collect();
             if !replaced.is_empty() {
                 self.start_cancel(replaced, Order::new("replaced", self.now, Then::Nothing));
             }
@@ -255,17 +221,11 @@ impl Core {
             && let Some(on_air) = self.sessions.get(&on_air)
         {
             let gives_way = |id: &UtteranceId| {
-                self.utterances.get(id).is_some_and(|u| {
-                    u.class <= Priority::Notification && u.class < class && u.cancel.is_none()
-                })
+                self.utterances
+                    .get(id)
+                    .is_some_and(|u| u.class <= Priority::Notification && u.class < class && u.cancel.is_none())
             };
-            let preempted: Vec<_> = on_air
-                .part(part)
-                .committed
-                .iter()
-                .copied()
-                .filter(gives_way)
-                .collect();
+            let preempted: Vec<_> = on_air.part(part).committed.iter().copied().filter(gives_way).collect();
             if !preempted.is_empty() {
                 self.start_cancel(preempted, Order::new("preempted", self.now, Then::Nothing));
             }
@@ -291,10 +251,14 @@ impl Core {
         let backend = match asked {
             Some(id) => self.backends.iter().find(|b| b.id == id).ok_or_else(|| {
                 let known: Vec<&str> = self.backends.iter().map(|b| b.id.as_str()).collect();
-                Failure::new(ErrorKind::NoSuchBackend, format!("there is no backend \"{id}\"; loaded: {}", list_or(&known, "none")))
+                Failure::new(
+                    ErrorKind::NoSuchBackend,
+                    format!("there is no backend \"{id}\"; loaded: {}", list_or(&known, "none")),
+                )
             })?,
             None => self.backends.first().ok_or_else(|| {
-                let message = "no TTS plugin is loaded: put one into a plugin folder (see Plugins.List for what was rejected) and restart utterd";
+                let message =
+                    "no TTS plugin is loaded: put one into a plugin folder (see Plugins.List for what was rejected) and restart utterd";
                 Failure::new(ErrorKind::BackendUnavailable, message)
             })?,
         };
@@ -303,23 +267,14 @@ impl Core {
             (Some(voice), _) => {
                 // espeak-ng's variants: "en-us+f3" is the voice "en-us".
                 let base = voice.split('+').next().unwrap_or(voice);
-                if !backend.voices.is_empty()
-                    && !backend.voices.iter().any(|v| v.id == voice || v.id == base)
-                {
-                    let message = format!(
-                        "backend \"{}\" has no voice \"{voice}\"; ListVoices names those it has",
-                        backend.id
-                    );
+                if !backend.voices.is_empty() && !backend.voices.iter().any(|v| v.id == voice || v.id == base) {
+                    let message = format!("backend \"{}\" has no voice \"{voice}\"; ListVoices names those it has", backend.id);
                     return Err(Failure::new(ErrorKind::NoSuchVoice, message));
                 }
                 voice.to_owned()
             }
             (None, Some(language)) => {
-                let default = backend
-                    .voices
-                    .iter()
-                    .find(|v| v.id == backend.default_voice)
-                    .into_iter();
+                let default = backend.voices.iter().find(|v| v.id == backend.default_voice).into_iter();
                 let found = default
                     .chain(&backend.voices)
                     .find(|v| v.languages.iter().any(|l| speaks(l, language)));
@@ -401,7 +356,10 @@ impl Core {
         let Some(u) = self.utterances.get_mut(&id) else {
             return;
         };
-        if u.syntheses.iter().any(|s| s.id == synthesis && (s.failed || s.state == SynthesisState::Delivered)) {
+        if u.syntheses
+            .iter()
+            .any(|s| s.id == synthesis && (s.failed || s.state == SynthesisState::Delivered))
+        {
             return; // It has ended; what comes now is an echo.
         }
         let before: Micros = u
@@ -416,9 +374,7 @@ impl Core {
         };
         match event {
             SynthesisEvent::Requested => record.state = record.state.max(SynthesisState::Requested),
-            SynthesisEvent::FirstAudio => {
-                record.state = record.state.max(SynthesisState::Streaming)
-            }
+            SynthesisEvent::FirstAudio => record.state = record.state.max(SynthesisState::Streaming),
             SynthesisEvent::Delivered { audio_us, ahead_us } => {
                 record.state = SynthesisState::Delivered;
                 record.end_us = before + audio_us;
@@ -444,10 +400,7 @@ impl Core {
                 u.pieces.clear();
                 // What was synthesised before the failure is still spoken; without any there is nothing to wait for.
                 if u.total_us == 0 {
-                    self.out.push(Effect::Cut {
-                        utterance: id,
-                        fade_us: 0,
-                    });
+                    self.out.push(Effect::Cut { utterance: id, fade_us: 0 });
                     let report = Report {
                         failure: Some(error.clone()),
                         ..self.report_of(id, false)
@@ -472,8 +425,7 @@ impl Core {
         if u.cancel.is_some() {
             return;
         }
-        let (tag, turn, first_audio_us) =
-            (u.tag.clone(), u.turn, self.now.saturating_sub(u.accepted));
+        let (tag, turn, first_audio_us) = (u.tag.clone(), u.turn, self.now.saturating_sub(u.accepted));
         let session_id = u.session;
         let Some(session) = self.sessions.get_mut(&session_id) else {
             return;
@@ -504,13 +456,7 @@ impl Core {
         }
     }
 
-    pub(crate) fn mark_heard(
-        &mut self,
-        id: UtteranceId,
-        word: bool,
-        onset_us: Micros,
-        chars: std::ops::Range<u32>,
-    ) {
+    pub(crate) fn mark_heard(&mut self, id: UtteranceId, word: bool, onset_us: Micros, chars: std::ops::Range<u32>) {
         let Some(u) = self.utterances.get_mut(&id) else {
             return;
         };
@@ -586,11 +532,7 @@ impl Core {
         let mut report = self.report_of(id, failure.is_none());
         report.failure.clone_from(&failure);
         self.leave_track(id);
-        self.finish(
-            id,
-            failure.map_or(Outcome::Completed, Outcome::Failed),
-            report,
-        );
+        self.finish(id, failure.map_or(Outcome::Completed, Outcome::Failed), report);
     }
 
     pub(crate) fn expire(&mut self, id: UtteranceId) {
@@ -602,22 +544,12 @@ impl Core {
             return;
         }
         // Its requests are stopped like a cancel's; nobody waits for their answers, so the outcome goes out now.
-        let live: Vec<SynthesisId> = u
-            .syntheses
-            .iter()
-            .filter(|s| !s.failed)
-            .map(|s| s.id)
-            .collect();
+        let live: Vec<SynthesisId> = u.syntheses.iter().filter(|s| !s.failed).map(|s| s.id).collect();
         if !u.syntheses.is_empty() {
-            self.out.push(Effect::Cut {
-                utterance: id,
-                fade_us: 0,
-            });
+            self.out.push(Effect::Cut { utterance: id, fade_us: 0 });
         }
-        self.out.extend(
-            live.into_iter()
-                .map(|synthesis| Effect::CancelSynthesis { synthesis }),
-        );
+        self.out
+            .extend(live.into_iter().map(|synthesis| Effect::CancelSynthesis { synthesis }));
         let report = self.report_of(id, false);
         self.leave_track(id);
         self.finish(id, Outcome::Expired, report);
@@ -645,11 +577,7 @@ impl Core {
         let entry = HistoryEntry {
             utterance: id,
             said: if private { String::new() } else { u.text },
-            heard: if private {
-                String::new()
-            } else {
-                report.heard_text.clone()
-            },
+            heard: if private { String::new() } else { report.heard_text.clone() },
             outcome: outcome.word(),
             reason: report.reason.clone(),
             at_us: self.now,
@@ -710,20 +638,10 @@ impl Core {
 }
 
 fn speaks(offered: &str, wanted: &str) -> bool {
-    let primary = |tag: &str| {
-        tag.split(['-', '_'])
-            .next()
-            .unwrap_or_default()
-            .to_lowercase()
-    };
-    offered.eq_ignore_ascii_case(wanted)
-        || (primary(wanted) == wanted.to_lowercase() && primary(offered) == primary(wanted))
+    let primary = |tag: &str| tag.split(['-', '_']).next().unwrap_or_default().to_lowercase();
+    offered.eq_ignore_ascii_case(wanted) || (primary(wanted) == wanted.to_lowercase() && primary(offered) == primary(wanted))
 }
 
 fn list_or(items: &[&str], none: &str) -> String {
-    if items.is_empty() {
-        none.to_owned()
-    } else {
-        items.join(", ")
-    }
+    if items.is_empty() { none.to_owned() } else { items.join(", ") }
 }

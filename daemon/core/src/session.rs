@@ -14,6 +14,9 @@ pub(crate) const HISTORY: usize = 1000;
 /// Ids that a session remembers having issued, for "already".
 const ISSUED: usize = 65_536;
 
+/// A code point of ordinary speech takes about this long.
+const ORDINARY_CHAR_US: f64 = 65_000.0;
+
 /// A session's two tracks: its queue, and what interrupts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
@@ -104,13 +107,12 @@ impl Session {
     }
 
     pub(crate) fn remember_finished(&mut self, entry: HistoryEntry, report: Report) {
-        if self.history.len() == HISTORY {
-            if let Some(old) = self.history.pop_front() {
-                self.reports.remove(&old.utterance);
-            }
+        if self.history.len() == HISTORY
+            && let Some(old) = self.history.pop_front()
+        {
+            self.reports.remove(&old.utterance);
         }
-        self.reports
-            .insert(entry.utterance, (entry.outcome, report));
+        self.reports.insert(entry.utterance, (entry.outcome, report));
         self.history.push_back(entry);
     }
 }
@@ -183,6 +185,17 @@ pub(crate) struct SynthesisRecord {
     pub(crate) told: Option<Told>,
 }
 
+impl SynthesisRecord {
+    /// What the guard makes certain when nobody answered: what was not written never will be.
+    pub(crate) fn unconfirmed(&self) -> Told {
+        if self.state == SynthesisState::Queued {
+            Told::NotRequested
+        } else {
+            Told::Told
+        }
+    }
+}
+
 impl Utterance {
     pub(crate) fn is_waiting(&self) -> bool {
         self.stage == Stage::Waiting && self.cancel.is_none()
@@ -203,6 +216,35 @@ impl Utterance {
             .is_some_and(|s| !s.failed && s.state != SynthesisState::Delivered)
     }
 
+    /// Where the word ends that was being heard, by time. Each delivered piece is measured; how long one would have become that is still
+    /// streaming, or failed, nobody knows, so it is judged by the speed of those before it, else by that of ordinary speech.
+    fn estimated_chars(&self) -> u32 {
+        if self.played_us == 0 {
+            return 0;
+        }
+        let (mut chars, mut us) = (0, 0);
+        for piece in &self.syntheses {
+            let whole = piece.state == SynthesisState::Delivered && !piece.failed;
+            if whole && self.played_us >= piece.end_us {
+                (chars, us) = (piece.chars_end, piece.end_us);
+                continue;
+            }
+            let from = text::prefix(&self.text, chars).len();
+            let asked = &text::prefix(&self.text, piece.chars_end)[from..];
+            let length_us = if whole {
+                piece.end_us - us
+            } else {
+                let char_us = match us.checked_div(u64::from(chars)) {
+                    Some(measured) if measured > 0 => measured,
+                    _ => (ORDINARY_CHAR_US / self.rate.clamp(0.1, 10.0)) as u64,
+                };
+                u64::from(piece.chars_end - chars) * char_us
+            };
+            return chars + text::estimated_chars(asked, self.played_us - us, length_us);
+        }
+        chars
+    }
+
     /// What was heard of the text, and how that is known.
     pub(crate) fn heard(&self, completed: bool) -> (String, HeardSource) {
         let source = if self.word_timing {
@@ -215,12 +257,7 @@ impl Utterance {
         } else if self.word_timing {
             text::prefix(&self.text, self.heard_chars)
         } else {
-            let asked = self.syntheses.last().map_or(0, |s| s.chars_end);
-            let asked_text = text::prefix(&self.text, asked);
-            text::prefix(
-                asked_text,
-                text::estimated_chars(asked_text, self.played_us, self.total_us),
-            )
+            text::prefix(&self.text, self.estimated_chars())
         };
         if text.is_empty() {
             (String::new(), HeardSource::None)

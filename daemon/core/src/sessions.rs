@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, Note, Reply, SessionProperties};
-use crate::floor::{Floor, FloorKey};
+use crate::floor::FloorKey;
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
 use crate::request::{Caller, ErrorKind, Failure, Output, Request, SessionOptions, Target};
 use crate::session::{Closing, Playing, Session, Waiter};
@@ -27,13 +27,7 @@ impl Failure {
 }
 
 impl Core {
-    pub(crate) fn client(
-        &mut self,
-        token: Token,
-        caller: &Caller,
-        arrived: Micros,
-        request: Request,
-    ) {
+    pub(crate) fn client(&mut self, token: Token, caller: &Caller, arrived: Micros, request: Request) {
         match self.answer(token, caller, arrived, request) {
             Ok(Some(reply)) => self.reply(token, reply),
             Ok(None) => {}
@@ -44,17 +38,9 @@ impl Core {
         }
     }
 
-    fn answer(
-        &mut self,
-        token: Token,
-        caller: &Caller,
-        arrived: Micros,
-        request: Request,
-    ) -> Answer {
+    fn answer(&mut self, token: Token, caller: &Caller, arrived: Micros, request: Request) -> Answer {
         match request {
-            Request::Open { id, options } => self
-                .open(caller, &id, options)
-                .map(|id| Some(Reply::Session(id))),
+            Request::Open { id, options } => self.open(caller, &id, options).map(|id| Some(Reply::Session(id))),
             Request::Close { target, drain } => {
                 let session = self.find(caller, &target)?;
                 self.close(session, Some(token), drain);
@@ -65,11 +51,7 @@ impl Core {
                 self.configure(session, options)?;
                 Ok(Some(Reply::Done))
             }
-            Request::Say {
-                target,
-                text,
-                options,
-            } => {
+            Request::Say { target, text, options } => {
                 let session = self.find_or_default(caller, &target)?;
                 self.say(token, session, text, options)
             }
@@ -85,30 +67,16 @@ impl Core {
                 found => self.wait(token, found?, utterance, timeout_us),
             },
             Request::Cancel { target, options } => match self.find(caller, &target) {
-                Err(_) if self.is_unopened_default(&target) => {
-                    Ok(Some(Reply::Report(Box::new(crate::Report {
-                        result: Some("nothing"),
-                        ..Default::default()
-                    }))))
-                }
+                Err(_) if self.is_unopened_default(&target) => Ok(Some(Reply::Report(Box::new(crate::Report {
+                    result: Some("nothing"),
+                    ..Default::default()
+                })))),
                 found => self.cancel(token, arrived, found?, options),
             },
             Request::CancelAll { reason } => {
-                let mine: Vec<SessionId> = self
-                    .sessions
-                    .iter()
-                    .filter(|(_, s)| may(caller, s))
-                    .map(|(id, _)| *id)
-                    .collect();
-                let targets = mine
-                    .iter()
-                    .flat_map(|id| self.sessions[id].open.iter().copied())
-                    .collect();
-                let mut order = Order::new(
-                    reason.as_deref().unwrap_or("client"),
-                    arrived,
-                    Then::Count { token },
-                );
+                let mine: Vec<SessionId> = self.sessions.iter().filter(|(_, s)| may(caller, s)).map(|(id, _)| *id).collect();
+                let targets = mine.iter().flat_map(|id| self.sessions[id].open.iter().copied()).collect();
+                let mut order = Order::new(reason.as_deref().unwrap_or("client"), arrived, Then::Count { token });
                 order.ends_turns = true;
                 self.start_cancel(targets, order);
                 for id in mine {
@@ -133,11 +101,7 @@ impl Core {
                 self.resume_session(id);
                 Ok(Some(Reply::Done))
             }
-            Request::History {
-                target,
-                after,
-                limit,
-            } => {
+            Request::History { target, after, limit } => {
                 let session = &self.sessions[&self.find(caller, &target)?];
                 let entries = session
                     .history
@@ -154,15 +118,10 @@ impl Core {
                 Ok(Some(Reply::SessionProperties(Box::new(properties))))
             }
             Request::Sessions => {
-                let all = self
-                    .sessions
-                    .iter()
-                    .map(|(id, s)| (s.id.clone(), self.properties(*id, s)));
+                let all = self.sessions.iter().map(|(id, s)| (s.id.clone(), self.properties(*id, s)));
                 Ok(Some(Reply::Sessions(all.collect())))
             }
-            Request::ManagerProperties => Ok(Some(Reply::ManagerProperties(Box::new(
-                self.manager.clone(),
-            )))),
+            Request::ManagerProperties => Ok(Some(Reply::ManagerProperties(Box::new(self.manager.clone())))),
             Request::SetSessionGain { target, gain_db } => {
                 let id = self.find(caller, &target)?;
                 if let Some(session) = self.sessions.get_mut(&id) {
@@ -182,11 +141,7 @@ impl Core {
                     return Ok(Some(Reply::Done));
                 };
                 session.muted = muted;
-                let targets = if muted {
-                    session.open.clone()
-                } else {
-                    Vec::new()
-                };
+                let targets = if muted { session.open.clone() } else { Vec::new() };
                 self.dirty.insert(id);
                 self.silence(token, targets, "muted")
             }
@@ -225,10 +180,7 @@ impl Core {
             }
             self.dirty.insert(*id);
             let linear = crate::db_to_linear(session.gain_db + self.manager.gain_db);
-            for track in [session.main.track, session.interjection.track]
-                .into_iter()
-                .flatten()
-            {
+            for track in [session.main.track, session.interjection.track].into_iter().flatten() {
                 self.out.push(Effect::Gain { track, linear });
             }
         }
@@ -291,12 +243,7 @@ impl Core {
         self.find_open(caller, target)
     }
 
-    fn open(
-        &mut self,
-        caller: &Caller,
-        name: &str,
-        options: SessionOptions,
-    ) -> Result<String, Failure> {
+    fn open(&mut self, caller: &Caller, name: &str, options: SessionOptions) -> Result<String, Failure> {
         check_id(name)?;
         if self.names.contains_key(name) {
             let id = self.find_open(caller, &Target::Id(name.to_owned()))?;
@@ -304,10 +251,7 @@ impl Core {
             return Ok(name.to_owned());
         }
         if self.sessions.len() >= self.settings.sessions {
-            let message = format!(
-                "{} sessions are open (limits.sessions): close some",
-                self.sessions.len()
-            );
+            let message = format!("{} sessions are open (limits.sessions): close some", self.sessions.len());
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
         check_session_defaults(&options)?;
@@ -321,8 +265,7 @@ impl Core {
         let session = Session {
             id: name.to_owned(),
             uid: caller.uid,
-            connection: (options.client_lifetime == Some(true))
-                .then(|| Arc::clone(&caller.connection)),
+            connection: (options.client_lifetime == Some(true)).then(|| Arc::clone(&caller.connection)),
             output,
             floor,
             defaults: options.say,
@@ -348,7 +291,7 @@ impl Core {
         };
         self.closed.retain(|c| c != name);
         self.names.insert(name.to_owned(), id);
-        self.floors.entry(floor).or_insert_with(Floor::default);
+        self.floors.entry(floor).or_default();
         if let Some(after) = session.idle_timeout_us {
             self.arm(after, Timer::Idle(id, 0));
         }
@@ -364,9 +307,7 @@ impl Core {
             session: name.to_owned(),
             properties,
         });
-        self.out.push(Effect::Note(Note::SessionOpened {
-            session: name.to_owned(),
-        }));
+        self.out.push(Effect::Note(Note::SessionOpened { session: name.to_owned() }));
         Ok(name.to_owned())
     }
 
@@ -379,19 +320,13 @@ impl Core {
             let fixed = |key: &str| {
                 Failure::new(
                     ErrorKind::WrongState,
-                    format!(
-                        "option \"{key}\" cannot change while session \"{}\" is open",
-                        session.id
-                    ),
+                    format!("option \"{key}\" cannot change while session \"{}\" is open", session.id),
                 )
             };
             if options.output.is_some_and(|o| o != session.output) {
                 return Err(fixed("output"));
             }
-            if options
-                .client_lifetime
-                .is_some_and(|c| c != session.connection.is_some())
-            {
+            if options.client_lifetime.is_some_and(|c| c != session.connection.is_some()) {
                 return Err(fixed("lifetime"));
             }
             let own = session.floor != FloorKey::Shared;
@@ -404,9 +339,7 @@ impl Core {
                 session.idle_timeout_us = Some(after);
                 session.idle_epoch += 1;
             }
-            options
-                .idle_timeout_us
-                .map(|after| (after, session.idle_epoch))
+            options.idle_timeout_us.map(|after| (after, session.idle_epoch))
         };
         if let Some((after, epoch)) = epoch_after {
             self.arm(after, Timer::Idle(id, epoch));
@@ -430,10 +363,7 @@ impl Core {
             self.resume_session(id);
         } else {
             let targets = self.sessions[&id].open.clone();
-            self.start_cancel(
-                targets,
-                Order::new("session-closed", self.now, Then::Close { session: id }),
-            );
+            self.start_cancel(targets, Order::new("session-closed", self.now, Then::Close { session: id }));
         }
         self.close_if_empty(id);
     }
@@ -445,18 +375,11 @@ impl Core {
         if session.closing.is_none() || !session.open.is_empty() {
             return;
         }
-        let tokens = session
-            .closing
-            .as_mut()
-            .map(|c| std::mem::take(&mut c.tokens))
-            .unwrap_or_default();
+        let tokens = session.closing.as_mut().map(|c| std::mem::take(&mut c.tokens)).unwrap_or_default();
         let waiters = std::mem::take(&mut session.waiters);
         let name = session.id.clone();
         let floor = session.floor;
-        let tracks: Vec<_> = [session.main.track, session.interjection.track]
-            .into_iter()
-            .flatten()
-            .collect();
+        let tracks: Vec<_> = [session.main.track, session.interjection.track].into_iter().flatten().collect();
         let properties = self.properties(id, &self.sessions[&id]);
         self.out.push(Effect::SessionChanged {
             session: name.clone(),
@@ -480,12 +403,8 @@ impl Core {
             self.closed.pop_front();
         }
         self.closed.push_back(name.clone());
-        self.out.push(Effect::SessionClosed {
-            session: name.clone(),
-        });
-        self.out.push(Effect::Note(Note::SessionClosed {
-            session: name.clone(),
-        }));
+        self.out.push(Effect::SessionClosed { session: name.clone() });
+        self.out.push(Effect::Note(Note::SessionClosed { session: name.clone() }));
         for waiter in waiters {
             self.out.push(Effect::Reply {
                 token: waiter.token,
@@ -513,12 +432,7 @@ impl Core {
         }
     }
 
-    fn pause_session(
-        &mut self,
-        id: SessionId,
-        fade_us: Option<u32>,
-        auto_resume_us: Option<Micros>,
-    ) {
+    fn pause_session(&mut self, id: SessionId, fade_us: Option<u32>, auto_resume_us: Option<Micros>) {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
@@ -546,13 +460,7 @@ impl Core {
         self.schedule(floor);
     }
 
-    fn wait(
-        &mut self,
-        token: Token,
-        id: SessionId,
-        utterance: u64,
-        timeout_us: Option<Micros>,
-    ) -> Answer {
+    fn wait(&mut self, token: Token, id: SessionId, utterance: u64, timeout_us: Option<Micros>) -> Answer {
         let Some(session) = self.sessions.get_mut(&id) else {
             return Ok(None);
         };
@@ -568,18 +476,12 @@ impl Core {
             },
             Some(asked) if session.issued.contains(&asked) => asked,
             Some(_) => {
-                let message = format!(
-                    "session \"{}\" has never issued utterance {utterance}",
-                    session.id
-                );
+                let message = format!("session \"{}\" has never issued utterance {utterance}", session.id);
                 return Err(Failure::new(ErrorKind::NoSuchUtterance, message));
             }
         };
         if session.open.contains(&asked) {
-            session.waiters.push(Waiter {
-                token,
-                utterance: asked,
-            });
+            session.waiters.push(Waiter { token, utterance: asked });
             if let Some(after) = timeout_us {
                 self.arm(after, Timer::WaitTimeout(id, token));
             }

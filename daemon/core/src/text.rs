@@ -85,9 +85,7 @@ pub(crate) fn whole(text: &str) -> Piece {
 
 /// The first `chars` code points.
 pub(crate) fn prefix(text: &str, chars: u32) -> &str {
-    text.char_indices()
-        .nth(chars as usize)
-        .map_or(text, |(at, _)| &text[..at])
+    text.char_indices().nth(chars as usize).map_or(text, |(at, _)| &text[..at])
 }
 
 /// Where the word ends (in code points) that a share of the text, by time, has reached: the estimate for backends without word timing.
@@ -96,8 +94,7 @@ pub(crate) fn estimated_chars(text: &str, heard_us: u64, total_us: u64) -> u32 {
         return 0;
     }
     let total = text.chars().count() as u64;
-    let reached = (u128::from(total) * u128::from(heard_us) / u128::from(total_us))
-        .min(u128::from(total)) as u64;
+    let reached = (u128::from(total) * u128::from(heard_us) / u128::from(total_us)).min(u128::from(total)) as u64;
     let mut chars = 0;
     let mut end = 0;
     for word in text.split_word_bounds() {
@@ -114,15 +111,13 @@ pub(crate) fn estimated_chars(text: &str, heard_us: u64, total_us: u64) -> u32 {
 
 fn ends_with_abbreviation(sentence: &str) -> bool {
     const ABBREVIATIONS: [&str; 18] = [
-        "dr.", "mr.", "mrs.", "ms.", "prof.", "st.", "no.", "nr.", "e.g.", "i.e.", "z.b.", "d.h.",
-        "vs.", "approx.", "bzw.", "ca.", "sr.", "jr.",
+        "dr.", "mr.", "mrs.", "ms.", "prof.", "st.", "no.", "nr.", "e.g.", "i.e.", "z.b.", "d.h.", "vs.", "approx.", "bzw.", "ca.", "sr.",
+        "jr.",
     ];
     let Some(word) = sentence.split_whitespace().next_back() else {
         return false;
     };
-    let word = word
-        .trim_start_matches(|c: char| !c.is_alphanumeric())
-        .to_lowercase();
+    let word = word.trim_start_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
     ABBREVIATIONS.contains(&word.as_str())
 }
 
@@ -131,10 +126,7 @@ mod tests {
     use super::*;
 
     fn spoken(text: &str) -> Vec<&str> {
-        sentences(text)
-            .iter()
-            .map(|p| &text[p.bytes.clone()])
-            .collect()
+        sentences(text).iter().map(|p| &text[p.bytes.clone()]).collect()
     }
 
     #[test]
@@ -154,10 +146,7 @@ mod tests {
         let chars: Vec<_> = sentences(text).into_iter().map(|p| p.chars).collect();
         assert_eq!(chars[0].start, 0);
         assert!(chars.windows(2).all(|w| w[0].end == w[1].start));
-        assert_eq!(
-            chars.last().map(|c| c.end),
-            Some(text.chars().count() as u32)
-        );
+        assert_eq!(chars.last().map(|c| c.end), Some(text.chars().count() as u32));
     }
 
     #[test]
@@ -165,28 +154,16 @@ mod tests {
         let text = "word ".repeat(1000);
         let pieces = requests(&text);
         assert!(pieces.iter().all(|p| p.chars.len() as u32 <= PIECE_CHARS));
-        assert_eq!(
-            pieces
-                .iter()
-                .map(|p| &text[p.bytes.clone()])
-                .collect::<String>(),
-            text
-        );
+        assert_eq!(pieces.iter().map(|p| &text[p.bytes.clone()]).collect::<String>(), text);
         assert!(pieces.len() >= 12);
     }
 
     #[test]
     fn an_estimate_ends_with_a_word() {
         assert_eq!(estimated_chars("one two three", 0, 1000), 0);
+        assert_eq!(prefix("one two three", estimated_chars("one two three", 500, 1000)), "one two");
         assert_eq!(
-            prefix("one two three", estimated_chars("one two three", 500, 1000)),
-            "one two"
-        );
-        assert_eq!(
-            prefix(
-                "one two three",
-                estimated_chars("one two three", 1000, 1000)
-            ),
+            prefix("one two three", estimated_chars("one two three", 1000, 1000)),
             "one two three"
         );
     }

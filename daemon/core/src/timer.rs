@@ -45,11 +45,7 @@ impl Core {
                 Timer::WaitTimeout(session, token) => self.wait_timed_out(session, token),
                 Timer::Expire(utterance) => self.expire(utterance),
                 Timer::AutoResume(session, epoch) => {
-                    if self
-                        .sessions
-                        .get(&session)
-                        .is_some_and(|s| s.pause_epoch == epoch)
-                    {
+                    if self.sessions.get(&session).is_some_and(|s| s.pause_epoch == epoch) {
                         self.resume_session(session);
                     }
                 }

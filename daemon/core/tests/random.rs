@@ -10,17 +10,19 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use utterd_core::{
-    Caller, CancelOptions, Input, Mode, Output, Priority, Progress, Reply, Request, SayOptions,
-    SessionOptions, Token,
-};
+use utterd_core::{Caller, CancelOptions, Input, Mode, Output, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Token};
 use world::rng::Rng;
 use world::{MS, Plan, S, World, book, target};
 
 /// Seeds that failed once, and why.
-const KEPT: &[(&str, u64)] = &[];
+const KEPT: &[(&str, u64)] = &[
+    ("what drains refused its cancel", 13),
+    ("ended before its failure was known", 41),
+    ("barge-in, then close, over what waits", 1042),
+    ("replaced, then everything cancelled, while one is held", 2357),
+];
 
-const CASES: u64 = 6_000;
+const CASES: u64 = 8_000;
 const SESSIONS: [&str; 4] = ["a", "b", "c", "default"];
 const TEXTS: [&str; 5] = [
     "Hi.",
@@ -33,7 +35,7 @@ const TEXTS: [&str; 5] = [
 
 #[derive(Clone, Debug)]
 enum Op {
-    Ask(u32, Request),
+    Ask(u32, Box<Request>),
     Later(u64),
     Lost(u32),
     Away(bool),
@@ -43,9 +45,7 @@ enum Op {
 fn options(r: &mut Rng) -> SayOptions {
     let some = |r: &mut Rng, p| r.percent(p);
     SayOptions {
-        backend: some(r, 60).then(|| {
-            (*r.pick(&["smooth", "pieces", "timed-pieces", "plain"])).to_owned()
-        }),
+        backend: some(r, 60).then(|| (*r.pick(&["smooth", "pieces", "timed-pieces", "plain"])).to_owned()),
         mode: some(r, 25).then(|| *r.pick(&[Mode::Queue, Mode::Replace, Mode::IfIdle])),
         priority: some(r, 50).then(|| {
             *r.pick(&[
@@ -57,8 +57,7 @@ fn options(r: &mut Rng) -> SayOptions {
             ])
         }),
         expires_us: some(r, 15).then(|| r.below(3 * S)),
-        progress: some(r, 30)
-            .then(|| *r.pick(&[Progress::None, Progress::Sentence, Progress::Word])),
+        progress: some(r, 30).then(|| *r.pick(&[Progress::None, Progress::Sentence, Progress::Word])),
         interruptible: some(r, 15).then_some(false),
         protect_us: some(r, 15).then(|| r.below(2 * S)),
         turn: some(r, 25).then(|| turn(r)),
@@ -78,9 +77,7 @@ fn turn(r: &mut Rng) -> u64 {
 
 fn session_options(r: &mut Rng) -> SessionOptions {
     SessionOptions {
-        output: r
-            .percent(15)
-            .then(|| *r.pick(&[Output::Local, Output::Null])),
+        output: r.percent(15).then(|| *r.pick(&[Output::Local, Output::Null])),
         client_lifetime: r.percent(25).then(|| r.percent(60)),
         own_floor: r.percent(15).then(|| r.percent(60)),
         idle_timeout_us: r.percent(15).then(|| r.below(5 * S)),
@@ -105,9 +102,7 @@ fn op(r: &mut Rng) -> Op {
                 options: CancelOptions {
                     utterance: (which < 4).then(|| r.below(20)),
                     turn: (3..6).contains(&which).then(|| turn(r)),
-                    reason: r.percent(40).then(|| {
-                        (*r.pick(&["barge-in", "client", "own-word"])).to_owned()
-                    }),
+                    reason: r.percent(40).then(|| (*r.pick(&["barge-in", "client", "own-word"])).to_owned()),
                     fade_us: r.percent(30).then(|| r.below(50_000) as u32),
                 },
             }
@@ -135,9 +130,7 @@ fn op(r: &mut Rng) -> Op {
             target: t(r),
             muted: r.percent(40),
         },
-        83..=84 => Request::SetMasterMuted {
-            muted: r.percent(30),
-        },
+        83..=84 => Request::SetMasterMuted { muted: r.percent(30) },
         85..=86 => Request::SetMinPriority {
             priority: *r.pick(&[Priority::Progress, Priority::Progress, Priority::Message]),
         },
@@ -167,7 +160,7 @@ fn op(r: &mut Rng) -> Op {
             });
         }
     };
-    Op::Ask(uid, request)
+    Op::Ask(uid, Box::new(request))
 }
 
 fn sequence(seed: u64) -> Vec<Op> {
@@ -176,7 +169,7 @@ fn sequence(seed: u64) -> Vec<Op> {
     for id in &SESSIONS[..2 + r.below(2) as usize] {
         let options = session_options(&mut r);
         let id = (*id).to_owned();
-        ops.push(Op::Ask(1, Request::Open { id, options }));
+        ops.push(Op::Ask(1, Box::new(Request::Open { id, options })));
     }
     let calm = r.percent(50);
     for _ in 0..5 + r.below(40) {
@@ -236,7 +229,7 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
     for op in ops {
         match op {
             Op::Ask(uid, request) => {
-                let token = w.ask(*uid, request.clone());
+                let token = w.ask(*uid, (**request).clone());
                 check_i5(&w, token, request);
             }
             Op::Later(us) => w.run(*us),
@@ -310,11 +303,7 @@ fn check(seed: u64, chaos: bool) {
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let failed = fails(seed, chaos, &ops);
-    let ops = if failed {
-        shorten(seed, chaos, ops)
-    } else {
-        ops
-    };
+    let ops = if failed { shorten(seed, chaos, ops) } else { ops };
     std::panic::set_hook(quiet);
     if failed {
         eprintln!("seed {seed}, chaos {chaos}, shortest sequence:");

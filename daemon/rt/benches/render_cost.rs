@@ -12,13 +12,8 @@ const PERIODS: usize = 20_000;
 
 fn main() {
     let period_us = FRAMES as f64 * 1e6 / f64::from(RATE);
-    println!(
-        "one period of {FRAMES} frames at {RATE} Hz ({period_us:.1} us), {PERIODS} periods, us and share of the period"
-    );
-    println!(
-        "{:>5} {:>15} {:>15} {:>15} {:>15}",
-        "lanes", "p50", "p95", "p99", "max"
-    );
+    println!("one period of {FRAMES} frames at {RATE} Hz ({period_us:.1} us), {PERIODS} periods, us and share of the period");
+    println!("{:>5} {:>15} {:>15} {:>15} {:>15}", "lanes", "p50", "p95", "p99", "max");
     for (lanes, gain) in [(1, 1.0), (16, 1.0), (64, 1.0), (64, 0.5)] {
         let costs = measure(lanes, gain);
         let at = |share: f64| costs[((costs.len() - 1) as f64 * share) as usize];
@@ -40,9 +35,7 @@ fn measure(count: usize, gain: f32) -> Vec<f64> {
         paused: false,
         gain,
     };
-    let mut lanes: Vec<LaneTx> = (0..count)
-        .map(|_| control.add_lane(spec).unwrap())
-        .collect();
+    let mut lanes: Vec<LaneTx> = (0..count).map(|_| control.add_lane(spec).unwrap()).collect();
     for lane in &mut lanes {
         lane.begin(NonZeroU64::MIN).unwrap();
     }

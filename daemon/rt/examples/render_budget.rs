@@ -62,8 +62,6 @@ fn instructions(periods: u64) -> Option<u64> {
         .output()
         .ok()?;
     let told = String::from_utf8_lossy(&output.stderr);
-    let collected = told
-        .lines()
-        .find_map(|line| line.split("Collected :").nth(1))?;
+    let collected = told.lines().find_map(|line| line.split("Collected :").nth(1))?;
     collected.trim().parse().ok()
 }

@@ -36,10 +36,7 @@ pub(crate) enum Hold {
 
 impl Hold {
     /// Held with nothing to complement: goes on without a ramp.
-    pub(crate) const CLEAN: Hold = Hold::Held {
-        up: Some(0),
-        peeked: 0,
-    };
+    pub(crate) const CLEAN: Hold = Hold::Held { up: Some(0), peeked: 0 };
 }
 
 /// The renderer's end of a lane. [rt & active]
@@ -98,10 +95,7 @@ impl LaneRx {
             begin: 0,
             is_cut: false,
             hold: if spec.paused {
-                Hold::Held {
-                    up: None,
-                    peeked: 0,
-                }
+                Hold::Held { up: None, peeked: 0 }
             } else {
                 Hold::Run
             },
@@ -194,10 +188,7 @@ impl LaneRx {
     fn play(&mut self, out: &mut [f32], frame: usize, clock: Clock, tally: &mut Tally) -> usize {
         let run = self.run();
         if run == 0 {
-            let Some(span) = self
-                .span
-                .filter(|_| self.position > self.begin && !self.is_cut)
-            else {
+            let Some(span) = self.span.filter(|_| self.position > self.begin && !self.is_cut) else {
                 self.dry = false;
                 return self.silence(out);
             };
@@ -234,11 +225,7 @@ impl LaneRx {
         }
         let frames = run.min(out.len());
         let shaped = self.up.left().max(self.gain.left());
-        let frames = if shaped > 0 {
-            frames.min(shaped)
-        } else {
-            frames
-        };
+        let frames = if shaped > 0 { frames.min(shaped) } else { frames };
         let up = &mut self.up;
         let last = mix(
             &mut self.samples,
@@ -291,20 +278,9 @@ impl LaneRx {
     }
 
     /// A pause on its way: the ramp is heard, the position stays.
-    fn play_down(
-        &mut self,
-        mut fade: Fade,
-        resume: bool,
-        out: &mut [f32],
-        frame: usize,
-        clock: Clock,
-    ) -> usize {
+    fn play_down(&mut self, mut fade: Fade, resume: bool, out: &mut [f32], frame: usize, clock: Clock) -> usize {
         let ahead = fade.done() as usize;
-        let frames = self
-            .run()
-            .saturating_sub(ahead)
-            .min(out.len())
-            .min(fade.left());
+        let frames = self.run().saturating_sub(ahead).min(out.len()).min(fade.left());
         if frames > 0 {
             self.last = mix(
                 &mut self.samples,
@@ -379,17 +355,12 @@ impl LaneRx {
 
     /// Samples at hand before the next boundary.
     fn run(&self) -> usize {
-        let end = self
-            .markers
-            .peek()
-            .map_or(self.visible, |marker| marker.at.min(self.visible));
+        let end = self.markers.peek().map_or(self.visible, |marker| marker.at.min(self.visible));
         end.saturating_sub(self.position) as usize
     }
 
     fn at_marker(&self) -> bool {
-        self.markers
-            .peek()
-            .is_ok_and(|marker| marker.at <= self.position)
+        self.markers.peek().is_ok_and(|marker| marker.at <= self.position)
     }
 
     /// A ramp of this length, or of what is left of the span where that is known to be less.

@@ -18,6 +18,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+#![allow(rustdoc::broken_intra_doc_links, reason = "thread tags look like links")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 #[cfg(test)]

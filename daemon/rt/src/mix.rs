@@ -5,13 +5,7 @@ use rtrb::Consumer;
 
 /// Adds `out.len()` samples, from `ahead` of the ring's head on, without consuming them. `level` shapes each one; without it the gain stands
 /// still. Returns the last value added. The caller knows that the samples are there.
-pub(crate) fn mix(
-    samples: &mut Consumer<f32>,
-    ahead: usize,
-    out: &mut [f32],
-    gain: &mut Gain,
-    level: Option<impl FnMut() -> f32>,
-) -> f32 {
+pub(crate) fn mix(samples: &mut Consumer<f32>, ahead: usize, out: &mut [f32], gain: &mut Gain, level: Option<impl FnMut() -> f32>) -> f32 {
     let Ok(chunk) = samples.read_chunk(ahead + out.len()) else {
         return 0.0;
     };
@@ -30,10 +24,7 @@ pub(crate) fn mix(
                     *out += sample * gain;
                 }
             }
-            second
-                .last()
-                .or(first.last())
-                .map_or(0.0, |sample| sample * gain)
+            second.last().or(first.last()).map_or(0.0, |sample| sample * gain)
         }
         Some(mut level) => {
             let mut last = 0.0;

@@ -86,10 +86,7 @@ impl LaneRx {
         let (first, second) = markers.as_mut_slices();
         for marker in first.iter_mut().chain(second) {
             match &mut marker.kind {
-                Mark::Begin {
-                    span: queued,
-                    is_cut,
-                } if *queued == span && !*is_cut => {
+                Mark::Begin { span: queued, is_cut } if *queued == span && !*is_cut => {
                     *is_cut = true;
                     return Some(marker.at);
                 }
@@ -117,10 +114,7 @@ impl LaneRx {
             Hold::Run if self.sounding && self.span.is_some() && self.position > self.begin => {
                 let fade = Fade::new(self.within_span(fade_frames), self.up.level_up());
                 self.up = Fade::OVER;
-                self.hold = Hold::Down {
-                    fade,
-                    resume: false,
-                };
+                self.hold = Hold::Down { fade, resume: false };
             }
             Hold::Run => {
                 // Silent: there is nothing to ramp. A fade up that was due (after a pause that was resumed within this very period) stays due.

@@ -20,11 +20,7 @@ impl Fade {
     };
 
     pub(crate) fn new(total: u32, from: f32) -> Fade {
-        Fade {
-            done: 0,
-            total,
-            from,
-        }
+        Fade { done: 0, total, from }
     }
 
     pub(crate) fn done(&self) -> u32 {
@@ -49,20 +45,12 @@ impl Fade {
 
     /// Level of the next sample of a fade down; 0 when it is over.
     pub(crate) fn level_down(&self) -> f32 {
-        if self.is_over() {
-            0.0
-        } else {
-            self.from * (1.0 - self.weight())
-        }
+        if self.is_over() { 0.0 } else { self.from * (1.0 - self.weight()) }
     }
 
     /// Level of the next sample of a fade up; 1 when it is over.
     pub(crate) fn level_up(&self) -> f32 {
-        if self.is_over() {
-            1.0
-        } else {
-            1.0 - (1.0 - self.weight())
-        }
+        if self.is_over() { 1.0 } else { 1.0 - (1.0 - self.weight()) }
     }
 
     pub(crate) fn step(&mut self) {
@@ -86,11 +74,7 @@ const LOUDEST: f32 = 1000.0;
 
 impl Gain {
     pub(crate) fn new(linear: f32) -> Gain {
-        let value = if linear.is_finite() {
-            linear.clamp(0.0, LOUDEST)
-        } else {
-            1.0
-        };
+        let value = if linear.is_finite() { linear.clamp(0.0, LOUDEST) } else { 1.0 };
         Gain {
             value,
             target: value,
@@ -127,11 +111,7 @@ impl Gain {
         if self.left > 0 {
             self.left -= 1;
             // The last step lands on the target itself: rounding must not leave a gain of 0.9999999 that breaks bit-exactness.
-            self.value = if self.left == 0 {
-                self.target
-            } else {
-                self.value + self.step
-            };
+            self.value = if self.left == 0 { self.target } else { self.value + self.step };
         }
         self.value
     }

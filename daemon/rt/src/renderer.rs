@@ -20,15 +20,7 @@ pub fn engine(rate: u32) -> (Control, Renderer) {
         home: home_out,
         stats: stats.clone(),
     };
-    (
-        control,
-        Renderer {
-            rate,
-            lanes,
-            home,
-            stats,
-        },
-    )
+    (control, Renderer { rate, lanes, home, stats })
 }
 
 /// The half that makes lanes and frees them. [control]
@@ -55,14 +47,7 @@ impl Control {
         touch(&mut markers);
         touch(&mut commands);
         touch(&mut facts_tx);
-        let lane = LaneRx::new(
-            samples_rx,
-            markers_rx,
-            commands_rx,
-            facts_tx,
-            spec,
-            self.rate,
-        );
+        let lane = LaneRx::new(samples_rx, markers_rx, commands_rx, facts_tx, spec, self.rate);
         self.lanes.push(lane).map_err(|_| Full)?;
         Ok(LaneTx {
             samples,
@@ -112,10 +97,7 @@ impl Renderer {
     pub fn render(&mut self, out: &mut [f32], at_us: u64) {
         self.stats.begin(at_us);
         out.fill(0.0);
-        let clock = Clock {
-            at_us,
-            rate: self.rate,
-        };
+        let clock = Clock { at_us, rate: self.rate };
         let mut tally = Tally::default();
         let mut finished = false;
         let mut alive = self.lanes.slots();
@@ -160,10 +142,7 @@ impl Renderer {
             first.swap(0, i);
             return true;
         }
-        match (
-            first.first_mut(),
-            second.iter_mut().find(|lane| lane.is_finished()),
-        ) {
+        match (first.first_mut(), second.iter_mut().find(|lane| lane.is_finished())) {
             (Some(front), Some(finished)) => core::mem::swap(front, finished),
             _ => return false,
         }

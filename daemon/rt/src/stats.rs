@@ -181,11 +181,7 @@ pub struct StatsHandle {
 impl StatsHandle {
     pub(crate) fn claim() -> StatsHandle {
         for (slot, entry) in TABLE.iter().enumerate().take(SLOTS - 1) {
-            if entry
-                .holders
-                .compare_exchange(0, 1, AcqRel, Relaxed)
-                .is_ok()
-            {
+            if entry.holders.compare_exchange(0, 1, AcqRel, Relaxed).is_ok() {
                 entry.stats.reset();
                 return StatsHandle { slot };
             }

@@ -28,10 +28,7 @@ impl LaneTx {
         if self.markers.slots() < 2 {
             return Err(Full);
         }
-        self.mark(Mark::Begin {
-            span,
-            is_cut: false,
-        })?;
+        self.mark(Mark::Begin { span, is_cut: false })?;
         self.is_open = true;
         Ok(self.pushed)
     }
@@ -65,12 +62,7 @@ impl LaneTx {
             return Ok(self.push(samples));
         }
         let at = self.pushed + samples.len() as u64;
-        self.markers
-            .push(Marker {
-                at,
-                kind: Mark::End,
-            })
-            .map_err(|_| Full)?;
+        self.markers.push(Marker { at, kind: Mark::End }).map_err(|_| Full)?;
         let taken = self.push(samples);
         self.is_open = false;
         Ok(taken)
@@ -115,11 +107,6 @@ impl LaneTx {
     pub fn close(self) {}
 
     fn mark(&mut self, kind: Mark) -> Result<(), Full> {
-        self.markers
-            .push(Marker {
-                at: self.pushed,
-                kind,
-            })
-            .map_err(|_| Full)
+        self.markers.push(Marker { at: self.pushed, kind }).map_err(|_| Full)
     }
 }

@@ -52,10 +52,7 @@ pub(super) struct Pending {
 }
 
 /// The answer to a call, or nothing if nobody waits for one.
-pub(super) fn answer<B: serde::Serialize + DynamicType>(
-    call: &Message,
-    body: &B,
-) -> Result<Message, zbus::Error> {
+pub(super) fn answer<B: serde::Serialize + DynamicType>(call: &Message, body: &B) -> Result<Message, zbus::Error> {
     Message::method_return(&call.header())?.build(body)
 }
 
@@ -66,9 +63,7 @@ pub(super) fn refuse(call: &Message, refusal: &Refusal) -> Result<Message, zbus:
 
 /// Nobody reads an answer to this call.
 pub(super) fn wants_no_reply(call: &Message) -> bool {
-    call.primary_header()
-        .flags()
-        .contains(Flags::NoReplyExpected)
+    call.primary_header().flags().contains(Flags::NoReplyExpected)
 }
 
 impl Pending {
@@ -85,35 +80,20 @@ impl Pending {
                 let report = report.map_or_else(Dict::new, |r| values::report(&r));
                 answer(call, &(outcome, report))
             }
-            (Reply::History(entries), _) => answer(
-                call,
-                &entries.iter().map(values::history).collect::<Vec<_>>(),
-            ),
-            (Reply::SessionProperties(_), Shape::IntrospectSession) => {
-                answer(call, &introspect::session())
-            }
-            (Reply::SessionProperties(p), Shape::Property(name)) => {
-                self.property(&values::session(&p), name)
-            }
+            (Reply::History(entries), _) => answer(call, &entries.iter().map(values::history).collect::<Vec<_>>()),
+            (Reply::SessionProperties(_), Shape::IntrospectSession) => answer(call, &introspect::session()),
+            (Reply::SessionProperties(p), Shape::Property(name)) => self.property(&values::session(&p), name),
             (Reply::SessionProperties(p), _) => answer(call, &values::session(&p)),
-            (Reply::Sessions(all), Shape::IntrospectSessions) => answer(
-                call,
-                &introspect::sessions(all.iter().map(|(id, _)| id.as_str())),
-            ),
+            (Reply::Sessions(all), Shape::IntrospectSessions) => answer(call, &introspect::sessions(all.iter().map(|(id, _)| id.as_str()))),
             (Reply::Sessions(all), _) => {
                 let mut objects: HashMap<OwnedObjectPath, BTreeMap<&str, Dict>> = HashMap::new();
                 for (id, properties) in &all {
                     let path = OwnedObjectPath::try_from(session_path(id))?;
-                    objects.insert(
-                        path,
-                        BTreeMap::from([(session::INTERFACE, values::session(properties))]),
-                    );
+                    objects.insert(path, BTreeMap::from([(session::INTERFACE, values::session(properties))]));
                 }
                 answer(call, &objects)
             }
-            (Reply::ManagerProperties(p), Shape::Property(name)) => {
-                self.property(&values::manager(&p), name)
-            }
+            (Reply::ManagerProperties(p), Shape::Property(name)) => self.property(&values::manager(&p), name),
             (Reply::ManagerProperties(p), _) => answer(call, &values::manager(&p)),
         }
     }
@@ -129,9 +109,7 @@ pub(super) fn property(call: &Message, all: &Dict, name: &str) -> Result<Message
         Some(value) => answer(call, value),
         None => refuse(
             call,
-            &Refusal::unknown_property(format!(
-                "there is no property \"{name}\" at {ROOT} or its sessions"
-            )),
+            &Refusal::unknown_property(format!("there is no property \"{name}\" at {ROOT} or its sessions")),
         ),
     }
 }

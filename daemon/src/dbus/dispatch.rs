@@ -61,12 +61,7 @@ impl Dispatcher {
                     let (_, call) = full.into_inner();
                     self.send(
                         &call,
-                        refuse(
-                            &call,
-                            &Refusal::failed(
-                                "too many such questions are under way: ask again later",
-                            ),
-                        ),
+                        refuse(&call, &Refusal::failed("too many such questions are under way: ask again later")),
                     );
                 }
             }
@@ -115,9 +110,7 @@ impl Dispatcher {
             &(sender,),
         );
         // A connection that is gone already controls nothing: uid_t's "nobody at all".
-        let uid = reply
-            .and_then(|r| r.body().deserialize())
-            .unwrap_or(u32::MAX);
+        let uid = reply.and_then(|r| r.body().deserialize()).unwrap_or(u32::MAX);
         let caller = Caller {
             uid,
             connection: sender.into(),
@@ -185,9 +178,7 @@ impl Dispatcher {
             (Some(PROPERTIES), _) | (None, "Get" | "GetAll" | "Set") => {
                 return self.properties(call, member, node);
             }
-            (Some("org.freedesktop.DBus.ObjectManager") | None, "GetManagedObjects")
-                if node == Node::Root =>
-            {
+            (Some("org.freedesktop.DBus.ObjectManager") | None, "GetManagedObjects") if node == Node::Root => {
                 call.body().deserialize::<()>()?;
                 return Ok(Action::Ask(Request::Sessions, Shape::ManagedObjects));
             }
@@ -196,16 +187,10 @@ impl Dispatcher {
         match node {
             Node::Root => root::method(call, interface, member, &*self.services),
             Node::Session(id) => match interface {
-                Some(session::INTERFACE) | None => {
-                    session::method(call, member, Target::Object(id))
-                }
-                Some(other) => Err(Refusal::unknown_interface(format!(
-                    "a session has no interface {other}"
-                ))),
+                Some(session::INTERFACE) | None => session::method(call, member, Target::Object(id)),
+                Some(other) => Err(Refusal::unknown_interface(format!("a session has no interface {other}"))),
             },
-            _ => Err(Refusal::unknown_interface(format!(
-                "{path} only answers to introspection"
-            ))),
+            _ => Err(Refusal::unknown_interface(format!("{path} only answers to introspection"))),
         }
     }
 
@@ -222,9 +207,7 @@ impl Dispatcher {
                 (interface, Shape::Property(name), Some(value))
             }
             _ => {
-                return Err(Refusal::unknown_method(format!(
-                    "{PROPERTIES} has no method {member}"
-                )));
+                return Err(Refusal::unknown_method(format!("{PROPERTIES} has no method {member}")));
             }
         };
         let known = match &node {
@@ -234,9 +217,7 @@ impl Dispatcher {
         };
         let standard = interface.starts_with("org.freedesktop.DBus.");
         if !known && !standard {
-            return Err(Refusal::unknown_interface(format!(
-                "this object has no interface {interface}"
-            )));
+            return Err(Refusal::unknown_interface(format!("this object has no interface {interface}")));
         }
         if let (Some(value), Shape::Property(name)) = (&value, &shape) {
             return match node {

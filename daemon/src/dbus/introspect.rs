@@ -43,17 +43,12 @@ pub(super) fn root() -> String {
 
 /// A session.
 pub(super) fn session() -> String {
-    format!(
-        "{DOCTYPE}<node>{}{STANDARD}</node>\n",
-        interfaces(SESSION_XML)
-    )
+    format!("{DOCTYPE}<node>{}{STANDARD}</node>\n", interfaces(SESSION_XML))
 }
 
 /// The parent of all sessions.
 pub(super) fn sessions<'a>(ids: impl Iterator<Item = &'a str>) -> String {
-    let nodes: String = ids
-        .map(|id| format!("  <node name=\"{}\"/>\n", encode(id)))
-        .collect();
+    let nodes: String = ids.map(|id| format!("  <node name=\"{}\"/>\n", encode(id))).collect();
     format!("{DOCTYPE}<node>{STANDARD}{nodes}</node>\n")
 }
 
@@ -73,9 +68,6 @@ fn interfaces(xml: &str) -> String {
     out.push_str(rest);
     let start = out.find("<interface").unwrap_or(0);
     let end = out.rfind("</node>").unwrap_or(out.len());
-    let lines = out[start..end]
-        .lines()
-        .map(str::trim_end)
-        .filter(|l| !l.is_empty());
+    let lines = out[start..end].lines().map(str::trim_end).filter(|l| !l.is_empty());
     format!("\n  {}\n", lines.collect::<Vec<_>>().join("\n"))
 }

@@ -75,14 +75,8 @@ impl std::fmt::Display for BusError {
                 f,
                 "{bus} cannot be reached: {cause}. Is it running? Choose with --session, --system or --bus-address."
             ),
-            Self::NameTaken { bus } => write!(
-                f,
-                "{NAME} is taken on {bus}: another utterd is running there. Stop it first."
-            ),
-            Self::Name { bus, cause } => write!(
-                f,
-                "{bus} refuses the name {NAME}: {cause}. Is the bus policy installed?"
-            ),
+            Self::NameTaken { bus } => write!(f, "{NAME} is taken on {bus}: another utterd is running there. Stop it first."),
+            Self::Name { bus, cause } => write!(f, "{bus} refuses the name {NAME}: {cause}. Is the bus policy installed?"),
         }
     }
 }
@@ -144,16 +138,9 @@ pub struct Bus {
 impl Bus {
     /// Connects and takes the name.
     pub fn connect(kind: &BusKind) -> Result<Self, BusError> {
-        let failed = |cause| BusError::Connect {
-            bus: kind.clone(),
-            cause,
-        };
-        let connection = builder(kind)
-            .and_then(connection::Builder::build)
-            .map_err(failed)?;
-        let lookups = builder(kind)
-            .and_then(connection::Builder::build)
-            .map_err(failed)?;
+        let failed = |cause| BusError::Connect { bus: kind.clone(), cause };
+        let connection = builder(kind).and_then(connection::Builder::build).map_err(failed)?;
+        let lookups = builder(kind).and_then(connection::Builder::build).map_err(failed)?;
         let rule = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''";
         let bus = Some("org.freedesktop.DBus");
         connection
@@ -190,9 +177,7 @@ impl Bus {
             sessions: HashMap::new(),
             manager: BTreeMap::new(),
         };
-        thread::Builder::new()
-            .name("bus-out".into())
-            .spawn(move || sender.run(&queue))?;
+        thread::Builder::new().name("bus-out".into()).spawn(move || sender.run(&queue))?;
         let (queries, asked) = bounded(QUERIES);
         let answers = outbox.clone();
         let slow = Arc::clone(&services);
@@ -209,12 +194,10 @@ impl Bus {
             callers: HashMap::new(),
             next_token: 1,
         };
-        thread::Builder::new()
-            .name("bus-in".into())
-            .spawn(move || {
-                dispatcher.run(self.messages);
-                lost();
-            })?;
+        thread::Builder::new().name("bus-in".into()).spawn(move || {
+            dispatcher.run(self.messages);
+            lost();
+        })?;
         Ok(())
     }
 }
@@ -227,17 +210,10 @@ fn builder(kind: &BusKind) -> zbus::Result<connection::Builder<'static>> {
     }
 }
 
-fn answer_queries(
-    asked: &Receiver<(Query, Message)>,
-    outbox: &Sender<Out>,
-    services: &dyn Services,
-) {
+fn answer_queries(asked: &Receiver<(Query, Message)>, outbox: &Sender<Out>, services: &dyn Services) {
     for (query, call) in asked {
         let message = match query {
-            Query::Ports => answer(
-                &call,
-                &services.ports().into_iter().map(port).collect::<Vec<_>>(),
-            ),
+            Query::Ports => answer(&call, &services.ports().into_iter().map(port).collect::<Vec<_>>()),
             Query::Reload => match services.reload() {
                 Ok(()) => answer(&call, &()),
                 Err(message) => refuse(&call, &Refusal::failed(message)),

@@ -29,9 +29,7 @@ impl Reader {
     }
 
     fn text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
-        self.take(key)
-            .map(|value| text_of(key, &value).map(str::to_owned))
-            .transpose()
+        self.take(key).map(|value| text_of(key, &value).map(str::to_owned)).transpose()
     }
 
     fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
@@ -65,8 +63,7 @@ impl Reader {
     pub(super) fn whole(&mut self, key: &str, max: u64) -> Result<Option<u64>, Refusal> {
         self.take(key)
             .map(|value| {
-                let number =
-                    integer(&value).ok_or_else(|| wrong_type(key, "an integer", &value))?;
+                let number = integer(&value).ok_or_else(|| wrong_type(key, "an integer", &value))?;
                 u64::try_from(number)
                     .ok()
                     .filter(|n| *n <= max)
@@ -75,14 +72,8 @@ impl Reader {
             .transpose()
     }
 
-    fn real(
-        &mut self,
-        key: &str,
-        range: std::ops::RangeInclusive<f64>,
-    ) -> Result<Option<f64>, Refusal> {
-        self.take(key)
-            .map(|value| real_of(key, &value, range))
-            .transpose()
+    fn real(&mut self, key: &str, range: std::ops::RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
+        self.take(key).map(|value| real_of(key, &value, range)).transpose()
     }
 
     fn ms_as_us(&mut self, key: &str, max_ms: u64) -> Result<Option<u64>, Refusal> {
@@ -117,9 +108,7 @@ impl Reader {
     pub(super) fn end(self) -> Result<(), Refusal> {
         match self.0.keys().next() {
             None => Ok(()),
-            Some(key) => Err(Refusal::invalid_args(format!(
-                "there is no option \"{key}\" here"
-            ))),
+            Some(key) => Err(Refusal::invalid_args(format!("there is no option \"{key}\" here"))),
         }
     }
 
@@ -138,21 +127,13 @@ impl Reader {
             gain_db: self.real("gain-db", -120.0..=24.0)?,
             mode: self.word(
                 "mode",
-                &[
-                    ("queue", Mode::Queue),
-                    ("replace", Mode::Replace),
-                    ("if-idle", Mode::IfIdle),
-                ],
+                &[("queue", Mode::Queue), ("replace", Mode::Replace), ("if-idle", Mode::IfIdle)],
             )?,
             priority: self.word("priority", &PRIORITIES)?,
             expires_us: self.ms_as_us("expires-ms", MAX_MS)?,
             progress: self.word(
                 "progress",
-                &[
-                    ("none", Progress::None),
-                    ("sentence", Progress::Sentence),
-                    ("word", Progress::Word),
-                ],
+                &[("none", Progress::None), ("sentence", Progress::Sentence), ("word", Progress::Word)],
             )?,
             interruptible: self.flag("interruptible")?,
             protect_us: self.ms_as_us("protect-ms", 60_000)?.or(greeting),
@@ -246,10 +227,7 @@ pub(super) fn cancel_all(options: Options) -> Result<Option<String>, Refusal> {
 /// Options of Pause: fade and auto-resume, in microseconds.
 pub(super) fn pause(options: Options) -> Result<(Option<u32>, Option<u64>), Refusal> {
     let mut reader = Reader::new(options);
-    let pause = (
-        fade(&mut reader)?,
-        reader.ms_as_us("auto-resume-ms", MAX_MS)?,
-    );
+    let pause = (fade(&mut reader)?, reader.ms_as_us("auto-resume-ms", MAX_MS)?);
     reader.end()?;
     Ok(pause)
 }
@@ -274,9 +252,7 @@ pub(super) fn close(options: Options) -> Result<bool, Refusal> {
 pub(super) fn history(options: Options) -> Result<(u64, usize), Refusal> {
     let mut reader = Reader::new(options);
     let after = reader.whole("after", MAX_NUMBER)?.unwrap_or(0);
-    let limit = reader
-        .whole("limit", u64::from(u32::MAX))?
-        .unwrap_or(u64::from(u32::MAX));
+    let limit = reader.whole("limit", u64::from(u32::MAX))?.unwrap_or(u64::from(u32::MAX));
     reader.end()?;
     Ok((after, usize::try_from(limit).unwrap_or(usize::MAX)))
 }
@@ -284,11 +260,7 @@ pub(super) fn history(options: Options) -> Result<(u64, usize), Refusal> {
 /// The filter of ListVoices: backend, language, id.
 pub(super) fn voices(options: Options) -> Result<[Option<String>; 3], Refusal> {
     let mut reader = Reader::new(options);
-    let filter = [
-        reader.text("backend")?,
-        reader.text("language")?,
-        reader.text("id")?,
-    ];
+    let filter = [reader.text("backend")?, reader.text("language")?, reader.text("id")?];
     reader.end()?;
     Ok(filter)
 }
@@ -299,9 +271,7 @@ pub(super) fn none(options: Options) -> Result<(), Refusal> {
 }
 
 fn fade(reader: &mut Reader) -> Result<Option<u32>, Refusal> {
-    Ok(reader
-        .ms_as_us("fade-ms", 50)?
-        .and_then(|us| u32::try_from(us).ok()))
+    Ok(reader.ms_as_us("fade-ms", 50)?.and_then(|us| u32::try_from(us).ok()))
 }
 
 /// A property or option that holds decibels.
@@ -327,11 +297,7 @@ pub(super) fn priority(key: &str, value: &Value<'_>) -> Result<Priority, Refusal
     })
 }
 
-fn real_of(
-    key: &str,
-    value: &Value<'_>,
-    range: std::ops::RangeInclusive<f64>,
-) -> Result<f64, Refusal> {
+fn real_of(key: &str, value: &Value<'_>, range: std::ops::RangeInclusive<f64>) -> Result<f64, Refusal> {
     let number = match value {
         Value::F64(number) => *number,
         other => integer(other)
@@ -369,16 +335,11 @@ fn integer(value: &Value<'_>) -> Option<i128> {
 }
 
 fn wrong_type(key: &str, wanted: &str, value: &Value<'_>) -> Refusal {
-    Refusal::invalid_args(format!(
-        "option \"{key}\" has type {}, but takes {wanted}",
-        value.value_signature()
-    ))
+    Refusal::invalid_args(format!("option \"{key}\" has type {}, but takes {wanted}", value.value_signature()))
 }
 
 fn out_of_range(key: &str, number: i128, min: u64, max: u64) -> Refusal {
-    Refusal::invalid_args(format!(
-        "option \"{key}\" is {number}; allowed: {min} to {max}"
-    ))
+    Refusal::invalid_args(format!("option \"{key}\" is {number}; allowed: {min} to {max}"))
 }
 
 #[cfg(test)]
@@ -386,10 +347,7 @@ mod tests {
     use super::*;
 
     fn options(entries: &[(&str, Value<'_>)]) -> Options {
-        entries
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), v.try_to_owned().unwrap()))
-            .collect()
+        entries.iter().map(|(k, v)| ((*k).to_owned(), v.try_to_owned().unwrap())).collect()
     }
 
     #[test]
@@ -404,10 +362,7 @@ mod tests {
         ] {
             assert_eq!(say(options(&[("turn", value)])).unwrap().turn, Some(7));
         }
-        assert_eq!(
-            say(options(&[("rate", Value::I32(2))])).unwrap().rate,
-            Some(2.0)
-        );
+        assert_eq!(say(options(&[("rate", Value::I32(2))])).unwrap().rate, Some(2.0));
     }
 
     #[test]
@@ -418,11 +373,7 @@ mod tests {
             ("rate", Value::F64(0.0), "\"rate\" is 0; allowed: 0.1 to 10"),
             ("rate", Value::F64(f64::NAN), "\"rate\" is NaN"),
             ("turn", Value::I32(-1), "\"turn\" is -1"),
-            (
-                "priority",
-                Value::from("urgent"),
-                "allowed: important, message",
-            ),
+            ("priority", Value::from("urgent"), "allowed: important, message"),
             ("greeting", Value::U32(1), "\"greeting\" has type u"),
             ("protect-ms", Value::U32(60_001), "allowed: 0 to 60000"),
         ];
@@ -444,12 +395,6 @@ mod tests {
             assert_eq!(refusal.name, "org.utterd.Utterd1.Error.NotSupported");
             assert!(refusal.message.contains(key));
         }
-        assert!(
-            say(options(&[
-                ("format", Value::from("text")),
-                ("cache", Value::from("auto"))
-            ]))
-            .is_ok()
-        );
+        assert!(say(options(&[("format", Value::from("text")), ("cache", Value::from("auto"))])).is_ok());
     }
 }

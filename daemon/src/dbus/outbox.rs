@@ -21,24 +21,15 @@ pub enum Out {
     /// An answer that is complete.
     Ready(Message),
     /// The core's answer to a call.
-    Reply {
-        token: Token,
-        reply: Result<Reply, Failure>,
-    },
+    Reply { token: Token, reply: Result<Reply, Failure> },
     /// A signal of a session.
     Signal { session: String, signal: Signal },
     /// InterfacesAdded.
-    SessionOpened {
-        session: String,
-        properties: SessionProperties,
-    },
+    SessionOpened { session: String, properties: SessionProperties },
     /// InterfacesRemoved.
     SessionClosed { session: String },
     /// PropertiesChanged of a session.
-    SessionChanged {
-        session: String,
-        properties: SessionProperties,
-    },
+    SessionChanged { session: String, properties: SessionProperties },
     /// PropertiesChanged of the manager.
     ManagerChanged { properties: ManagerProperties },
     /// Metrics.Alert.
@@ -57,17 +48,11 @@ pub(super) struct Calls(Mutex<HashMap<Token, Pending>>);
 
 impl Calls {
     pub(super) fn insert(&self, token: Token, pending: Pending) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(token, pending);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token, pending);
     }
 
     fn take(&self, token: Token) -> Option<Pending> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&token)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&token)
     }
 }
 
@@ -114,19 +99,11 @@ impl Outbox {
                 }
             }
             Out::Signal { session, signal } => session_signal(&session, &signal)?,
-            Out::SessionOpened {
-                session: id,
-                properties,
-            } => {
+            Out::SessionOpened { session: id, properties } => {
                 let properties = values::session(&properties);
                 let path = OwnedObjectPath::try_from(session_path(&id))?;
                 let interfaces = BTreeMap::from([(session::INTERFACE, &properties)]);
-                let message = emit(
-                    ROOT,
-                    "org.freedesktop.DBus.ObjectManager",
-                    "InterfacesAdded",
-                    &(path, interfaces),
-                )?;
+                let message = emit(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded", &(path, interfaces))?;
                 self.sessions.insert(id, properties);
                 message
             }
@@ -140,10 +117,7 @@ impl Outbox {
                     &(path, vec![session::INTERFACE]),
                 )?
             }
-            Out::SessionChanged {
-                session: id,
-                properties,
-            } => {
+            Out::SessionChanged { session: id, properties } => {
                 let new = values::session(&properties);
                 let old = self.sessions.remove(&id).unwrap_or_default();
                 let changed = values::changed(&old, &new);
@@ -162,11 +136,7 @@ impl Outbox {
                 }
                 properties_changed(ROOT, root::MANAGER, &changed)?
             }
-            Out::Alert {
-                kind,
-                session,
-                details,
-            } => emit(ROOT, root::METRICS, "Alert", &(kind, session, details))?,
+            Out::Alert { kind, session, details } => emit(ROOT, root::METRICS, "Alert", &(kind, session, details))?,
             Out::Flush(_) => return Ok(None),
         }))
     }
@@ -174,12 +144,7 @@ impl Outbox {
 
 fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Error> {
     let path = session_path(session_id);
-    let info = |tag: &str, turn: u64| {
-        Dict::from([
-            ("tag", Value::from(tag.to_owned())),
-            ("turn", Value::from(turn)),
-        ])
-    };
+    let info = |tag: &str, turn: u64| Dict::from([("tag", Value::from(tag.to_owned())), ("turn", Value::from(turn))]);
     let (utterance, member) = match signal {
         Signal::UtteranceStarted { utterance, .. } => (utterance.get(), "UtteranceStarted"),
         Signal::UtteranceProgress { utterance, .. } => (utterance.get(), "UtteranceProgress"),
@@ -188,10 +153,7 @@ fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Er
     };
     match signal {
         Signal::UtteranceStarted {
-            first_audio_us,
-            tag,
-            turn,
-            ..
+            first_audio_us, tag, turn, ..
         } => {
             let mut info = info(tag, *turn);
             info.insert("first-audio-us", Value::from(*first_audio_us));
@@ -214,27 +176,16 @@ fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Er
                 &path,
                 session::INTERFACE,
                 member,
-                &(
-                    utterance,
-                    *kind,
-                    chars.start,
-                    chars.end,
-                    *played_us,
-                    details,
-                ),
+                &(utterance, *kind, chars.start, chars.end, *played_us, details),
             )
         }
-        Signal::UtteranceFinished {
-            outcome, report, ..
-        } => emit(
+        Signal::UtteranceFinished { outcome, report, .. } => emit(
             &path,
             session::INTERFACE,
             member,
             &(utterance, outcome.word(), values::finished(outcome, report)),
         ),
-        Signal::FirstFrameSent { .. } => {
-            emit(&path, session::INTERFACE, member, &(utterance, Dict::new()))
-        }
+        Signal::FirstFrameSent { .. } => emit(&path, session::INTERFACE, member, &(utterance, Dict::new())),
     }
 }
 
@@ -247,11 +198,6 @@ fn properties_changed(path: &str, interface: &str, changed: &Dict) -> Result<Mes
     )
 }
 
-fn emit<B: serde::Serialize + DynamicType>(
-    path: &str,
-    interface: &str,
-    member: &str,
-    body: &B,
-) -> Result<Message, zbus::Error> {
+fn emit<B: serde::Serialize + DynamicType>(path: &str, interface: &str, member: &str, body: &B) -> Result<Message, zbus::Error> {
     Message::signal(path, interface, member)?.build(body)
 }

@@ -26,11 +26,7 @@ impl Node {
             "/" => Self::Ancestor("org"),
             "/org" => Self::Ancestor("utterd"),
             "/org/utterd" => Self::Ancestor("Utterd1"),
-            _ => match path
-                .strip_prefix(SESSIONS)
-                .and_then(|p| p.strip_prefix('/'))
-                .and_then(decode)
-            {
+            _ => match path.strip_prefix(SESSIONS).and_then(|p| p.strip_prefix('/')).and_then(decode) {
                 Some(id) => Self::Session(id),
                 None => Self::Unknown,
             },
@@ -90,11 +86,7 @@ mod tests {
     #[test]
     fn broken_labels_name_nothing() {
         for label in ["", "_", "_4", "_zz", "_ff", "a/b"] {
-            assert_eq!(
-                Node::of(&format!("/org/utterd/Utterd1/session/{label}")),
-                Node::Unknown,
-                "{label}"
-            );
+            assert_eq!(Node::of(&format!("/org/utterd/Utterd1/session/{label}")), Node::Unknown, "{label}");
         }
     }
 }

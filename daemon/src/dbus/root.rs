@@ -35,40 +35,26 @@ const METHODS: [(&str, &[&str]); 5] = [
     ),
     (
         AUDIO_OWNER,
-        &[
-            "EnterListening",
-            "LeaveListening",
-            "MicClosedRecovery",
-            "PlaybackReassert",
-        ],
+        &["EnterListening", "LeaveListening", "MicClosedRecovery", "PlaybackReassert"],
     ),
     (PLUGINS, &["List", "SetEnabled"]),
     (METRICS, &["Snapshot", "ExportText"]),
     (CALLS, &["Dial"]),
 ];
 
-pub(super) fn method(
-    call: &Message,
-    interface: Option<&str>,
-    member: &str,
-    services: &dyn Services,
-) -> Result<Action, Refusal> {
+pub(super) fn method(call: &Message, interface: Option<&str>, member: &str, services: &dyn Services) -> Result<Action, Refusal> {
     let Some((interface, methods)) = METHODS
         .iter()
         .find(|(name, methods)| interface.map_or(methods.contains(&member), |i| i == *name))
     else {
         let asked = interface.unwrap_or("the root object");
         return Err(match interface {
-            Some(_) => {
-                Refusal::unknown_interface(format!("the root object has no interface {asked}"))
-            }
+            Some(_) => Refusal::unknown_interface(format!("the root object has no interface {asked}")),
             None => Refusal::unknown_method(format!("the root object has no method {member}")),
         });
     };
     if !methods.contains(&member) {
-        return Err(Refusal::unknown_method(format!(
-            "{interface} has no method {member}"
-        )));
+        return Err(Refusal::unknown_method(format!("{interface} has no method {member}")));
     }
     match (*interface, member) {
         (MANAGER, _) => manager(call, member, services),
@@ -82,9 +68,7 @@ pub(super) fn method(
                 .collect();
             Ok(Action::Answer(answer(call, &rows)?))
         }
-        _ => Err(Refusal::not_supported(format!(
-            "{member} is not supported by this release"
-        ))),
+        _ => Err(Refusal::not_supported(format!("{member} is not supported by this release"))),
     }
 }
 
@@ -137,20 +121,12 @@ fn manager(call: &Message, member: &str, services: &dyn Services) -> Result<Acti
                 backend.as_ref().is_none_or(|b| *b == v.backend)
                     && id.as_ref().is_none_or(|i| *i == v.id)
                     && language.as_ref().is_none_or(|l| {
-                        v.languages.iter().any(|have| {
-                            have.eq_ignore_ascii_case(l)
-                                || have
-                                    .to_lowercase()
-                                    .starts_with(&format!("{}-", l.to_lowercase()))
-                        })
+                        v.languages
+                            .iter()
+                            .any(|have| have.eq_ignore_ascii_case(l) || have.to_lowercase().starts_with(&format!("{}-", l.to_lowercase())))
                     })
             };
-            let voices: Vec<Dict> = services
-                .voices()
-                .into_iter()
-                .filter(wanted)
-                .map(voice)
-                .collect();
+            let voices: Vec<Dict> = services.voices().into_iter().filter(wanted).map(voice).collect();
             return Ok(Action::Answer(answer(call, &voices)?));
         }
         "ListPorts" => {
@@ -162,9 +138,7 @@ fn manager(call: &Message, member: &str, services: &dyn Services) -> Result<Acti
             return Ok(Action::Query(Query::Reload));
         }
         _ => {
-            return Err(Refusal::not_supported(format!(
-                "{member} is not supported by this release"
-            )));
+            return Err(Refusal::not_supported(format!("{member} is not supported by this release")));
         }
     };
     Ok(Action::Ask(request, Shape::Method))
@@ -185,17 +159,13 @@ fn metrics(call: &Message, member: &str, services: &dyn Services) -> Result<Acti
     let argument: String = call.body().deserialize()?;
     if member == "Snapshot" {
         let values = services.metrics(&argument).ok_or_else(|| {
-            Refusal::no_such_session(format!(
-                "there is no session \"{argument}\": scope is \"\" or an open session's id"
-            ))
+            Refusal::no_such_session(format!("there is no session \"{argument}\": scope is \"\" or an open session's id"))
         })?;
         return Ok(Action::Answer(answer(call, &values)?));
     }
-    let text = services.export_metrics(&argument).ok_or_else(|| {
-        Refusal::invalid_args(format!(
-            "format is \"{argument}\"; allowed: prometheus, json"
-        ))
-    })?;
+    let text = services
+        .export_metrics(&argument)
+        .ok_or_else(|| Refusal::invalid_args(format!("format is \"{argument}\"; allowed: prometheus, json")))?;
     Ok(Action::Answer(answer(call, &text)?))
 }
 
@@ -220,9 +190,7 @@ pub(super) fn set(interface: &str, property: &str, value: &Value<'_>) -> Result<
             return Err(Refusal::read_only(format!("{property} can only be read")));
         }
         _ => {
-            return Err(Refusal::unknown_property(format!(
-                "{interface} has no property {property}"
-            )));
+            return Err(Refusal::unknown_property(format!("{interface} has no property {property}")));
         }
     };
     Ok(Action::Ask(request, Shape::Method))

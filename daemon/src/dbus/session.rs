@@ -67,21 +67,13 @@ pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Act
         },
         "GetHistory" => {
             let (after, limit) = options::history(body.deserialize()?)?;
-            Request::History {
-                target,
-                after,
-                limit,
-            }
+            Request::History { target, after, limit }
         }
         _ if LATER.contains(&member) || member == "StopRecording" => {
-            return Err(Refusal::not_supported(format!(
-                "{member} is not supported by this release"
-            )));
+            return Err(Refusal::not_supported(format!("{member} is not supported by this release")));
         }
         _ => {
-            return Err(Refusal::unknown_method(format!(
-                "{INTERFACE} has no method {member}"
-            )));
+            return Err(Refusal::unknown_method(format!("{INTERFACE} has no method {member}")));
         }
     };
     Ok(Action::Ask(request, Shape::Method))
@@ -102,14 +94,11 @@ pub(super) fn set(property: &str, value: &Value<'_>, target: Target) -> Result<A
                 "MicMuted is not supported by this release: no microphone is opened",
             ));
         }
-        "Id" | "State" | "Speaking" | "Turn" | "ActiveUtterance" | "QueueLength"
-        | "CollectedBytes" | "Output" => {
+        "Id" | "State" | "Speaking" | "Turn" | "ActiveUtterance" | "QueueLength" | "CollectedBytes" | "Output" => {
             return Err(Refusal::read_only(format!("{property} can only be read")));
         }
         _ => {
-            return Err(Refusal::unknown_property(format!(
-                "{INTERFACE} has no property {property}"
-            )));
+            return Err(Refusal::unknown_property(format!("{INTERFACE} has no property {property}")));
         }
     };
     Ok(Action::Ask(request, Shape::Method))

@@ -120,9 +120,7 @@ pub(super) fn audio_owner() -> Dict {
 /// What differs: the body of PropertiesChanged. `Id` is constant, `CollectedBytes` is not announced.
 pub(super) fn changed(old: &Dict, new: &Dict) -> Dict {
     let silent = ["Id", "CollectedBytes"];
-    let differs = |(key, value): &(&&'static str, &Value<'static>)| {
-        !silent.contains(key) && old.get(*key) != Some(*value)
-    };
+    let differs = |(key, value): &(&&'static str, &Value<'static>)| !silent.contains(key) && old.get(*key) != Some(*value);
     new.iter()
         .filter(differs)
         .map(|(key, value)| (*key, value.try_clone().unwrap_or(Value::Bool(false))))

@@ -4,6 +4,8 @@
 //! and a stopped server (SIGSTOP) keeps them waiting until it goes on or dies, under a lock of the crate that is global. So a keeper that hangs
 //! is left alone; it closes what it opened when it comes back and finds itself retired.
 //!
+//! No client is opened before the one before it is closed: libjack, opening after its server's death, destroys what is still there.
+//!
 //! Facts this is built on: without libjack `Client::new` is an error, but `jack::set_logger` before it panics: it is never called (the crate's
 //! default sends JACK's words to the `log` crate, where nobody listens). The death of jackd is told by the shutdown callback within 50 ms, that
 //! of PipeWire by nothing. There is no latency callback: latencies are polled. PipeWire rounds the period it first told: only `buffer_size` counts.
@@ -11,11 +13,9 @@
 use super::seat::{RenderSeat, Replace, Watch};
 use super::supervisor::Notice;
 use super::{DriverConfig, PortInfo, PortList};
-use jack::{
-    AudioOut, Client, ClientOptions, ClientStatus, Frames, LatencyType, Port, PortFlags, PortId,
-    ProcessScope, Unowned,
-};
+use jack::{AudioOut, Client, ClientOptions, ClientStatus, Frames, LatencyType, Port, PortFlags, PortId, ProcessScope, Unowned};
 use std::collections::HashSet;
+use std::ffi::{CStr, c_char};
 use std::sync::atomic::Ordering::*;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError};
@@ -81,6 +81,11 @@ impl Keeper {
         self.orders.send(Order::Close).ok();
     }
 
+    /// Its client is closed. Before that no other client may be opened: see [`probe`]. [control]
+    pub(super) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits for the close, but not for ever. [control]
     pub(super) fn wait(self, within: Duration) {
         let deadline = Instant::now() + within;
@@ -91,73 +96,73 @@ impl Keeper {
 }
 
 /// Starts a keeper; what came of it is told by [`Notice::Opened`]. Returns at once. [control]
-pub(super) fn open(
-    cfg: &DriverConfig,
-    generation: u64,
-    notices: Sender<Notice>,
-    ports: PortList,
-) -> io::Result<Keeper> {
+pub(super) fn open(cfg: &DriverConfig, generation: u64, notices: Sender<Notice>, ports: PortList) -> io::Result<Keeper> {
     let watch = Arc::new(Watch::default());
     let (orders, inbox) = channel();
     let (cfg, seen, hints) = (cfg.clone(), watch.clone(), orders.clone());
-    let thread = thread::Builder::new()
-        .name("utterd-jack".into())
-        .spawn(move || {
-            let (mut kept, opened) = match Kept::open(&cfg, seen, hints, ports) {
-                Ok(both) => both,
-                Err(error) => {
-                    // Nobody listens any more: nothing is open either.
-                    notices
-                        .send(Notice::Opened {
-                            generation,
-                            result: Err(error),
-                        })
-                        .ok();
-                    return;
-                }
-            };
-            kept.look(&cfg);
-            let latency = kept.watch.latency.load(Acquire);
-            let period = kept.watch.period.load(Acquire);
-            let opened = Opened {
-                latency,
-                period,
-                ..opened
-            };
-            if !kept.watch.is_retired.load(Acquire)
-                && notices
+    let thread = thread::Builder::new().name("utterd-jack".into()).spawn(move || {
+        let (mut kept, opened) = match Kept::open(&cfg, seen, hints, ports) {
+            Ok(both) => both,
+            Err(error) => {
+                // Nobody listens any more: nothing is open either.
+                notices
                     .send(Notice::Opened {
                         generation,
-                        result: Ok(opened),
+                        result: Err(error),
                     })
-                    .is_ok()
-            {
-                kept.keep(&cfg, &inbox);
+                    .ok();
+                return;
             }
-            kept.close();
-        })?;
-    Ok(Keeper {
-        watch,
-        orders,
-        thread,
-    })
+        };
+        kept.look(&cfg);
+        let latency = kept.watch.latency.load(Acquire);
+        let period = kept.watch.period.load(Acquire);
+        let opened = Opened { latency, period, ..opened };
+        if !kept.watch.is_retired.load(Acquire)
+            && notices
+                .send(Notice::Opened {
+                    generation,
+                    result: Ok(opened),
+                })
+                .is_ok()
+        {
+            kept.keep(&cfg, &inbox);
+        }
+        kept.close();
+    })?;
+    Ok(Keeper { watch, orders, thread })
 }
 
-/// Opens and closes a second client on a thread of its own: does the server still answer? [control]
-pub(super) fn probe(client_name: &str, generation: u64, notices: Sender<Notice>) -> io::Result<()> {
+/// Opens and closes a second client on a thread of its own, if that is safe: does the server still answer? False: not asked.
+///
+/// Only PipeWire is asked. jackd always tells its death, and its libjack, when it opens a client after that, destroys every client that is
+/// still there, under whoever is about to close it. [control]
+pub(super) fn probe(client_name: &str, generation: u64, notices: Sender<Notice>) -> bool {
+    if !is_pipewire() {
+        return false;
+    }
     let name = sayable(&format!("{client_name}-probe"));
-    thread::Builder::new()
-        .name("utterd-probe".into())
-        .spawn(move || {
-            let is_alive = Client::new(&name, ClientOptions::NO_START_SERVER).is_ok();
-            notices
-                .send(Notice::Probed {
-                    generation,
-                    is_alive,
-                })
-                .ok();
-        })?;
-    Ok(())
+    let started = thread::Builder::new().name("utterd-probe".into()).spawn(move || {
+        let is_alive = Client::new(&name, ClientOptions::NO_START_SERVER).is_ok();
+        notices.send(Notice::Probed { generation, is_alive }).ok();
+    });
+    started.is_ok()
+}
+
+/// Whose libjack this process has.
+fn is_pipewire() -> bool {
+    type VersionString = unsafe extern "C" fn() -> *const c_char;
+    let Ok(library) = jack::jack_sys::library() else {
+        return false;
+    };
+    // SAFETY: every libjack that has this symbol declares it so.
+    let Ok(version) = (unsafe { library.get::<VersionString>(b"jack_get_version_string\0") }) else {
+        return false;
+    };
+    // SAFETY: it needs no client and returns a string constant.
+    let text = unsafe { version() };
+    // SAFETY: as above; null is excluded first.
+    !text.is_null() && unsafe { CStr::from_ptr(text) }.to_string_lossy().contains("PipeWire")
 }
 
 /// An active client, as its keeper holds it.
@@ -175,21 +180,10 @@ struct Kept {
 }
 
 impl Kept {
-    fn open(
-        cfg: &DriverConfig,
-        watch: Arc<Watch>,
-        orders: Sender<Order>,
-        ports: PortList,
-    ) -> Result<(Kept, Opened), OpenError> {
-        let (client, _status) = Client::new(
-            &sayable(&cfg.client_name),
-            ClientOptions::NO_START_SERVER,
-        )
-        .map_err(|error| match error {
+    fn open(cfg: &DriverConfig, watch: Arc<Watch>, orders: Sender<Order>, ports: PortList) -> Result<(Kept, Opened), OpenError> {
+        let (client, _status) = Client::new(&sayable(&cfg.client_name), ClientOptions::NO_START_SERVER).map_err(|error| match error {
             jack::Error::LibraryError(message) => OpenError::NoLibrary(message),
-            jack::Error::ClientError(status) if status.contains(ClientStatus::SERVER_FAILED) => {
-                OpenError::NoServer
-            }
+            jack::Error::ClientError(status) if status.contains(ClientStatus::SERVER_FAILED) => OpenError::NoServer,
             error => OpenError::Refused(error),
         })?;
         let (rate, period) = (client.sample_rate(), client.buffer_size());
@@ -216,9 +210,7 @@ impl Kept {
             outs,
             watch: watch.clone(),
         };
-        let client = client
-            .activate_async(ears, hands)
-            .map_err(OpenError::Refused)?;
+        let client = client.activate_async(ears, hands).map_err(OpenError::Refused)?;
         let kept = Kept {
             client,
             watch,
@@ -274,8 +266,7 @@ impl Kept {
     fn connect(&mut self, cfg: &DriverConfig) {
         let client = self.client.as_client();
         let targets = targets(client, &cfg.connect);
-        self.made
-            .retain(|(_, target)| client.port_by_name(target).is_some());
+        self.made.retain(|(_, target)| client.port_by_name(target).is_some());
         for (i, target) in targets.into_iter().take(self.outs.len()).enumerate() {
             if self.made.contains(&(i, target.clone())) || client.port_by_name(&target).is_none() {
                 continue;
@@ -297,16 +288,9 @@ impl Kept {
 
     fn list(&self) -> Vec<PortInfo> {
         let client = self.client.as_client();
-        let own = self.outs[0]
-            .split(':')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let own = self.outs[0].split(':').next().unwrap_or_default().to_owned();
         let mut list: Vec<PortInfo> = Vec::new();
-        for (flag, direction) in [
-            (PortFlags::IS_INPUT, "playback"),
-            (PortFlags::IS_OUTPUT, "capture"),
-        ] {
+        for (flag, direction) in [(PortFlags::IS_INPUT, "playback"), (PortFlags::IS_OUTPUT, "capture")] {
             let physical = client.ports(None, Some(AUDIO), flag | PortFlags::IS_PHYSICAL);
             let default = physical.first().map(|port| owner(port));
             for port in client.ports(None, Some(AUDIO), flag) {
@@ -314,10 +298,7 @@ impl Kept {
                 if name == own {
                     continue;
                 }
-                match list
-                    .iter_mut()
-                    .find(|seen| seen.direction == direction && seen.name == name)
-                {
+                match list.iter_mut().find(|seen| seen.direction == direction && seen.name == name) {
                     Some(seen) => seen.channels += 1,
                     None => list.push(PortInfo {
                         name: name.to_owned(),
@@ -352,17 +333,10 @@ fn owner(port: &str) -> &str {
 /// The ports our outputs should reach, in order.
 fn targets(client: &Client, wanted: &[String]) -> Vec<String> {
     if wanted.is_empty() {
-        let physical = client.ports(
-            None,
-            Some(AUDIO),
-            PortFlags::IS_INPUT | PortFlags::IS_PHYSICAL,
-        );
+        let physical = client.ports(None, Some(AUDIO), PortFlags::IS_INPUT | PortFlags::IS_PHYSICAL);
         // With several sound cards: the first one, not a channel of each.
         let card = physical.first().map(|port| owner(port).to_owned());
-        return physical
-            .into_iter()
-            .filter(|port| Some(owner(port)) == card.as_deref())
-            .collect();
+        return physical.into_iter().filter(|port| Some(owner(port)) == card.as_deref()).collect();
     }
     let inputs = client.ports(None, Some(AUDIO), PortFlags::IS_INPUT);
     let mut targets = Vec::new();
@@ -428,9 +402,12 @@ struct Hands {
 
 impl jack::ProcessHandler for Hands {
     fn process(&mut self, client: &Client, scope: &ProcessScope) -> jack::Control {
-        let at_us = scope
+        // JACK counts CLOCK_MONOTONIC_RAW in some builds: what matters is how long ago, by its clock, the cycle began. Both clocks are
+        // read without a system call.
+        let ago_us = scope
             .cycle_times()
-            .map_or_else(|_| client.time(), |times| times.current_usecs);
+            .map_or(0, |times| client.time().saturating_sub(times.current_usecs));
+        let at_us = crate::clock::now_us().saturating_sub(ago_us);
         let Some((first, others)) = self.outs.split_first_mut() else {
             return jack::Control::Continue;
         };

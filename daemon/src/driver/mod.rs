@@ -13,6 +13,8 @@
 //!
 //! Not here: lanes and what they play (the feeder owns them and rebuilds them on `Engine`), and who may have the device (the core decides).
 
+#![allow(rustdoc::broken_intra_doc_links, reason = "thread tags look like links")]
+
 mod jack;
 pub mod sched;
 mod seat;
@@ -119,10 +121,7 @@ pub struct Driver {
 
 impl Driver {
     /// Starts the supervisor and returns; what came of it is told by events. [control]
-    pub fn start(
-        cfg: DriverConfig,
-        events: impl Fn(DriverEvent) + Send + Sync + 'static,
-    ) -> Result<Driver, DriverError> {
+    pub fn start(cfg: DriverConfig, events: impl Fn(DriverEvent) + Send + Sync + 'static) -> Result<Driver, DriverError> {
         sched::quieten_render_panics();
         sched::lock_memory();
         let (notices, inbox) = channel();
@@ -141,10 +140,7 @@ impl Driver {
 
     /// The ports of the audio server as last seen; none with the timer or while the server is away. Never blocks on it. [any]
     pub fn ports(&self) -> Vec<PortInfo> {
-        self.ports
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Closes the audio connection, waiting no longer than a second for a server that hangs. [control]

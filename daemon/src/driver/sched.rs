@@ -4,19 +4,13 @@
 //! one log line with fields. Nothing here is fatal: without any of it utterd still speaks, with larger gaps.
 
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::thread::{CapabilitySet, ClockId, capabilities};
+use rustix::thread::{CapabilitySet, capabilities};
 use std::cell::Cell;
 use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Microseconds of CLOCK_MONOTONIC, JACK's clock too. Answered by the vDSO: no system call. [any]
-pub fn now_us() -> u64 {
-    let now = rustix::time::clock_gettime(ClockId::Monotonic);
-    (now.tv_sec as u64)
-        .saturating_mul(1_000_000)
-        .saturating_add(now.tv_nsec as u64 / 1_000)
-}
+pub use crate::clock::now_us;
 
 /// Below the render thread stand slots, telephony children and detectors, each one lower; with less than this they meet ordinary threads.
 const ROOMY: i32 = 8;
@@ -47,9 +41,7 @@ pub fn reset_on_fork(tid: i32, now: Schedule) -> io::Result<()> {
 }
 
 fn set_scheduler(tid: i32, policy: i32, priority: i32) -> io::Result<()> {
-    let param = libc::sched_param {
-        sched_priority: priority,
-    };
+    let param = libc::sched_param { sched_priority: priority };
     // SAFETY: `param` lives through the call, which only reads it.
     if unsafe { libc::sched_setscheduler(tid, policy, &raw const param) } == 0 {
         Ok(())
@@ -87,12 +79,7 @@ pub fn check_render_thread(tid: i32, driver: &str) {
             {
                 tracing::debug!(driver, tid, %error, "render thread keeps SCHED_FIFO over fork");
             }
-            tracing::info!(
-                driver,
-                tid,
-                priority = now.priority,
-                "render thread is real-time"
-            );
+            tracing::info!(driver, tid, priority = now.priority, "render thread is real-time");
             if driver == "jack" && now.priority < ROOMY {
                 tracing::warn!(
                     driver,
@@ -122,7 +109,10 @@ pub fn lock_memory() {
     ONCE.call_once(|| {
         let is_allowed = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
         if !is_allowed {
-            tracing::warn!(capability = "CAP_IPC_LOCK", "memory is not locked: the first sound after a long silence may have to wait for the disk");
+            tracing::warn!(
+                capability = "CAP_IPC_LOCK",
+                "memory is not locked: the first sound after a long silence may have to wait for the disk"
+            );
             return;
         }
         match mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT) {

@@ -47,9 +47,7 @@ pub(super) struct Replace {
 impl Replace {
     /// Hands a new renderer in; it plays from the next cycle on. Refused while the last exchange is still on its way.
     pub(super) fn put(&mut self, renderer: Renderer) -> Result<(), Renderer> {
-        self.incoming
-            .push(renderer)
-            .map_err(|rtrb::PushError::Full(renderer)| renderer)
+        self.incoming.push(renderer).map_err(|rtrb::PushError::Full(renderer)| renderer)
     }
 
     /// Frees the renderers that left.
@@ -132,8 +130,6 @@ impl RenderSeat {
         sched::mark_render_thread();
         sched::flush_denormals();
         sched::touch_stack();
-        self.watch
-            .tid
-            .store(rustix::thread::gettid().as_raw_nonzero().get(), Release);
+        self.watch.tid.store(rustix::thread::gettid().as_raw_nonzero().get(), Release);
     }
 }

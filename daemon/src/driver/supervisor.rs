@@ -4,7 +4,7 @@
 //! second client opened on a thread of its own. Refused: the server is dead (PipeWire's dies without a word). No answer: it is wedged. Opened:
 //! it lives and either calls us again or has forgotten us.
 
-use super::jack::{self, Keeper, OpenError};
+use super::jack::{Keeper, OpenError, Opened, open};
 use super::seat::{Replace, STALL_US};
 use super::timer::{self, Timer};
 use super::watch::{Found, Probe, Told, age, watch_age, watch_levels};
@@ -27,7 +27,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(1);
 pub(super) enum Notice {
     Opened {
         generation: u64,
-        result: Result<jack::Opened, OpenError>,
+        result: Result<Opened, OpenError>,
     },
     Probed {
         generation: u64,
@@ -37,8 +37,10 @@ pub(super) enum Notice {
 }
 
 enum State {
+    /// `closing`: the client before, which must be closed before another may be opened. With a server that hangs this takes as long as the hanging.
     Waiting {
         until_us: u64,
+        closing: Option<Keeper>,
     },
     Opening {
         keeper: Keeper,
@@ -70,13 +72,11 @@ pub(super) struct Supervisor<E> {
 }
 
 impl<E: Fn(DriverEvent)> Supervisor<E> {
-    pub(super) fn new(
-        cfg: DriverConfig,
-        events: E,
-        notices: Sender<Notice>,
-        ports: PortList,
-    ) -> Self {
-        let state = State::Waiting { until_us: 0 };
+    pub(super) fn new(cfg: DriverConfig, events: E, notices: Sender<Notice>, ports: PortList) -> Self {
+        let state = State::Waiting {
+            until_us: 0,
+            closing: None,
+        };
         Supervisor {
             cfg,
             events,
@@ -98,13 +98,8 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             self.look(sched::now_us());
             match inbox.recv_timeout(TICK) {
                 Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
-                Ok(Notice::Opened { generation, result }) if generation == self.generation => {
-                    self.opened(result)
-                }
-                Ok(Notice::Probed {
-                    generation,
-                    is_alive,
-                }) if generation == self.generation => self.probed(is_alive),
+                Ok(Notice::Opened { generation, result }) if generation == self.generation => self.opened(result),
+                Ok(Notice::Probed { generation, is_alive }) if generation == self.generation => self.probed(is_alive),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -115,8 +110,8 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
         let is_late = now_us.saturating_sub(self.looked_us) > STALL_US / 2;
         self.looked_us = now_us;
         match &mut self.state {
-            State::Waiting { until_us } => {
-                if now_us >= *until_us {
+            State::Waiting { until_us, closing } => {
+                if now_us >= *until_us && closing.as_ref().is_none_or(Keeper::is_finished) {
                     self.open(now_us);
                 }
             }
@@ -142,59 +137,41 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
                 }
                 watch_levels(&keeper.watch, replace, told, "jack", &self.events);
                 if !is_late
-                    && let Found::Lost(reason) = watch_age(
-                        keeper,
-                        told,
-                        probe,
-                        now_us,
-                        self.generation,
-                        &self.cfg,
-                        &self.notices,
-                        &self.events,
-                    )
+                    && let Found::Lost(reason) =
+                        watch_age(keeper, told, probe, now_us, self.generation, &self.cfg, &self.notices, &self.events)
                 {
                     self.lose(reason);
                 }
             }
-            State::Timer { timer, told } => watch_levels(
-                &timer.watch,
-                &mut timer.replace,
-                told,
-                "timer",
-                &self.events,
-            ),
+            State::Timer { timer, told } => watch_levels(&timer.watch, &mut timer.replace, told, "timer", &self.events),
         }
     }
 
     fn open(&mut self, now_us: u64) {
         self.generation += 1;
-        match jack::open(
-            &self.cfg,
-            self.generation,
-            self.notices.clone(),
-            self.ports.clone(),
-        ) {
-            Ok(keeper) => {
-                self.state = State::Opening {
-                    keeper,
-                    since_us: now_us,
-                }
-            }
+        match open(&self.cfg, self.generation, self.notices.clone(), self.ports.clone()) {
+            Ok(keeper) => self.state = State::Opening { keeper, since_us: now_us },
             Err(error) => self.open_failed(error.to_string()),
         }
     }
 
-    fn opened(&mut self, result: Result<jack::Opened, OpenError>) {
+    fn opened(&mut self, result: Result<Opened, OpenError>) {
         let opened = match result {
             Ok(opened) => opened,
             Err(error) => return self.open_failed(error.to_string()),
         };
-        let state = std::mem::replace(&mut self.state, State::Waiting { until_us: 0 });
+        let state = std::mem::replace(
+            &mut self.state,
+            State::Waiting {
+                until_us: 0,
+                closing: None,
+            },
+        );
         let State::Opening { keeper, .. } = state else {
             self.state = state;
             return;
         };
-        let jack::Opened {
+        let Opened {
             control,
             replace,
             rate,
@@ -209,13 +186,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             xruns: 0,
             schedule: false,
         };
-        tracing::info!(
-            driver = "jack",
-            rate,
-            period,
-            latency_frames = latency,
-            "audio is running"
-        );
+        tracing::info!(driver = "jack", rate, period, latency_frames = latency, "audio is running");
         (self.has_begun, self.is_lost) = (true, false);
         self.state = State::Jack {
             keeper,
@@ -238,16 +209,13 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
         }
         self.state = State::Waiting {
             until_us: sched::now_us() + REOPEN_US,
+            closing: None,
         };
         self.tell_lost(reason);
     }
 
     fn fall_back(&mut self, reason: &str) {
-        tracing::warn!(
-            driver = "timer",
-            reason,
-            "no JACK server: local sound goes to a null sink"
-        );
+        tracing::warn!(driver = "timer", reason, "no JACK server: local sound goes to a null sink");
         self.start_timer();
     }
 
@@ -280,19 +248,14 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
                 self.tell_lost(error.to_string());
                 self.state = State::Waiting {
                     until_us: sched::now_us() + REOPEN_US,
+                    closing: None,
                 };
             }
         }
     }
 
     fn probed(&mut self, is_alive: bool) {
-        let State::Jack {
-            keeper,
-            told,
-            probe,
-            ..
-        } = &mut self.state
-        else {
+        let State::Jack { keeper, told, probe, .. } = &mut self.state else {
             return;
         };
         probe.is_out = false;
@@ -308,9 +271,14 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
     /// What was running is gone: give it up and open anew.
     fn lose(&mut self, reason: String) {
         self.retire();
-        self.state = State::Waiting {
+        let waiting = State::Waiting {
             until_us: sched::now_us(),
+            closing: None,
         };
+        let before = std::mem::replace(&mut self.state, waiting);
+        if let (State::Waiting { closing, .. }, State::Jack { keeper, .. }) = (&mut self.state, before) {
+            *closing = Some(keeper);
+        }
         self.tell_lost(reason);
     }
 
@@ -328,16 +296,15 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             State::Timer { timer, .. } => timer.watch.is_retired.store(true, Release),
             State::Waiting { .. } => {}
         }
-        self.ports
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn stop(mut self) {
         self.retire();
-        if let State::Opening { keeper, .. } | State::Jack { keeper, .. } = self.state {
-            keeper.wait(STOP_WITHIN);
+        match self.state {
+            State::Opening { keeper, .. } | State::Jack { keeper, .. } => keeper.wait(STOP_WITHIN),
+            State::Waiting { closing: Some(keeper), .. } => keeper.wait(STOP_WITHIN),
+            State::Waiting { .. } | State::Timer { .. } => {}
         }
     }
 }

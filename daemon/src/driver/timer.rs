@@ -69,9 +69,7 @@ impl Beat {
     }
 
     fn at(&self, beats: u64) -> u64 {
-        self.start_us
-            + (u128::from(beats) * u128::from(self.period) * 1_000_000 / u128::from(self.rate))
-                as u64
+        self.start_us + (u128::from(beats) * u128::from(self.period) * 1_000_000 / u128::from(self.rate)) as u64
     }
 
     fn next(&mut self, now_us: u64) -> u64 {

@@ -1,6 +1,6 @@
 //! What the levels of a running driver mean: which changes are events, when the renderer must be rebuilt, and what silence says of the server.
 
-use super::jack::{self, Keeper};
+use super::jack::{Keeper, probe as ask_server};
 use super::seat::{Replace, STALL_US, Watch};
 use super::supervisor::Notice;
 use super::{DriverConfig, DriverEvent, sched};
@@ -71,10 +71,7 @@ pub(super) fn watch_levels(
         events(DriverEvent::Xrun { total: xruns });
     }
     let tid = watch.tid.load(Acquire);
-    if !told.schedule
-        && tid != 0
-        && sched::now_us().saturating_sub(told.since_us) > SCHEDULED_AFTER_US
-    {
+    if !told.schedule && tid != 0 && sched::now_us().saturating_sub(told.since_us) > SCHEDULED_AFTER_US {
         told.schedule = true;
         sched::check_render_thread(tid, driver);
     }
@@ -128,7 +125,7 @@ pub(super) fn watch_age(
     }
     if age_us > STALL_US && !probe.is_out && now_us.saturating_sub(probe.sent_us) > PROBE_EVERY_US {
         *probe = Probe {
-            is_out: jack::probe(&cfg.client_name, generation, notices.clone()).is_ok(),
+            is_out: ask_server(&cfg.client_name, generation, notices.clone()),
             sent_us: now_us,
         };
     }
@@ -160,13 +157,9 @@ mod tests {
         let (events, inbox) = mpsc::channel();
         let deadline = Instant::now() + Duration::from_secs(5);
         let fresh = loop {
-            watch_levels(
-                &timer.watch,
-                &mut timer.replace,
-                &mut told,
-                "timer",
-                &|event| events.send(event).unwrap(),
-            );
+            watch_levels(&timer.watch, &mut timer.replace, &mut told, "timer", &|event| {
+                events.send(event).unwrap()
+            });
             if let Ok(DriverEvent::Engine { control, .. }) = inbox.try_recv() {
                 break control;
             }
@@ -175,10 +168,7 @@ mod tests {
         };
         let stats = fresh.stats();
         while stats.periods() == 0 {
-            assert!(
-                Instant::now() < deadline,
-                "the fresh renderer is not called"
-            );
+            assert!(Instant::now() < deadline, "the fresh renderer is not called");
             std::thread::sleep(Duration::from_millis(1));
         }
         timer.replace.collect();

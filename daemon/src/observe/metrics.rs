@@ -108,7 +108,11 @@ impl Metrics {
 
     /// Whether `session` has values of its own. `[any but rt]`
     pub fn has_session(&self, session: &str) -> bool {
-        self.shared.sessions.read().unwrap_or_else(PoisonError::into_inner).contains_key(session)
+        self.shared
+            .sessions
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(session)
     }
 
     /// Drops the session's values; the daemon's keep what it added. `[any but rt]`

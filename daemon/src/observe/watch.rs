@@ -69,15 +69,15 @@ impl Watch {
         tracing::warn!(%session, gap_ms, "TX_STALL");
     }
 
-    /// The regular account: what went out since the last one. `underruns` are those since the last account; `gap_ms_max` likewise.
-    pub fn tx_metrics(&self, session: &str, fps: f64, gap_ms_max: f64, underruns: u64) {
+    /// The regular account: what went out since the last one. `underruns` are those since the last account; `max_gap_ms` likewise.
+    pub fn tx_metrics(&self, session: &str, fps: f64, max_gap_ms: f64, underruns: u64) {
         if session == LOCAL {
             self.fps.set(fps);
         }
         self.fps.set_for(session, fps);
-        self.gap_ms_max.raise_for(session, gap_ms_max);
+        self.gap_ms_max.raise_for(session, max_gap_ms);
         self.underruns.add_for(session, underruns);
-        tracing::info!(%session, fps = format_args!("{fps:.1}"), gap_ms_max = format_args!("{gap_ms_max:.1}"), underruns, "TX_METRICS");
+        tracing::info!(%session, fps = format_args!("{fps:.1}"), max_gap_ms = format_args!("{max_gap_ms:.1}"), underruns, "TX_METRICS");
         // The regular account is also the moment to say what the pacing of other lines kept back.
         super::log::pace::tell_swallowed(Instant::now());
     }
@@ -139,7 +139,7 @@ mod tests {
         });
         let expected = "\
 <4>TX_STALL session=7 gap_ms=412
-<6>TX_METRICS session=7 fps=50.0 gap_ms_max=21.3 underruns=2
+<6>TX_METRICS session=7 fps=50.0 max_gap_ms=21.3 underruns=2
 <4>TX_SEND_SLOW session=7 send_ms=61
 <6>FIRST_FRAME_SENT session=7 utterance=1
 <6>BARGE_IN session=7 utterance=1 latency_ms=58 count=1

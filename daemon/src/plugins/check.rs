@@ -59,12 +59,7 @@ fn supervise(file: &Path, config: &str) -> i32 {
     };
     let lines = relay(child.stdout.take());
     let (mut passed, mut failed, mut running) = (0, 0, String::from("start"));
-    let tell = |word: &str, name: &str, detail: &str| {
-        println!(
-            "{word:<5} {name}{}{detail}",
-            if detail.is_empty() { "" } else { ": " }
-        )
-    };
+    let tell = |word: &str, name: &str, detail: &str| println!("{word:<5} {name}{}{detail}", if detail.is_empty() { "" } else { ": " });
     let hung = loop {
         match lines.recv_timeout(LIMIT) {
             Ok(Line::Begin(name)) => running = name,
@@ -92,18 +87,10 @@ fn supervise(file: &Path, config: &str) -> i32 {
         Ok(status) => {
             if let Some(signal) = status.signal() {
                 failed += 1;
-                tell(
-                    "FAIL",
-                    &running,
-                    &format!("crashed with {}", signal_name(signal)),
-                );
+                tell("FAIL", &running, &format!("crashed with {}", signal_name(signal)));
             } else if failed == 0 && !status.success() {
                 failed += 1;
-                tell(
-                    "FAIL",
-                    &running,
-                    &format!("ended the process with {status}"),
-                );
+                tell("FAIL", &running, &format!("ended the process with {status}"));
             }
         }
         Err(e) => eprintln!("the child cannot be waited for: {e}"),

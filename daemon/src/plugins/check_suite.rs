@@ -60,24 +60,19 @@ pub(super) fn run(file: &Path, config: &str) -> i32 {
     };
 
     let mut backend = None;
-    check(
-        "loads (owner, mode, ELF, manifest, init, create, describe)",
-        &mut || {
-            let loaded = load(file, config)?;
-            let told = loaded.summary();
-            backend = Some(loaded);
-            Ok(told)
-        },
-    );
+    check("loads (owner, mode, ELF, manifest, init, create, describe)", &mut || {
+        let loaded = load(file, config)?;
+        let told = loaded.summary();
+        backend = Some(loaded);
+        Ok(told)
+    });
     let Some(loaded) = backend else { return 1 };
     let tts = &loaded.tts;
 
     check("describes itself", &mut || describes(tts));
     check("speaks", &mut || speaks(tts, SENTENCE, 1.0));
     check("speaks again", &mut || speaks(tts, SENTENCE, 1.0));
-    check("gives marks in order and inside the text", &mut || {
-        marks(tts)
-    });
+    check("gives marks in order and inside the text", &mut || marks(tts));
     check("takes any rate and pitch", &mut || {
         for factor in [0.01, 100.0, f32::NAN] {
             speaks(tts, "Up and down.", factor)?;
@@ -85,9 +80,7 @@ pub(super) fn run(file: &Path, config: &str) -> i32 {
         Ok(String::new())
     });
     check("takes any text", &mut || any_text(tts));
-    check("refuses a voice that it does not have", &mut || {
-        unknown_voice(tts)
-    });
+    check("refuses a voice that it does not have", &mut || unknown_voice(tts));
     check("does not mind a cancel of an unknown id", &mut || {
         for id in [u64::MAX, 1, 1] {
             tts.cancel(id, 0);
@@ -155,15 +148,9 @@ fn describes(tts: &TtsBackend) -> Result<String, String> {
     let voices = tts.voices();
     let default = tts.default_voice();
     if !default.is_empty() && !voices.iter().any(|v| v.id == default) {
-        return Err(format!(
-            "its default voice {default:?} is not among its voices"
-        ));
+        return Err(format!("its default voice {default:?} is not among its voices"));
     }
-    let calls = if tts.concurrent() {
-        "concurrent"
-    } else {
-        "one at a time"
-    };
+    let calls = if tts.concurrent() { "concurrent" } else { "one at a time" };
     Ok(format!(
         "{} voices, default {default:?}, {calls}, cancelled by {}",
         voices.len(),
@@ -193,9 +180,7 @@ fn request<'a>(text: &'a str, factor: f32) -> SpeakRequest<'a> {
 fn speaks(tts: &TtsBackend, text: &str, factor: f32) -> Result<String, String> {
     let ear = Ear::new(None)?;
     let begin = Instant::now();
-    let end = tts
-        .speak(&request(text, factor), &ear)
-        .map_err(|e| e.to_string())?;
+    let end = tts.speak(&request(text, factor), &ear).map_err(|e| e.to_string())?;
     let heard = ear.heard();
     if end != SpeakEnd::Complete {
         return Err("it says it was cancelled".into());
@@ -203,9 +188,7 @@ fn speaks(tts: &TtsBackend, text: &str, factor: f32) -> Result<String, String> {
     if heard.samples == 0 || heard.loudest == 0.0 {
         return Err(format!("nothing but silence in {} samples", heard.samples));
     }
-    let first = heard
-        .first
-        .map_or(0, |at| at.duration_since(begin).as_millis());
+    let first = heard.first.map_or(0, |at| at.duration_since(begin).as_millis());
     Ok(format!(
         "{} samples at {} Hz, first audio after {first} ms",
         heard.samples, heard.rate
@@ -215,34 +198,19 @@ fn speaks(tts: &TtsBackend, text: &str, factor: f32) -> Result<String, String> {
 fn marks(tts: &TtsBackend) -> Result<String, String> {
     let ear = Ear::new(None)?;
     let before = tts.counts();
-    tts.speak(&request(SENTENCE, 1.0), &ear)
-        .map_err(|e| e.to_string())?;
+    tts.speak(&request(SENTENCE, 1.0), &ear).map_err(|e| e.to_string())?;
     let (heard, after) = (ear.heard(), tts.counts());
     if (before.marks_clamped, before.marks_dropped) != (after.marks_clamped, after.marks_dropped) {
         return Err("some were out of order, out of the text or inside a code point".into());
     }
-    if let Some(late) = heard
-        .marks
-        .iter()
-        .find(|(_, sample)| *sample > heard.samples)
-    {
-        return Err(format!(
-            "one stands at sample {} of {}",
-            late.1, heard.samples
-        ));
+    if let Some(late) = heard.marks.iter().find(|(_, sample)| *sample > heard.samples) {
+        return Err(format!("one stands at sample {} of {}", late.1, heard.samples));
     }
-    let words = heard
-        .marks
-        .iter()
-        .filter(|(kind, _)| *kind == MarkKind::Word)
-        .count();
+    let words = heard.marks.iter().filter(|(kind, _)| *kind == MarkKind::Word).count();
     if tts.gives_marks() && words == 0 {
         return Err("it says it gives marks, but gave none for a word".into());
     }
-    Ok(format!(
-        "{words} words of {}",
-        SENTENCE.split_whitespace().count()
-    ))
+    Ok(format!("{words} words of {}", SENTENCE.split_whitespace().count()))
 }
 
 fn any_text(tts: &TtsBackend) -> Result<String, String> {
@@ -300,19 +268,14 @@ fn cancel(tts: &TtsBackend) -> Result<String, String> {
     let text = "All work and no play makes this a dull text. ".repeat((1 << 20) / 45);
     let ear = Ear::new(Some(20_000))?;
     let req = request(&text, 1.0);
-    let end = tts
-        .speak(&req, &ear)
-        .map_err(|e| format!("a cancel is no error: {e}"))?;
+    let end = tts.speak(&req, &ear).map_err(|e| format!("a cancel is no error: {e}"))?;
     tts.cancel(req.synthesis, 0);
     let took = ear.heard().cancelled.map(|at| at.elapsed());
     match (end, took) {
-        (SpeakEnd::Cancelled, Some(took)) if took < DEAF => Ok(format!(
-            "returned {:.1} ms after it (the ABI allows 100)",
-            took.as_secs_f64() * 1e3
-        )),
-        (SpeakEnd::Cancelled, Some(took)) => {
-            Err(format!("returned {:.1} s after it", took.as_secs_f64()))
+        (SpeakEnd::Cancelled, Some(took)) if took < DEAF => {
+            Ok(format!("returned {:.1} ms after it (the ABI allows 100)", took.as_secs_f64() * 1e3))
         }
+        (SpeakEnd::Cancelled, Some(took)) => Err(format!("returned {:.1} s after it", took.as_secs_f64())),
         (end, _) => Err(format!("ended as {end:?}, as if 1 MB had been spoken")),
     }
 }
@@ -346,8 +309,7 @@ struct Heard {
 
 impl Ear {
     fn new(limit: Option<u64>) -> Result<Self, String> {
-        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|e| format!("no eventfd: {e}"))?;
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| format!("no eventfd: {e}"))?;
         Ok(Self {
             limit,
             cancelled: AtomicBool::new(false),
@@ -357,10 +319,7 @@ impl Ear {
     }
 
     fn heard(&self) -> Heard {
-        self.heard
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -371,9 +330,7 @@ impl SpeakSink for Ear {
         heard.rate = rate;
         heard.samples += mono.len() as u64;
         heard.loudest = mono.iter().fold(heard.loudest, |max, x| max.max(x.abs()));
-        if self.limit.is_some_and(|limit| heard.samples >= limit)
-            && !self.cancelled.swap(true, Ordering::Release)
-        {
+        if self.limit.is_some_and(|limit| heard.samples >= limit) && !self.cancelled.swap(true, Ordering::Release) {
             heard.cancelled = Some(Instant::now());
             if let Err(e) = rustix::io::write(&self.fd, &1u64.to_ne_bytes()) {
                 say("note", &format!("the eventfd: {e}"));
@@ -383,11 +340,7 @@ impl SpeakSink for Ear {
     }
 
     fn mark(&self, kind: MarkKind, sample: u64, _: u32, _: u32, _: &str) {
-        self.heard
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .marks
-            .push((kind, sample));
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).marks.push((kind, sample));
     }
 
     fn cancelled(&self) -> bool {

@@ -37,13 +37,8 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Manifest, String> {
     let segments = header.program_headers(endian, bytes).map_err(cut)?;
     for segment in segments {
         let (offset, size) = segment.file_range(endian);
-        if offset
-            .checked_add(size)
-            .is_none_or(|end| end > bytes.len() as u64)
-        {
-            return Err(
-                "half copied: a segment ends behind the end of the file; copy it again".into(),
-            );
+        if offset.checked_add(size).is_none_or(|end| end > bytes.len() as u64) {
+            return Err("half copied: a segment ends behind the end of the file; copy it again".into());
         }
     }
     if !segments.iter().any(|s| s.p_type(endian) == elf::PT_LOAD) {
@@ -61,19 +56,12 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Manifest, String> {
 /// The manifest, checked for what can be known without running anything.
 pub(super) fn parse_manifest(text: &[u8]) -> Result<Manifest, String> {
     if text.len() > MAX_MANIFEST {
-        return Err(format!(
-            "its manifest has {} bytes; {MAX_MANIFEST} are allowed",
-            text.len()
-        ));
+        return Err(format!("its manifest has {} bytes; {MAX_MANIFEST} are allowed", text.len()));
     }
     // Compilers may pad a section, and C authors may leave the NUL of their literal.
     let text = text.trim_ascii_end();
-    let text = &text[..text
-        .iter()
-        .rposition(|b| *b != 0)
-        .map_or(0, |last| last + 1)];
-    let manifest: Manifest = serde_json::from_slice(text)
-        .map_err(|e| format!("its manifest is not as the ABI wants it: {e}"))?;
+    let text = &text[..text.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1)];
+    let manifest: Manifest = serde_json::from_slice(text).map_err(|e| format!("its manifest is not as the ABI wants it: {e}"))?;
     match manifest.abi_major() {
         Some(UT_ABI_MAJOR) => {}
         Some(major) => {
@@ -82,10 +70,7 @@ pub(super) fn parse_manifest(text: &[u8]) -> Result<Manifest, String> {
             ));
         }
         None => {
-            return Err(format!(
-                "its manifest names no ABI (\"abi\":{:?}; wanted \"1.0\")",
-                manifest.abi
-            ));
+            return Err(format!("its manifest names no ABI (\"abi\":{:?}; wanted \"1.0\")", manifest.abi));
         }
     }
     if !manifest.id_is_valid() {
@@ -110,9 +95,7 @@ fn refuse_origin(header: &Header, endian: Endianness, bytes: &[u8]) -> Result<()
         if tag != elf::DT_RUNPATH && tag != elf::DT_RPATH {
             continue;
         }
-        let path = u32::try_from(entry.d_val(endian))
-            .ok()
-            .and_then(|at| table.strings().get(at).ok());
+        let path = u32::try_from(entry.d_val(endian)).ok().and_then(|at| table.strings().get(at).ok());
         let path = path.ok_or("a damaged library: a run path outside of its strings")?;
         if path.windows(7).any(|w| w == b"$ORIGIN") || path.windows(9).any(|w| w == b"${ORIGIN}") {
             return Err(format!(
@@ -134,8 +117,7 @@ fn own_machine() -> elf::Machine {
     } else {
         // Any other one: what this very program is.
         let mut head = [0; 20];
-        let read = std::fs::File::open("/proc/self/exe")
-            .and_then(|mut f| std::io::Read::read_exact(&mut f, &mut head));
+        let read = std::fs::File::open("/proc/self/exe").and_then(|mut f| std::io::Read::read_exact(&mut f, &mut head));
         elf::Machine(if read.is_ok() {
             u16::from_ne_bytes([head[18], head[19]])
         } else {
@@ -179,12 +161,7 @@ mod tests {
     #[test]
     fn a_manifest_of_another_abi_or_with_a_strange_id_is_refused() {
         assert_eq!(parse_manifest(GOOD.as_bytes()).unwrap().id, "my-tts");
-        assert_eq!(
-            parse_manifest(format!("{GOOD}\n\0\0\0").as_bytes())
-                .unwrap()
-                .id,
-            "my-tts"
-        );
+        assert_eq!(parse_manifest(format!("{GOOD}\n\0\0\0").as_bytes()).unwrap().id, "my-tts");
         for (from, to) in [
             ("\"1.0\",\"k", "\"2.0\",\"k"),
             ("\"1.0\",\"k", "\"one\",\"k"),
@@ -192,15 +169,9 @@ mod tests {
             ("my-tts", ""),
             ("tts\"]", "tts\""),
         ] {
-            assert!(
-                parse_manifest(GOOD.replace(from, to).as_bytes()).is_err(),
-                "{from} -> {to}"
-            );
+            assert!(parse_manifest(GOOD.replace(from, to).as_bytes()).is_err(), "{from} -> {to}");
         }
         let newer = GOOD.replace("\"1.0\",\"k", "\"1.7\",\"wings\":2,\"k");
-        assert!(
-            parse_manifest(newer.as_bytes()).is_ok(),
-            "a newer minor and unknown keys are fine"
-        );
+        assert!(parse_manifest(newer.as_bytes()).is_ok(), "a newer minor and unknown keys are fine");
     }
 }

@@ -94,14 +94,7 @@ pub(super) fn clean(bytes: &[u8]) -> String {
         .collect()
 }
 
-unsafe extern "C" fn log(
-    ctx: *mut c_void,
-    level: u32,
-    session: u64,
-    utterance: u64,
-    target: UtStr,
-    msg: UtStr,
-) {
+unsafe extern "C" fn log(ctx: *mut c_void, level: u32, session: u64, utterance: u64, target: UtStr, msg: UtStr) {
     with(ctx, (), |side| {
         let (target, msg, plugin) = (line(target), line(msg), side.id.as_str());
         match level {
@@ -175,11 +168,7 @@ unsafe extern "C" fn dir(ctx: *mut c_void, which: u32, buf: *mut u8, cap: u32) -
         // What systemd gives a service; a list has its first entry.
         let given = |name: &str| {
             let all = std::env::var_os(name)?;
-            let first = all
-                .as_bytes()
-                .split(|b| *b == b':')
-                .next()
-                .filter(|d| !d.is_empty())?;
+            let first = all.as_bytes().split(|b| *b == b':').next().filter(|d| !d.is_empty())?;
             Some(PathBuf::from(std::ffi::OsStr::from_bytes(first)))
         };
         let path = match which {
@@ -190,9 +179,7 @@ unsafe extern "C" fn dir(ctx: *mut c_void, which: u32, buf: *mut u8, cap: u32) -
             _ => return UT_EARG,
         };
         // SAFETY: the plugin lends `cap` writable bytes.
-        path.map_or(UT_EUNSUPPORTED, |path| unsafe {
-            give(path.as_os_str().as_bytes(), buf, cap)
-        })
+        path.map_or(UT_EUNSUPPORTED, |path| unsafe { give(path.as_os_str().as_bytes(), buf, cap) })
     })
 }
 
@@ -214,11 +201,7 @@ unsafe fn give(bytes: &[u8], buf: *mut u8, cap: u32) -> i32 {
 
 unsafe extern "C" fn request(ctx: *mut c_void, what: u32) {
     with(ctx, (), |side| {
-        tracing::info!(
-            plugin = side.id.as_str(),
-            what,
-            "asks for a restart, which needs a later release"
-        )
+        tracing::info!(plugin = side.id.as_str(), what, "asks for a restart, which needs a later release")
     });
 }
 
@@ -228,11 +211,6 @@ unsafe extern "C" fn get_extension(_: *mut c_void, _: UtStr) -> *const c_void {
 
 unsafe extern "C" fn cancel_ack(ctx: *mut c_void, synthesis: u64, status: i32) {
     with(ctx, (), |side| {
-        tracing::debug!(
-            plugin = side.id.as_str(),
-            synthesis,
-            status,
-            "the server answered a cancel"
-        )
+        tracing::debug!(plugin = side.id.as_str(), synthesis, status, "the server answered a cancel")
     });
 }

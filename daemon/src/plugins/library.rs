@@ -28,40 +28,29 @@ static MAPPED: Mutex<BTreeMap<Hash, &'static Mapped>> = Mutex::new(BTreeMap::new
 
 /// Maps the private copy `path`, whose bytes have `hash` and whose section holds `manifest`; runs its `init` the first time. `found`: where the
 /// original stands.
-pub(super) fn map(
-    path: &Path,
-    hash: Hash,
-    manifest: &Manifest,
-    found: &Path,
-) -> Result<&'static Mapped, String> {
+pub(super) fn map(path: &Path, hash: Hash, manifest: &Manifest, found: &Path) -> Result<&'static Mapped, String> {
     // Nothing is half done under the lock: an entry is inserted when it is complete.
     let mut mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = mapped.get(&hash) {
         return Ok(known);
     }
     if mapped.len() >= MAX_MAPPED {
-        return Err(format!(
-            "{MAX_MAPPED} versions of plugins are mapped already; restart the daemon"
-        ));
+        return Err(format!("{MAX_MAPPED} versions of plugins are mapped already; restart the daemon"));
     }
     let _fp = FpMode::save();
     let flags = libc::RTLD_NOW | libc::RTLD_LOCAL | libc::RTLD_NODELETE;
     // SAFETY: runs the library's constructors. Its file is a private copy whose ELF structure was checked to the end, whose owner may run code
     // as us anyway, and which a child process has survived mapping.
-    let library = unsafe { Library::open(Some(path), flags) }
-        .map_err(|e| format!("cannot be loaded: {}", chain(&e)))?;
+    let library = unsafe { Library::open(Some(path), flags) }.map_err(|e| format!("cannot be loaded: {}", chain(&e)))?;
     // SAFETY: the symbol is data of type UtEntry by the ABI; only its address is taken here.
     let symbol = unsafe { library.get::<*const UtEntry>(UT_SYMBOL) }.map(|s| *s);
     // Never dlclose.
     let _handle: *mut c_void = library.into_raw();
-    let symbol =
-        symbol.map_err(|_| format!("has no symbol {UT_SYMBOL}; export it (visibility default)"))?;
+    let symbol = symbol.map_err(|_| format!("has no symbol {UT_SYMBOL}; export it (visibility default)"))?;
     // SAFETY: a live static of the library, which starts as every UtEntry ever will (R3).
     let entry = unsafe { read_sized(symbol) }.ok_or("its entry is shorter than that of ABI 1.0")?;
     if entry.magic != UT_MAGIC {
-        return Err(format!(
-            "its {UT_SYMBOL} does not start with the ABI's magic"
-        ));
+        return Err(format!("its {UT_SYMBOL} does not start with the ABI's magic"));
     }
     // SAFETY: a string of the plugin's lives while the process does (R5).
     let told = elf::parse_manifest(unsafe { entry.manifest.bytes() })?;
@@ -90,13 +79,10 @@ impl Mapped {
         // SAFETY: the string is static; [any].
         let table = unsafe { get(UtStr::new(UT_KIND_TTS)) };
         if table.is_null() {
-            return Err(format!(
-                "its manifest says tts, but it has no {UT_KIND_TTS}"
-            ));
+            return Err(format!("its manifest says tts, but it has no {UT_KIND_TTS}"));
         }
         // SAFETY: by the ABI a static UtTts, readable while the process lives (R5).
-        unsafe { read_sized(table.cast::<UtTts>()) }
-            .ok_or_else(|| "its table of tts is shorter than that of ABI 1.0".into())
+        unsafe { read_sized(table.cast::<UtTts>()) }.ok_or_else(|| "its table of tts is shorter than that of ABI 1.0".into())
     }
 
     /// Only for a process that ends soon: the plugin may not be used afterwards.
@@ -131,9 +117,7 @@ pub(super) fn describe_err(status: i32, err: &UtErr) -> String {
 }
 
 pub(super) fn err_words(err: &UtErr) -> String {
-    clean(&err.msg[..(err.len as usize).min(err.msg.len())])
-        .trim()
-        .to_owned()
+    clean(&err.msg[..(err.len as usize).min(err.msg.len())]).trim().to_owned()
 }
 
 fn chain(e: &dyn std::error::Error) -> String {
@@ -151,9 +135,7 @@ impl FpMode {
     pub(super) fn save() -> Self {
         let mut mxcsr: u32 = 0;
         // SAFETY: stores MXCSR into a local of four bytes.
-        unsafe {
-            std::arch::asm!("stmxcsr [{}]", in(reg) &raw mut mxcsr, options(nostack, preserves_flags))
-        };
+        unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &raw mut mxcsr, options(nostack, preserves_flags)) };
         Self(u64::from(mxcsr))
     }
 }
@@ -163,9 +145,7 @@ impl Drop for FpMode {
     fn drop(&mut self) {
         let mxcsr = self.0 as u32;
         // SAFETY: loads a value that MXCSR held before.
-        unsafe {
-            std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(nostack, preserves_flags, readonly))
-        };
+        unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(nostack, preserves_flags, readonly)) };
     }
 }
 

@@ -33,9 +33,7 @@ use std::time::Duration;
 
 pub use probe::probe_main;
 pub use tts::{TtsBackend, TtsCalls, TtsInfo};
-pub use types::{
-    BackendCounts, CancelWay, MarkKind, SpeakEnd, SpeakRequest, SpeakSink, SynthError, Voice,
-};
+pub use types::{BackendCounts, CancelWay, MarkKind, SpeakEnd, SpeakRequest, SpeakSink, SynthError, Voice};
 
 /// What is to be loaded, and how carefully.
 #[derive(Debug, Clone)]
@@ -121,11 +119,7 @@ impl Plugin {
 }
 
 /// Loads what the folders hold, with the shipped rules. `[control]`
-pub fn load_folders(
-    dirs: &[PathBuf],
-    configs: &BTreeMap<String, serde_json::Value>,
-    disabled: &[String],
-) -> LoadReport {
+pub fn load_folders(dirs: &[PathBuf], configs: &BTreeMap<String, serde_json::Value>, disabled: &[String]) -> LoadReport {
     load(&LoadOptions {
         dirs: dirs.to_vec(),
         configs: configs.clone(),
@@ -155,12 +149,7 @@ pub fn load(options: &LoadOptions) -> LoadReport {
 }
 
 /// One file, through every step. `Ok(None)`: not wanted.
-fn load_one(
-    path: &Path,
-    private: &Path,
-    options: &LoadOptions,
-    before: &[Arc<Plugin>],
-) -> Result<Option<Plugin>, String> {
+fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Plugin>]) -> Result<Option<Plugin>, String> {
     let staged = stage::stage(scan::open(path)?, private)?;
     let manifest = elf::inspect(&staged.bytes)?;
     let id = &manifest.id;
@@ -174,10 +163,7 @@ fn load_one(
             first.path.display()
         ));
     }
-    let kinds: Vec<&'static str> = KINDS
-        .into_iter()
-        .filter(|k| manifest.kinds.iter().any(|m| m == k))
-        .collect();
+    let kinds: Vec<&'static str> = KINDS.into_iter().filter(|k| manifest.kinds.iter().any(|m| m == k)).collect();
     if !kinds.contains(&"tts") {
         return Err(format!(
             "it holds {:?}; this release runs plugins of kind \"tts\" only",

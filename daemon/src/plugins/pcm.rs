@@ -69,14 +69,7 @@ mod tests {
     #[test]
     fn what_is_no_number_is_silence_and_counted() {
         let mut mono = Vec::new();
-        assert_eq!(
-            mix_down(
-                &[f32::NAN, f32::INFINITY, -f32::INFINITY, 1e30, 0.5],
-                1,
-                &mut mono
-            ),
-            4
-        );
+        assert_eq!(mix_down(&[f32::NAN, f32::INFINITY, -f32::INFINITY, 1e30, 0.5], 1, &mut mono), 4);
         assert_eq!(mono, [0.0, 0.0, 0.0, 0.0, 0.5]);
     }
 }

@@ -24,12 +24,7 @@ const ANSWER: &str = "utterd-plugin-probe ";
 const MAX_OUTPUT: u64 = 1 << 20;
 
 /// Lets a child load `copy` and make an instance with `config`. `Err`: why not.
-pub(super) fn run(
-    probe: &Probe,
-    copy: &Path,
-    config: &str,
-    timeout: Duration,
-) -> Result<(), String> {
+pub(super) fn run(probe: &Probe, copy: &Path, config: &str, timeout: Duration) -> Result<(), String> {
     let program = match probe {
         Probe::Skip => return Ok(()),
         Probe::OwnProgram => PathBuf::from("/proc/self/exe"),
@@ -76,18 +71,9 @@ pub(super) fn run(
     }
     match answer {
         Some(answer) if answer["ok"] == true && status.success() => Ok(()),
-        Some(answer) if answer["ok"] == true => Err(format!(
-            "its probe ended with {status}{}",
-            last_line(&complaint)
-        )),
-        Some(answer) => Err(answer["error"]
-            .as_str()
-            .unwrap_or("its probe failed")
-            .to_owned()),
-        None => Err(format!(
-            "its probe ended without an answer ({status}){}",
-            last_line(&complaint)
-        )),
+        Some(answer) if answer["ok"] == true => Err(format!("its probe ended with {status}{}", last_line(&complaint))),
+        Some(answer) => Err(answer["error"].as_str().unwrap_or("its probe failed").to_owned()),
+        None => Err(format!("its probe ended without an answer ({status}){}", last_line(&complaint))),
     }
 }
 
@@ -101,11 +87,7 @@ pub fn probe_main(path: &Path) -> i32 {
     {
         eprintln!("no configuration on stdin: {e}");
     }
-    let config = if config.trim().is_empty() {
-        "{}"
-    } else {
-        config.as_str()
-    };
+    let config = if config.trim().is_empty() { "{}" } else { config.as_str() };
     let answer = match attempt(path, config) {
         Ok(()) => json!({ "ok": true }),
         Err(error) => json!({ "ok": false, "error": error }),
@@ -131,13 +113,8 @@ fn attempt(path: &Path, config: &str) -> Result<(), String> {
 /// Dies with its parent (the thread that spawned it waits for it), leaves no core.
 fn limit_self() {
     let mut failed = Vec::new();
-    let mut note = |what, result: rustix::io::Result<()>| {
-        failed.extend(result.err().map(|e| format!("{what}: {e}")))
-    };
-    note(
-        "pdeathsig",
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)),
-    );
+    let mut note = |what, result: rustix::io::Result<()>| failed.extend(result.err().map(|e| format!("{what}: {e}")));
+    note("pdeathsig", rustix::process::set_parent_process_death_signal(Some(Signal::KILL)));
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
@@ -205,10 +182,7 @@ fn last_line(complaint: &str) -> String {
     match complaint.lines().rev().find(|l| !l.trim().is_empty()) {
         Some(line) => format!(
             " (its last words: {})",
-            line.chars()
-                .filter(|c| !c.is_control())
-                .take(200)
-                .collect::<String>()
+            line.chars().filter(|c| !c.is_control()).take(200).collect::<String>()
         ),
         None => String::new(),
     }

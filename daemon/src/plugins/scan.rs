@@ -37,34 +37,24 @@ pub(super) fn candidates(dir: &Path, rejected: &mut Vec<Rejected>) -> Vec<PathBu
         match entry {
             Ok(entry) => found.push(entry.path()),
             Err(e) => {
-                refuse(
-                    dir,
-                    format!("the plugin folder cannot be read to its end: {e}"),
-                );
+                refuse(dir, format!("the plugin folder cannot be read to its end: {e}"));
                 break;
             }
         }
     }
-    let name = |p: &Path| {
-        p.file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
-    for folder in found
-        .iter()
-        .filter(|p| name(p).ends_with(".utterd") && !name(p).starts_with('.'))
-    {
-        refuse(folder, "plugins of more than one file are not supported by this release; put the .so itself into the folder".into());
+    let name = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    for folder in found.iter().filter(|p| name(p).ends_with(".utterd") && !name(p).starts_with('.')) {
+        refuse(
+            folder,
+            "plugins of more than one file are not supported by this release; put the .so itself into the folder".into(),
+        );
     }
     found.retain(|p| name(p).ends_with(".so") && !name(p).starts_with('.'));
     found.sort();
     if found.len() > MAX_FILES {
         refuse(
             dir,
-            format!(
-                "{} files end in .so; only the first {MAX_FILES} are looked at",
-                found.len()
-            ),
+            format!("{} files end in .so; only the first {MAX_FILES} are looked at", found.len()),
         );
         found.truncate(MAX_FILES);
     }
@@ -75,21 +65,13 @@ pub(super) fn candidates(dir: &Path, rejected: &mut Vec<Rejected>) -> Vec<PathBu
 pub(super) fn open(path: &Path) -> Result<File, String> {
     // Links are followed, and then it is the target that must be in order: a link says nothing of who wrote what it points to.
     let target = path.canonicalize().map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound if path.is_symlink() => {
-            "a link to a file that does not exist; remove it".to_owned()
-        }
+        io::ErrorKind::NotFound if path.is_symlink() => "a link to a file that does not exist; remove it".to_owned(),
         _ => unreadable(&e),
     })?;
     // Before the open, so that no device is opened; after it once more, on the descriptor, which nobody can swap.
-    check(
-        &std::fs::symlink_metadata(&target).map_err(|e| unreadable(&e))?,
-        path,
-        &target,
-    )?;
-    let flags =
-        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let fd: OwnedFd =
-        rustix::fs::open(&target, flags, Mode::empty()).map_err(|e| unreadable(&e.into()))?;
+    check(&std::fs::symlink_metadata(&target).map_err(|e| unreadable(&e))?, path, &target)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let fd: OwnedFd = rustix::fs::open(&target, flags, Mode::empty()).map_err(|e| unreadable(&e.into()))?;
     let file = File::from(fd);
     check(&file.metadata().map_err(|e| unreadable(&e))?, path, &target)?;
     Ok(file)
@@ -99,9 +81,7 @@ fn unreadable(e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::PermissionDenied => {
             let uid = rustix::process::geteuid().as_raw();
-            format!(
-                "cannot be read by uid {uid}, which the daemon runs as; chmod a+r it (and a+x its folders)"
-            )
+            format!("cannot be read by uid {uid}, which the daemon runs as; chmod a+r it (and a+x its folders)")
         }
         _ => format!("cannot be opened: {e}"),
     }
@@ -168,25 +148,12 @@ mod tests {
     #[test]
     fn only_visible_files_that_end_in_so_are_candidates() {
         let dir = folder("names");
-        for name in [
-            "b.so",
-            "a.so",
-            ".hidden.so",
-            "libx.so.1",
-            "README",
-            "c.so.tmp",
-        ] {
+        for name in ["b.so", "a.so", ".hidden.so", "libx.so.1", "README", "c.so.tmp"] {
             std::fs::write(dir.join(name), "x").unwrap();
         }
         let mut rejected = Vec::new();
-        assert_eq!(
-            candidates(&dir, &mut rejected),
-            [dir.join("a.so"), dir.join("b.so")]
-        );
-        assert_eq!(
-            candidates(&dir.join("nowhere"), &mut rejected),
-            Vec::<PathBuf>::new()
-        );
+        assert_eq!(candidates(&dir, &mut rejected), [dir.join("a.so"), dir.join("b.so")]);
+        assert_eq!(candidates(&dir.join("nowhere"), &mut rejected), Vec::<PathBuf>::new());
         assert_eq!(rejected, []);
         assert!(candidates(&dir.join("README"), &mut rejected).is_empty());
         assert_eq!(rejected.len(), 1, "a folder that is a file is told");
@@ -202,11 +169,7 @@ mod tests {
         for (mode, fine) in [(0o644, true), (0o755, true), (0o664, false), (0o646, false)] {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(open(&file).is_ok(), fine, "{mode:o}");
-            assert_eq!(
-                open(&dir.join("link.so")).is_ok(),
-                fine,
-                "{mode:o} behind a link"
-            );
+            assert_eq!(open(&dir.join("link.so")).is_ok(), fine, "{mode:o} behind a link");
         }
         assert!(open(&file).unwrap_err().contains("chmod go-w"));
         std::fs::remove_dir_all(dir).unwrap();

@@ -92,10 +92,7 @@ impl<'a> Sink<'a> {
     }
 
     pub(super) fn seen(self) -> Seen {
-        let state = self
-            .state
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         Seen {
             told: state.told,
             wrong: state.wrong,
@@ -118,10 +115,7 @@ impl<'a> Sink<'a> {
             ));
         }
         if pcm.channels == 0 || pcm.channels > MAX_CHANNELS {
-            return Err(format!(
-                "{} channels; 1 to {MAX_CHANNELS} are possible",
-                pcm.channels
-            ));
+            return Err(format!("{} channels; 1 to {MAX_CHANNELS} are possible", pcm.channels));
         }
         if *state.shape.get_or_insert(shape) != shape {
             return Err("its format, rate or channels changed in mid-speech".into());
@@ -132,9 +126,7 @@ impl<'a> Sink<'a> {
         match pcm.format {
             UT_PCM_F32 => self.pass_on::<f32>(pcm, state),
             UT_PCM_S16 => self.pass_on::<i16>(pcm, state),
-            other => Err(format!(
-                "samples of format {other}, which ABI 1.0 does not have"
-            )),
+            other => Err(format!("samples of format {other}, which ABI 1.0 does not have")),
         }
     }
 
@@ -153,9 +145,7 @@ impl<'a> Sink<'a> {
         for block in samples.chunks(BLOCK * channels) {
             state.mono.clear();
             let mended = mix_down(block, channels, &mut state.mono);
-            self.counters
-                .non_finite
-                .fetch_add(mended, Ordering::Relaxed);
+            self.counters.non_finite.fetch_add(mended, Ordering::Relaxed);
             if !self.to.write(pcm.rate, &state.mono) {
                 return Ok(false);
             }
@@ -171,18 +161,12 @@ impl<'a> Sink<'a> {
             UT_MARK_BOOKMARK => MarkKind::Bookmark,
             _ => return self.drop_mark(),
         };
-        let (from, to) = (
-            mark.text_off as usize,
-            mark.text_off as usize + mark.text_len as usize,
-        );
+        let (from, to) = (mark.text_off as usize, mark.text_off as usize + mark.text_len as usize);
         let spoken = matches!(kind, MarkKind::Word | MarkKind::Sentence);
         if from > self.text.len() || (spoken && (from == self.text.len() || mark.text_len == 0)) {
             return self.drop_mark();
         }
-        let start = (0..=from)
-            .rev()
-            .find(|at| self.text.is_char_boundary(*at))
-            .unwrap_or(0);
+        let start = (0..=from).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0);
         let end = (to.min(self.text.len())..=self.text.len())
             .find(|at| self.text.is_char_boundary(*at))
             .unwrap_or(self.text.len());
@@ -195,8 +179,7 @@ impl<'a> Sink<'a> {
         let name = unsafe { mark.name.bytes() };
         let name = String::from_utf8_lossy(&name[..name.len().min(MAX_NAME)]);
         // A plugin's text fits its u32 offsets, or `speak` would not have begun.
-        self.to
-            .mark(kind, sample, start as u32, (end - start) as u32, &name);
+        self.to.mark(kind, sample, start as u32, (end - start) as u32, &name);
     }
 
     fn drop_mark(&self) {

@@ -28,11 +28,7 @@ pub(super) struct Staged {
 /// The folder for the copies: ours alone, and not mounted noexec (as `/run` is on Debian).
 pub(super) fn private_dir(wanted: Option<&Path>) -> Result<PathBuf, String> {
     let uid = rustix::process::geteuid().as_raw();
-    let var = |name: &str| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
+    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let candidates: Vec<PathBuf> = match wanted {
         Some(dir) => vec![dir.to_path_buf()],
         None => [
@@ -52,10 +48,7 @@ pub(super) fn private_dir(wanted: Option<&Path>) -> Result<PathBuf, String> {
             Err(why) => refused.push(format!("{}: {why}", dir.display())),
         }
     }
-    Err(format!(
-        "no private folder for the copy of a plugin ({})",
-        refused.join("; ")
-    ))
+    Err(format!("no private folder for the copy of a plugin ({})", refused.join("; ")))
 }
 
 fn prepare(dir: &Path, uid: u32) -> Result<(), String> {
@@ -93,11 +86,7 @@ pub(super) fn stage(file: File, dir: &Path) -> Result<Staged, String> {
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let fresh = dir.join(format!(".{hex}.{}.{serial}", std::process::id()));
     let write = || {
-        let mut copy = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o500)
-            .open(&fresh)?;
+        let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o500).open(&fresh)?;
         copy.write_all(&bytes)?;
         std::fs::rename(&fresh, &path)
     };

@@ -10,9 +10,7 @@ use super::host::HostSide;
 use super::library::{FpMode, Mapped, describe_err, err_words};
 use super::sink::{Counters, RATES, Sink};
 use super::tts::{TtsCalls, TtsInfo};
-use super::types::{
-    BackendCounts, CancelWay, SpeakEnd, SpeakRequest, SpeakSink, SynthError, Voice,
-};
+use super::types::{BackendCounts, CancelWay, SpeakEnd, SpeakRequest, SpeakSink, SynthError, Voice};
 
 /// No description is longer, nor a text (a mark counts its bytes in 32 bits).
 const MAX_DESCRIPTION: usize = 4 << 20;
@@ -33,19 +31,10 @@ unsafe impl Sync for Instance {}
 
 impl Instance {
     /// Makes one; `config` is a JSON object, `found` where the plugin's original stands.
-    pub(super) fn create(
-        mapped: &Mapped,
-        id: &str,
-        found: &Path,
-        config: &str,
-    ) -> Result<Self, String> {
+    pub(super) fn create(mapped: &Mapped, id: &str, found: &Path, config: &str) -> Result<Self, String> {
         let table = mapped.tts()?;
-        let (Some(create), Some(_), Some(_), Some(_)) = (
-            table.common.create,
-            table.common.destroy,
-            table.common.describe,
-            table.speak,
-        ) else {
+        let (Some(create), Some(_), Some(_), Some(_)) = (table.common.create, table.common.destroy, table.common.describe, table.speak)
+        else {
             return Err("its table of tts lacks create, destroy, describe or speak".into());
         };
         let host = HostSide::leak(id, found);
@@ -53,15 +42,7 @@ impl Instance {
         let mut inst = std::ptr::null_mut();
         let mut err = UtErr::new();
         // SAFETY: all arguments live through the call, the host for ever; [setup], on the control thread that loads.
-        let status = unsafe {
-            create(
-                host.table(),
-                UtStr::new(id),
-                UtStr::new(config),
-                &raw mut inst,
-                &raw mut err,
-            )
-        };
+        let status = unsafe { create(host.table(), UtStr::new(id), UtStr::new(config), &raw mut inst, &raw mut err) };
         if status != UT_OK {
             return Err(format!("it does not start: {}", describe_err(status, &err)));
         }
@@ -76,29 +57,17 @@ impl Instance {
     /// What it says of itself, as far as it makes sense.
     pub(super) fn describe(&self, id: &str) -> Result<TtsInfo, String> {
         let text = self.description()?;
-        let said: TtsDescription = serde_json::from_slice(&text)
-            .map_err(|e| format!("its describe() is not as the ABI wants it: {e}"))?;
+        let said: TtsDescription = serde_json::from_slice(&text).map_err(|e| format!("its describe() is not as the ABI wants it: {e}"))?;
         let mut voices: Vec<Voice> = Vec::with_capacity(said.voices.len());
         for voice in said.voices {
             if voice.id.is_empty() || voices.iter().any(|v| v.id == voice.id) {
-                return Err(format!(
-                    "its describe() has the voice {:?} twice, or one without an id",
-                    voice.id
-                ));
+                return Err(format!("its describe() has the voice {:?} twice, or one without an id", voice.id));
             }
             if !RATES.contains(&voice.sample_rate) {
-                return Err(format!(
-                    "its voice {:?} has a sample rate of {} Hz",
-                    voice.id, voice.sample_rate
-                ));
+                return Err(format!("its voice {:?} has a sample rate of {} Hz", voice.id, voice.sample_rate));
             }
-            let name = if voice.name.is_empty() {
-                voice.id.clone()
-            } else {
-                voice.name
-            };
-            let (languages, sample_rate, word_timing) =
-                (voice.languages, voice.sample_rate, voice.word_timing);
+            let name = if voice.name.is_empty() { voice.id.clone() } else { voice.name };
+            let (languages, sample_rate, word_timing) = (voice.languages, voice.sample_rate, voice.word_timing);
             voices.push(Voice {
                 id: voice.id,
                 name,
@@ -112,8 +81,7 @@ impl Instance {
         }
         let cancel_way = match said.cancel.as_str() {
             "" => CancelWay::None,
-            word => CancelWay::parse(word)
-                .ok_or_else(|| format!("its describe() says it is cancelled by {word:?}"))?,
+            word => CancelWay::parse(word).ok_or_else(|| format!("its describe() says it is cancelled by {word:?}"))?,
         };
         let flags = self.table.common.flags;
         Ok(TtsInfo {
@@ -139,22 +107,15 @@ impl Instance {
         let status = unsafe { describe(self.inst, &raw const out) };
         match status {
             UT_OK if text.len() <= MAX_DESCRIPTION => Ok(text),
-            UT_OK => Err(format!(
-                "its describe() has more than {MAX_DESCRIPTION} bytes"
-            )),
-            status => Err(format!(
-                "its describe() failed: {}",
-                describe_err(status, &UtErr::new())
-            )),
+            UT_OK => Err(format!("its describe() has more than {MAX_DESCRIPTION} bytes")),
+            status => Err(format!("its describe() failed: {}", describe_err(status, &UtErr::new()))),
         }
     }
 }
 
 unsafe extern "C" fn collect(ctx: *mut c_void, chunk: UtStr) {
     // SAFETY: `ctx` is the Vec of the `description` that waits for this call; the chunk is borrowed for it.
-    let (Some(text), chunk) = (unsafe { ctx.cast::<Vec<u8>>().as_mut() }, unsafe {
-        chunk.bytes()
-    }) else {
+    let (Some(text), chunk) = (unsafe { ctx.cast::<Vec<u8>>().as_mut() }, unsafe { chunk.bytes() }) else {
         return;
     };
     if text.len() <= MAX_DESCRIPTION {
@@ -213,9 +174,7 @@ impl TtsCalls for Instance {
             std::panic::resume_unwind(payload);
         }
         if status == UT_EPANIC {
-            return Err(SynthError::Panicked {
-                message: err_words(&err),
-            });
+            return Err(SynthError::Panicked { message: err_words(&err) });
         }
         if let Some(message) = seen.wrong {
             return Err(SynthError::Misbehaved { message });
@@ -244,11 +203,7 @@ impl TtsCalls for Instance {
 
 fn outcome(status: i32, err: &UtErr, req: &SpeakRequest<'_>) -> Result<SpeakEnd, SynthError> {
     let message = err_words(err);
-    let message = if message.is_empty() {
-        describe_err(status, err)
-    } else {
-        message
-    };
+    let message = if message.is_empty() { describe_err(status, err) } else { message };
     Err(match status {
         UT_OK => return Ok(SpeakEnd::Complete),
         UT_CANCELLED => SynthError::Misbehaved {

@@ -5,9 +5,7 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use super::types::{
-    BackendCounts, CancelWay, SpeakEnd, SpeakRequest, SpeakSink, SynthError, Voice,
-};
+use super::types::{BackendCounts, CancelWay, SpeakEnd, SpeakRequest, SpeakSink, SynthError, Voice};
 
 /// What stands behind a [`TtsBackend`].
 pub trait TtsCalls: Send + Sync {
@@ -89,14 +87,9 @@ impl TtsBackend {
     }
 
     /// Speaks; blocks until the last sample is written or the cancel is obeyed. `[worker]`
-    pub fn speak(
-        &self,
-        req: &SpeakRequest<'_>,
-        sink: &dyn SpeakSink,
-    ) -> Result<SpeakEnd, SynthError> {
+    pub fn speak(&self, req: &SpeakRequest<'_>, sink: &dyn SpeakSink) -> Result<SpeakEnd, SynthError> {
         // A panic of a sink poisons nothing that we guard: the lock holds no data.
-        let _turn = (!self.info.concurrent)
-            .then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let _turn = (!self.info.concurrent).then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
         if sink.cancelled() {
             return Ok(SpeakEnd::Cancelled);
         }
@@ -111,8 +104,6 @@ impl TtsBackend {
 
 impl fmt::Debug for TtsBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TtsBackend")
-            .field("info", &self.info)
-            .finish_non_exhaustive()
+        f.debug_struct("TtsBackend").field("info", &self.info).finish_non_exhaustive()
     }
 }

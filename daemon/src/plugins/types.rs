@@ -50,15 +50,9 @@ impl CancelWay {
 
     /// `None` (no answer) for a word that is not one of ours.
     pub fn parse(word: &str) -> Option<Self> {
-        [
-            Self::Verb,
-            Self::ConnectionClose,
-            Self::Callback,
-            Self::ProcessKill,
-            Self::None,
-        ]
-        .into_iter()
-        .find(|way| way.as_str() == word)
+        [Self::Verb, Self::ConnectionClose, Self::Callback, Self::ProcessKill, Self::None]
+            .into_iter()
+            .find(|way| way.as_str() == word)
     }
 }
 
@@ -123,10 +117,7 @@ pub enum SynthError {
     /// The backend cannot do this at all.
     Unsupported { message: String },
     /// Try again, after `retry_after_ms` when it is not 0.
-    Unavailable {
-        retry_after_ms: u32,
-        message: String,
-    },
+    Unavailable { retry_after_ms: u32, message: String },
     /// Credentials are missing or refused.
     Auth { message: String },
     /// Its configuration is wrong.
@@ -169,10 +160,7 @@ impl fmt::Display for SynthError {
                 retry_after_ms: 0,
                 message,
             } => write!(f, "unavailable: {message}"),
-            Self::Unavailable {
-                retry_after_ms,
-                message,
-            } => {
+            Self::Unavailable { retry_after_ms, message } => {
                 write!(f, "unavailable for {retry_after_ms} ms: {message}")
             }
             Self::Auth { message } => write!(f, "not authorised: {message}"),

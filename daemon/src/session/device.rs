@@ -25,7 +25,11 @@ struct Drivers {
 
 impl Device {
     pub fn new(config: DriverConfig, facts: Sender<Fact>) -> Self {
-        Self { config, facts, drivers: Arc::default() }
+        Self {
+            config,
+            facts,
+            drivers: Arc::default(),
+        }
     }
 
     /// Starts the driver of an output; what comes of it arrives as facts. Opening twice changes nothing.
@@ -33,7 +37,13 @@ impl Device {
         let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
         let (slot, config) = match output {
             Output::Local => (&mut drivers.local, self.config.clone()),
-            Output::Null => (&mut drivers.null, DriverConfig { kind: DriverKind::Timer, ..self.config.clone() }),
+            Output::Null => (
+                &mut drivers.null,
+                DriverConfig {
+                    kind: DriverKind::Timer,
+                    ..self.config.clone()
+                },
+            ),
         };
         if slot.is_none() {
             let facts = self.facts.clone();

@@ -49,23 +49,67 @@ struct Counts {
 impl Counts {
     fn new(metrics: &Metrics) -> Self {
         let finished = [
-            ("completed", metrics.counter("utterd_utterance_completed_total", "utterances", "Utterances heard to their last sample.")),
-            ("cancelled", metrics.counter("utterd_utterance_cancelled_total", "utterances", "Utterances cut or dropped.")),
-            ("failed", metrics.counter("utterd_utterance_failed_total", "utterances", "Utterances that a backend could not speak.")),
-            ("expired", metrics.counter("utterd_utterance_expired_total", "utterances", "Utterances that did not begin in time.")),
+            (
+                "completed",
+                metrics.counter(
+                    "utterd_utterance_completed_total",
+                    "utterances",
+                    "Utterances heard to their last sample.",
+                ),
+            ),
+            (
+                "cancelled",
+                metrics.counter("utterd_utterance_cancelled_total", "utterances", "Utterances cut or dropped."),
+            ),
+            (
+                "failed",
+                metrics.counter(
+                    "utterd_utterance_failed_total",
+                    "utterances",
+                    "Utterances that a backend could not speak.",
+                ),
+            ),
+            (
+                "expired",
+                metrics.counter(
+                    "utterd_utterance_expired_total",
+                    "utterances",
+                    "Utterances that did not begin in time.",
+                ),
+            ),
         ];
         Self {
             sessions: metrics.gauge("utterd_sessions", "sessions", "Open sessions."),
             utterances: metrics.counter("utterd_utterance_total", "utterances", "Utterances accepted."),
             finished: finished.into_iter().collect(),
-            stale_turns: metrics.counter("utterd_stale_turn_total", "requests", "Requests dropped because they carried an older turn."),
+            stale_turns: metrics.counter(
+                "utterd_stale_turn_total",
+                "requests",
+                "Requests dropped because they carried an older turn.",
+            ),
             cancels: metrics.counter("utterd_cancel_total", "cancels", "Cancels that ended something."),
-            cancel_failed: metrics.counter("utterd_cancel_failed_total", "cancels", "Steps of a cancel that did not answer in time."),
-            cancel_silent: metrics.histogram("utterd_cancel_silent_us", "microseconds", "Arrival of a cancel to the last non-zero sample."),
+            cancel_failed: metrics.counter(
+                "utterd_cancel_failed_total",
+                "cancels",
+                "Steps of a cancel that did not answer in time.",
+            ),
+            cancel_silent: metrics.histogram(
+                "utterd_cancel_silent_us",
+                "microseconds",
+                "Arrival of a cancel to the last non-zero sample.",
+            ),
             cancel_done: metrics.histogram("utterd_cancel_done_us", "microseconds", "Arrival of a cancel to its report."),
-            first_audio: metrics.histogram("utterd_first_audio_us", "microseconds", "Acceptance of an utterance to its first sample heard."),
+            first_audio: metrics.histogram(
+                "utterd_first_audio_us",
+                "microseconds",
+                "Acceptance of an utterance to its first sample heard.",
+            ),
             played: metrics.counter("utterd_played_us_total", "microseconds", "Speech handed to the sink."),
-            underruns_us: metrics.counter("utterd_tx_underrun_us_total", "microseconds", "Silence inside utterances for lack of samples."),
+            underruns_us: metrics.counter(
+                "utterd_tx_underrun_us_total",
+                "microseconds",
+                "Silence inside utterances for lack of samples.",
+            ),
             xruns: metrics.counter("utterd_jack_xrun_total", "xruns", "Deadlines the audio server missed."),
         }
     }
@@ -84,10 +128,32 @@ struct Account {
 }
 
 impl Hands {
-    pub fn new(tx: Tx, synth: Synth, device: Device, backends: HashMap<String, Arc<TtsBackend>>, outbox: Sender<Out>, metrics: Metrics, account_every_s: u32) -> Self {
-        let account = Account { every_us: u64::from(account_every_s) * 1_000_000, ..Account::default() };
+    pub fn new(
+        tx: Tx,
+        synth: Synth,
+        device: Device,
+        backends: HashMap<String, Arc<TtsBackend>>,
+        outbox: Sender<Out>,
+        metrics: Metrics,
+        account_every_s: u32,
+    ) -> Self {
+        let account = Account {
+            every_us: u64::from(account_every_s) * 1_000_000,
+            ..Account::default()
+        };
         let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
-        Self { tx, synth, device, backends, outbox, metrics, watch, counts, driver: DriverInfo::default(), account }
+        Self {
+            tx,
+            synth,
+            device,
+            backends,
+            outbox,
+            metrics,
+            watch,
+            counts,
+            driver: DriverInfo::default(),
+            account,
+        }
     }
 
     pub(super) fn carry_out(&mut self, effect: Effect) {
@@ -111,7 +177,12 @@ impl Hands {
                     tracing::error!(output = output.word(), %error, "audio could not be opened");
                 }
             }
-            Effect::OpenTrack { track, output, gain, paused } => {
+            Effect::OpenTrack {
+                track,
+                output,
+                gain,
+                paused,
+            } => {
                 self.tx.open_track(track.get(), tx_output(output));
                 self.tx.gain(track.get(), gain);
                 if paused {
@@ -174,18 +245,32 @@ impl Hands {
                 tracing::debug!(%session, %utterance, "accepted");
             }
             Note::FirstFrameSent { session, utterance } => self.watch.first_frame_sent(&session, utterance.get()),
-            Note::Started { session, utterance, first_audio_us } => {
+            Note::Started {
+                session,
+                utterance,
+                first_audio_us,
+            } => {
                 self.counts.first_audio.record_for(&session, first_audio_us);
                 tracing::debug!(%session, %utterance, first_audio_us, "started");
             }
-            Note::Finished { session, utterance, outcome, played_us } => {
+            Note::Finished {
+                session,
+                utterance,
+                outcome,
+                played_us,
+            } => {
                 if let Some(counter) = self.counts.finished.get(outcome) {
                     counter.add_for(&session, 1);
                 }
                 self.counts.played.add_for(&session, played_us);
                 tracing::info!(%session, %utterance, outcome, played_ms = played_us / 1000, "utterance finished");
             }
-            Note::Cancelled { session, reason, stages, utterances } => {
+            Note::Cancelled {
+                session,
+                reason,
+                stages,
+                utterances,
+            } => {
                 self.counts.cancels.add_for(&session, 1);
                 self.counts.cancel_silent.record_for(&session, stages.silent_us);
                 self.counts.cancel_done.record_for(&session, stages.done_us);
@@ -204,7 +289,11 @@ impl Hands {
     }
 
     fn alert(&self, kind: &'static str, session: &str, details: BTreeMap<&'static str, Value<'static>>) {
-        self.send(Out::Alert { kind, session: session.to_owned(), details });
+        self.send(Out::Alert {
+            kind,
+            session: session.to_owned(),
+            details,
+        });
     }
 
     pub(super) fn underrun(&self, utterance: u64, lost_us: u64) {
@@ -216,12 +305,29 @@ impl Hands {
     pub(super) fn driver_event(&mut self, output: Output, event: DriverEvent) -> Option<DriverInfo> {
         let local = output == Output::Local;
         match event {
-            DriverEvent::Engine { control, driver, rate, period, latency_frames } => {
+            DriverEvent::Engine {
+                control,
+                driver,
+                rate,
+                period,
+                latency_frames,
+            } => {
                 tracing::info!(?output, driver, rate, period, latency_frames, "audio runs");
                 self.tx.engine(output, control, rate, latency_frames);
-                self.account = Account { every_us: self.account.every_us, ..Account::default() };
+                // The first resampler of a kind takes milliseconds to build: now, not at the first Say.
+                let rates: Vec<u32> = self.backends.values().flat_map(|b| b.voices()).map(|v| v.sample_rate).collect();
+                self.tx.warm(output, &rates);
+                self.account = Account {
+                    every_us: self.account.every_us,
+                    ..Account::default()
+                };
                 if local {
-                    self.driver = DriverInfo { driver, state: "running", rate, period };
+                    self.driver = DriverInfo {
+                        driver,
+                        state: "running",
+                        rate,
+                        period,
+                    };
                 }
             }
             DriverEvent::Lost { reason } => {
@@ -231,7 +337,12 @@ impl Hands {
                     // JACK alone can be away; before it ever came, its name and the default rate are what is known.
                     let rate = self.tx.rate(output);
                     let period = self.driver.period;
-                    self.driver = DriverInfo { driver: "jack", state: "reconnecting", rate, period };
+                    self.driver = DriverInfo {
+                        driver: "jack",
+                        state: "reconnecting",
+                        rate,
+                        period,
+                    };
                 }
             }
             DriverEvent::Period { frames } if local => self.driver.period = frames,
@@ -253,6 +364,10 @@ impl Hands {
             }
         }
         local.then(|| self.driver.clone())
+    }
+
+    pub(super) fn knows_driver(&self) -> bool {
+        !self.driver.driver.is_empty()
     }
 
     pub(super) fn next_account(&self) -> Option<u64> {
@@ -286,7 +401,8 @@ impl Hands {
         let seconds = now.saturating_sub(before.since).max(1) as f64 / 1e6;
         // 20 ms pieces a second: 50 when nothing is late.
         let fps = stats.frames().saturating_sub(before.frames) as f64 / f64::from(self.driver.rate) * 50.0 / seconds;
-        self.watch.tx_metrics(watch::LOCAL, fps, gap_ms_max, stats.underruns().saturating_sub(before.underruns));
+        self.watch
+            .tx_metrics(watch::LOCAL, fps, gap_ms_max, stats.underruns().saturating_sub(before.underruns));
     }
 }
 

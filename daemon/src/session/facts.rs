@@ -18,13 +18,26 @@ pub(super) fn playback(event: TxEvent, hands: &Hands) -> Option<Input> {
             onset_us: mark.at_us,
             chars: mark.char_start..mark.char_end,
         },
-        TxEvent::Ended { utterance, played_us, .. } => PlaybackEvent::Ended { utterance: id(utterance)?, played_us },
-        TxEvent::Cut { utterance, played_us, silent_at_us } => {
-            PlaybackEvent::Cut { utterance: id(utterance)?, played_us, silent_at: silent_at_us }
-        }
-        TxEvent::Hungry { track } => PlaybackEvent::Hungry { track: TrackId::new(track)? },
+        TxEvent::Ended { utterance, played_us, .. } => PlaybackEvent::Ended {
+            utterance: id(utterance)?,
+            played_us,
+        },
+        TxEvent::Cut {
+            utterance,
+            played_us,
+            silent_at_us,
+        } => PlaybackEvent::Cut {
+            utterance: id(utterance)?,
+            played_us,
+            silent_at: silent_at_us,
+        },
+        TxEvent::Hungry { track } => PlaybackEvent::Hungry {
+            track: TrackId::new(track)?,
+        },
         TxEvent::Low { utterance } => PlaybackEvent::Low { utterance: id(utterance)? },
-        TxEvent::Paused { track, .. } => PlaybackEvent::Paused { track: TrackId::new(track)? },
+        TxEvent::Paused { track, .. } => PlaybackEvent::Paused {
+            track: TrackId::new(track)?,
+        },
         TxEvent::Underrun { utterance, lost_us } => {
             hands.underrun(utterance, lost_us);
             return None;
@@ -37,14 +50,42 @@ pub(super) fn synthesis(event: SynthEvent) -> Option<Input> {
     let (synthesis, event) = match event {
         SynthEvent::Requested { synthesis, .. } => (synthesis, SynthesisEvent::Requested),
         SynthEvent::FirstAudio { synthesis, .. } => (synthesis, SynthesisEvent::FirstAudio),
-        SynthEvent::Delivered { synthesis, audio_us, ahead_us, .. } => (synthesis, SynthesisEvent::Delivered { audio_us, ahead_us }),
-        SynthEvent::Failed { synthesis, error, audio_us } => (synthesis, SynthesisEvent::Failed { error: failure(&error), audio_us }),
+        SynthEvent::Delivered {
+            synthesis,
+            audio_us,
+            ahead_us,
+            ..
+        } => (synthesis, SynthesisEvent::Delivered { audio_us, ahead_us }),
+        SynthEvent::Failed {
+            synthesis,
+            error,
+            audio_us,
+        } => (
+            synthesis,
+            SynthesisEvent::Failed {
+                error: failure(&error),
+                audio_us,
+            },
+        ),
         SynthEvent::Stopped { synthesis } => (synthesis, SynthesisEvent::Stopped),
-        SynthEvent::Told { synthesis, how, stage, at_us } => {
-            (synthesis, SynthesisEvent::Told { state: state(stage), told: told(how), at: at_us })
-        }
+        SynthEvent::Told {
+            synthesis,
+            how,
+            stage,
+            at_us,
+        } => (
+            synthesis,
+            SynthesisEvent::Told {
+                state: state(stage),
+                told: told(how),
+                at: at_us,
+            },
+        ),
     };
-    Some(Input::Synthesis { synthesis: SynthesisId::new(synthesis)?, event })
+    Some(Input::Synthesis {
+        synthesis: SynthesisId::new(synthesis)?,
+        event,
+    })
 }
 
 fn state(stage: Stage) -> SynthesisState {

@@ -26,6 +26,9 @@ pub use effects::Hands;
 /// Client requests that wait for the actor.
 const CLIENTS: usize = 1024;
 
+/// How long the first clients wait for the audio driver's first word.
+const AUDIO_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What the house's own threads report.
 #[derive(Debug)]
 pub enum Fact {
@@ -50,7 +53,12 @@ impl Default for Inboxes {
     fn default() -> Self {
         let (clients, client_queue) = bounded(CLIENTS);
         let (facts, fact_queue) = unbounded();
-        Self { clients, facts, client_queue, fact_queue }
+        Self {
+            clients,
+            facts,
+            client_queue,
+            fact_queue,
+        }
     }
 }
 
@@ -64,12 +72,20 @@ pub struct Actor {
 
 impl Actor {
     pub fn new(core: Core, hands: Hands, inboxes: Inboxes) -> Self {
-        Self { core, hands, clients: inboxes.client_queue, facts: inboxes.fact_queue }
+        Self {
+            core,
+            hands,
+            clients: inboxes.client_queue,
+            facts: inboxes.fact_queue,
+        }
     }
 
     /// Runs until it is told to stop.
     pub fn run(mut self) {
         self.step(Input::Start);
+        if !self.wait_for_audio() {
+            return;
+        }
         let beat = notify::watchdog_interval();
         let mut next_beat = Instant::now();
         loop {
@@ -96,6 +112,20 @@ impl Actor {
             }
             self.hands.account(now_us());
         }
+    }
+
+    /// Clients are served once it is known what drives the sound (or that nothing does yet), so that nobody reads a driver without a name.
+    /// `false`: the daemon is to stop.
+    fn wait_for_audio(&mut self) -> bool {
+        let deadline = Instant::now() + AUDIO_PATIENCE;
+        while !self.hands.knows_driver() {
+            match self.facts.recv_deadline(deadline) {
+                Ok(Fact::Stop) => return false,
+                Ok(fact) => self.fact(fact),
+                Err(_) => break,
+            }
+        }
+        true
     }
 
     fn fact(&mut self, fact: Fact) {

@@ -61,10 +61,7 @@ impl Shared {
             pool.control = self.control_thread(&task.backend);
         }
         let synthesis = task.synthesis;
-        let sent = pool
-            .control
-            .as_ref()
-            .is_some_and(|control| control.send((task, stage)).is_ok());
+        let sent = pool.control.as_ref().is_some_and(|control| control.send((task, stage)).is_ok());
         if !sent {
             pool.control = None;
             self.note(SynthEvent::Told {
@@ -119,9 +116,7 @@ impl Shared {
     fn give_up(&self, inner: &mut Inner, task: &Arc<Task>) {
         if task.withdraw() {
             inner.withdrawn(task);
-            self.note(SynthEvent::Stopped {
-                synthesis: task.synthesis,
-            });
+            self.note(SynthEvent::Stopped { synthesis: task.synthesis });
         } else if matches!(task.phase(), Phase::Requested | Phase::Streaming) {
             task.signal_cancel();
         }
@@ -134,9 +129,7 @@ impl Shared {
         let tasks: Vec<_> = inner.tasks.values().cloned().collect();
         for task in tasks {
             self.give_up(&mut inner, &task);
-            if matches!(task.phase(), Phase::Requested | Phase::Streaming)
-                && task.backend.cancel_way() != CancelWay::None
-            {
+            if matches!(task.phase(), Phase::Requested | Phase::Streaming) && task.backend.cancel_way() != CancelWay::None {
                 let stage = task.phase().stage();
                 self.tell(&mut inner, task, stage);
             }

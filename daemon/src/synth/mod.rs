@@ -10,6 +10,7 @@
 //!
 //! schedule.rs is the state under the one lock and its workers, cancel.rs how syntheses end before their time, task.rs a job's life and the backend's end of the sink, text.rs the way from bytes to
 //! characters. Not here: what to cancel and when (core), the audio once it is stored (tx), how a plugin is called (plugins).
+#![allow(rustdoc::broken_intra_doc_links, reason = "thread tags look like links")]
 
 mod cancel;
 mod schedule;
@@ -111,11 +112,7 @@ pub enum SynthEvent {
         at_us: u64,
     },
     /// It failed after `audio_us`. Its utterance is complete at what is there; pieces that wait are `Stopped` unrequested.
-    Failed {
-        synthesis: u64,
-        error: SynthError,
-        audio_us: u64,
-    },
+    Failed { synthesis: u64, error: SynthError, audio_us: u64 },
     /// It ended by a cancel, a cut, or its utterance's failure.
     Stopped { synthesis: u64 },
     /// The answer to one `cancel`; `at_us` is when the backend's own cancel had returned.
@@ -135,10 +132,7 @@ pub struct Synth {
 
 impl Synth {
     /// `events` is called from the workers' threads.
-    pub fn start(
-        tx: Tx,
-        events: impl Fn(SynthEvent) + Send + Sync + 'static,
-    ) -> std::io::Result<Synth> {
+    pub fn start(tx: Tx, events: impl Fn(SynthEvent) + Send + Sync + 'static) -> std::io::Result<Synth> {
         Ok(Synth {
             shared: Shared::start(tx, Arc::new(events))?,
         })

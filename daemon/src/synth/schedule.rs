@@ -17,7 +17,7 @@ use crate::plugins::{SpeakEnd, SpeakRequest, SynthError, TtsBackend};
 use crate::tx::{StoreWriter, Tx, now_us};
 
 /// Workers of a concurrent backend, unless told.
-const MAX_CONCURRENT: usize = 8;
+const MAX_CONCURRENT: usize = 64;
 /// How much of a new measure of a backend's speed counts.
 const SPEED_WEIGHT: f64 = 0.5;
 
@@ -132,9 +132,7 @@ impl Shared {
             };
             if (utterance.closed || stopping) && task.withdraw() {
                 utterance.skip(&task);
-                self.note(SynthEvent::Stopped {
-                    synthesis: task.synthesis,
-                });
+                self.note(SynthEvent::Stopped { synthesis: task.synthesis });
                 continue;
             }
             utterance.busy = true;
@@ -167,10 +165,7 @@ impl Shared {
         let jobs = Arc::clone(&pool.jobs);
         let shared = Arc::clone(self);
         let name = thread_name("tts", pool.backend.id());
-        match thread::Builder::new()
-            .name(name)
-            .spawn(move || shared.work(key, &jobs))
-        {
+        match thread::Builder::new().name(name).spawn(move || shared.work(key, &jobs)) {
             Ok(_) => pool.workers += 1,
             Err(error) => {
                 tracing::error!(backend = pool.backend.id(), %error, "no thread for a worker");
@@ -247,7 +242,7 @@ impl Shared {
             synthesis: job.synthesis,
             at_us: now_us(),
         });
-        let sink = Sink::new(task, &job.text, job.char_base, writer, &*self.events);
+        let sink = Sink::new(task, &job, writer, &*self.events);
         let request = SpeakRequest {
             synthesis: job.synthesis,
             utterance: job.utterance,
@@ -257,13 +252,12 @@ impl Shared {
             language: &job.language,
             rate: job.rate as f32,
             pitch: job.pitch as f32,
-            gain_db: job.gain_db as f32,
+            gain_db: 0.0,
             out_rate_hint,
             params_json: &job.params_json,
             last: job.last,
         };
-        let result = catch_unwind(AssertUnwindSafe(|| job.backend.speak(&request, &sink)))
-            .unwrap_or_else(|panic| Err(panicked(&*panic)));
+        let result = catch_unwind(AssertUnwindSafe(|| job.backend.speak(&request, &sink))).unwrap_or_else(|panic| Err(panicked(&*panic)));
         let written = sink.into_written();
         let stopped = task.is_cancelled() || written.refused;
         let verdict = match result {

@@ -108,9 +108,7 @@ impl Task {
     fn step(&self, from: Phase, to: Phase) -> bool {
         let (from, to) = (from as u8, to as u8);
         let order = (Ordering::AcqRel, Ordering::Acquire);
-        self.phase
-            .compare_exchange(from, to, order.0, order.1)
-            .is_ok()
+        self.phase.compare_exchange(from, to, order.0, order.1).is_ok()
     }
 
     pub(super) fn end(&self, phase: Phase) {
@@ -140,9 +138,7 @@ impl Task {
     }
 
     fn cancel_fd(&self) -> RawFd {
-        lock(&self.cancel_fd)
-            .as_ref()
-            .map_or(-1, |fd| fd.as_raw_fd())
+        lock(&self.cancel_fd).as_ref().map_or(-1, |fd| fd.as_raw_fd())
     }
 }
 
@@ -159,6 +155,7 @@ pub(super) struct Sink<'a> {
 struct Piece {
     writer: StoreWriter,
     rate: u32,
+    gain: f32,
     samples: u64,
     early: Vec<PieceMark>,
     /// The writer refused: the utterance was cut.
@@ -173,21 +170,17 @@ pub(super) struct Written {
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(
-        task: &'a Task,
-        text: &'a str,
-        char_base: u32,
-        writer: StoreWriter,
-        events: &'a (dyn Fn(SynthEvent) + Send + Sync),
-    ) -> Self {
+    /// For one piece of `job`; its gain is applied to the samples here, so every backend obeys it.
+    pub(super) fn new(task: &'a Task, job: &'a Job, writer: StoreWriter, events: &'a (dyn Fn(SynthEvent) + Send + Sync)) -> Self {
         Sink {
             task,
-            index: CharIndex::new(text),
-            char_base,
+            index: CharIndex::new(&job.text),
+            char_base: job.char_base,
             events,
             piece: Mutex::new(Piece {
                 writer,
                 rate: 0,
+                gain: utterd_core::db_to_linear(job.gain_db),
                 samples: 0,
                 early: Vec::new(),
                 refused: false,
@@ -197,10 +190,7 @@ impl<'a> Sink<'a> {
 
     /// Ends the piece and gives the writer back.
     pub(super) fn into_written(self) -> Written {
-        let mut piece = self
-            .piece
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut piece = self.piece.into_inner().unwrap_or_else(PoisonError::into_inner);
         piece.begin(48_000);
         piece.writer.end_piece();
         Written {
@@ -216,7 +206,7 @@ impl Piece {
     fn begin(&mut self, rate: u32) {
         if self.rate == 0 {
             self.rate = rate.max(1);
-            self.writer.begin_piece(self.rate, 1.0);
+            self.writer.begin_piece(self.rate, self.gain);
             for mark in self.early.drain(..) {
                 self.writer.mark(mark);
             }

@@ -36,10 +36,7 @@ where
 
 fn backend<S, C>(id: &str, concurrent: bool, speak: S, cancel: C) -> Arc<TtsBackend>
 where
-    S: Fn(&SpeakRequest<'_>, &dyn SpeakSink) -> Result<SpeakEnd, SynthError>
-        + Send
-        + Sync
-        + 'static,
+    S: Fn(&SpeakRequest<'_>, &dyn SpeakSink) -> Result<SpeakEnd, SynthError> + Send + Sync + 'static,
     C: Fn(u64) + Send + Sync + 'static,
 {
     let info = TtsInfo {
@@ -131,8 +128,7 @@ impl House {
     }
 
     fn wait_told(&mut self, id: u64) -> (How, Stage) {
-        let told =
-            self.wait(|e| matches!(e, SynthEvent::Told { synthesis, .. } if *synthesis == id));
+        let told = self.wait(|e| matches!(e, SynthEvent::Told { synthesis, .. } if *synthesis == id));
         match told {
             SynthEvent::Told { how, stage, .. } => (how, stage),
             other => panic!("{other:?}"),
@@ -149,9 +145,9 @@ impl Drop for House {
 
 fn is_end(event: &SynthEvent, id: u64) -> bool {
     match event {
-        SynthEvent::Delivered { synthesis, .. }
-        | SynthEvent::Failed { synthesis, .. }
-        | SynthEvent::Stopped { synthesis } => *synthesis == id,
+        SynthEvent::Delivered { synthesis, .. } | SynthEvent::Failed { synthesis, .. } | SynthEvent::Stopped { synthesis } => {
+            *synthesis == id
+        }
         _ => false,
     }
 }
@@ -235,10 +231,7 @@ fn pieces_of_an_utterance_come_one_after_the_other_even_from_a_concurrent_backen
     }
     house.wait_end(10);
     assert_eq!(*order.lock().unwrap(), (1..=10).collect::<Vec<_>>());
-    let all = house
-        .seen
-        .iter()
-        .filter(|e| matches!(e, SynthEvent::Delivered { .. }));
+    let all = house.seen.iter().filter(|e| matches!(e, SynthEvent::Delivered { .. }));
     assert_eq!(all.count(), 10);
     assert_eq!(house.tx.store(7, Output::Local).total_us(), 200_000);
 }
@@ -260,13 +253,7 @@ fn a_backend_that_is_not_concurrent_works_in_order_of_submission() {
         |_| {},
     );
     // Utterances 1 and 2, interleaved: 1a 1b 2a 1c 2b.
-    for (synthesis, utterance, last) in [
-        (1, 1, false),
-        (2, 1, false),
-        (3, 2, false),
-        (4, 1, true),
-        (5, 2, true),
-    ] {
+    for (synthesis, utterance, last) in [(1, 1, false), (2, 1, false), (3, 2, false), (4, 1, true), (5, 2, true)] {
         let piece = Job {
             last,
             ..job(&voice, synthesis, utterance, "x")
@@ -379,12 +366,7 @@ fn a_cancel_races_its_request_and_one_of_them_wins() {
             .iter()
             .any(|e| matches!(e, SynthEvent::Requested { synthesis, .. } if *synthesis == i));
         for event in &events {
-            if let SynthEvent::Told {
-                synthesis,
-                how,
-                stage,
-                ..
-            } = event
+            if let SynthEvent::Told { synthesis, how, stage, .. } = event
                 && *synthesis == i
             {
                 match how {
@@ -407,9 +389,9 @@ fn a_cancel_races_its_request_and_one_of_them_wins() {
 
 fn concerns(event: &SynthEvent, id: u64) -> bool {
     match event {
-        SynthEvent::Requested { synthesis, .. }
-        | SynthEvent::FirstAudio { synthesis, .. }
-        | SynthEvent::Told { synthesis, .. } => *synthesis == id,
+        SynthEvent::Requested { synthesis, .. } | SynthEvent::FirstAudio { synthesis, .. } | SynthEvent::Told { synthesis, .. } => {
+            *synthesis == id
+        }
         other => is_end(other, id),
     }
 }
@@ -430,11 +412,7 @@ fn a_streaming_one_is_told_once_and_stops() {
     house.synth.cancel(1);
     let mut answers = Vec::new();
     while answers.len() < 3 {
-        let event = match house
-            .seen
-            .iter()
-            .position(|e| matches!(e, SynthEvent::Told { .. }))
-        {
+        let event = match house.seen.iter().position(|e| matches!(e, SynthEvent::Told { .. })) {
             Some(at) => house.seen.remove(at),
             None => house.events.recv_timeout(PATIENCE).unwrap(),
         };
@@ -454,9 +432,7 @@ fn a_delivered_one_is_told_until_it_is_forgotten() {
     let mut house = House::new();
     let calls = Arc::new(Mutex::new(Vec::new()));
     let c = Arc::clone(&calls);
-    let voice = backend("tts-quick", false, quick, move |id| {
-        c.lock().unwrap().push(id)
-    });
+    let voice = backend("tts-quick", false, quick, move |id| c.lock().unwrap().push(id));
     house.synth.submit(job(&voice, 1, 1, "x"));
     house.synth.submit(job(&voice, 2, 2, "x"));
     house.wait_end(2);
@@ -546,18 +522,11 @@ fn slow_failing_and_panicking_backends_harm_no_other() {
         false,
         |_, sink| {
             sink.write(RATE, &[0.5; 480]);
-            Err(SynthError::Backend {
-                message: "no".to_owned(),
-            })
+            Err(SynthError::Backend { message: "no".to_owned() })
         },
         |_| {},
     );
-    let panicking = backend(
-        "tts-panicking",
-        false,
-        |_, _| panic!("boom"),
-        |_| panic!("bang"),
-    );
+    let panicking = backend("tts-panicking", false, |_, _| panic!("boom"), |_| panic!("bang"));
     let good = backend("tts-good", false, quick, |_| {});
     house.synth.submit(job(&stuck, 1, 1, "x"));
     house.synth.submit(Job {
@@ -571,13 +540,7 @@ fn slow_failing_and_panicking_backends_harm_no_other() {
     }
     for i in 0..5 {
         let good = house.wait_end(20 + i);
-        assert!(matches!(
-            good,
-            SynthEvent::Delivered {
-                audio_us: 50_000,
-                ..
-            }
-        ));
+        assert!(matches!(good, SynthEvent::Delivered { audio_us: 50_000, .. }));
         let bad = house.wait_end(10 + i);
         let boom = SynthError::Panicked {
             message: "boom".to_owned(),
@@ -592,16 +555,7 @@ fn slow_failing_and_panicking_backends_harm_no_other() {
         );
     }
     let failed = house.wait_end(2);
-    assert!(
-        matches!(
-            failed,
-            SynthEvent::Failed {
-                audio_us: 10_000,
-                ..
-            }
-        ),
-        "{failed:?}"
-    );
+    assert!(matches!(failed, SynthEvent::Failed { audio_us: 10_000, .. }), "{failed:?}");
     // The utterance is complete at what there is.
     assert_eq!(house.wait_end(3), SynthEvent::Stopped { synthesis: 3 });
     assert_eq!(house.tx.store(2, Output::Local).total_us(), 10_000);
@@ -639,9 +593,7 @@ fn marks_count_the_code_points_of_the_utterance() {
     let tx = Tx::start(TxConfig::default(), move |event| {
         if let TxEvent::Mark { mark, .. } = event {
             // The receiver may be gone at the end of the test.
-            sender
-                .send((mark.char_start, mark.char_end, mark.at_us))
-                .ok();
+            sender.send((mark.char_start, mark.char_end, mark.at_us)).ok();
         }
     })
     .unwrap();
@@ -679,15 +631,7 @@ fn marks_count_the_code_points_of_the_utterance() {
         marks.extend(heard.try_iter());
     }
     // "äöü " is seven bytes; four of them are "äö".
-    assert_eq!(
-        marks,
-        [
-            (0, 2, 0),
-            (4, 8, 100_000),
-            (8, 9, 200_000),
-            (12, 16, 300_000)
-        ]
-    );
+    assert_eq!(marks, [(0, 2, 0), (4, 8, 100_000), (8, 9, 200_000), (12, 16, 300_000)]);
     synth.shutdown(PATIENCE);
     tx.shutdown();
 }
@@ -727,10 +671,7 @@ fn the_eventfd_is_readable_once_cancelled() {
             let info = || std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
             let until = Instant::now() + PATIENCE;
             while Instant::now() < until && !r.load(Ordering::SeqCst) {
-                r.store(
-                    info().contains("eventfd-count:                1"),
-                    Ordering::SeqCst,
-                );
+                r.store(info().contains("eventfd-count:                1"), Ordering::SeqCst);
             }
             Ok(SpeakEnd::Cancelled)
         },

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use crate::clock::now_us;
+
 /// Where a Tx takes its time from. [any]
 #[derive(Clone)]
 pub(crate) enum Clock {
@@ -18,10 +20,4 @@ impl Clock {
             Clock::Manual(us) => us.load(Ordering::Acquire),
         }
     }
-}
-
-/// Microseconds of CLOCK_MONOTONIC. [any]
-pub fn now_us() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
 }

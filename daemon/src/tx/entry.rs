@@ -69,8 +69,7 @@ impl Heard {
     /// When the consumed lane position `q` is (or was) heard.
     pub(super) fn at(&self, q: u64) -> u64 {
         let before = self.position.saturating_sub(q);
-        self.next_us
-            .saturating_sub(samples_to_us(before, self.rate))
+        self.next_us.saturating_sub(samples_to_us(before, self.rate))
     }
 }
 
@@ -106,10 +105,7 @@ impl Entry {
         let Ok(begin) = begin else { return false };
         lane.open |= !silent;
         self.pushed = self.held;
-        self.span = Some(Span {
-            begin,
-            from: self.held,
-        });
+        self.span = Some(Span { begin, from: self.held });
         true
     }
 
@@ -186,12 +182,7 @@ pub(super) fn frames(us: u32, rate: u32) -> u32 {
 }
 
 /// Events leave in order: none before the one it follows.
-pub(super) fn push_due(
-    due: &mut VecDeque<Due>,
-    at_us: u64,
-    utterance: u64,
-    event: impl FnOnce(u64) -> TxEvent,
-) {
+pub(super) fn push_due(due: &mut VecDeque<Due>, at_us: u64, utterance: u64, event: impl FnOnce(u64) -> TxEvent) {
     let at_us = due.back().map_or(at_us, |last| at_us.max(last.at_us));
     due.push_back(Due {
         at_us,

@@ -222,6 +222,13 @@ impl Shared {
         engine.map(|(_, stats)| stats.clone())
     }
 
+    pub(super) fn warm(&self, output: Output, in_rates: &[u32]) {
+        let rate = self.rate(output);
+        for in_rate in in_rates.iter().filter(|r| **r > 0) {
+            self.env.pool.warm(*in_rate, rate);
+        }
+    }
+
     pub(super) fn open_track(&self, track: u64, output: Output) {
         self.order(|inner, _| {
             let new = || Track::new(track, output, self.cfg.look_ahead_us);
@@ -391,10 +398,7 @@ impl Inner {
         };
         let store = self.store(id.get(), output);
         let rate = self.port(output).rate;
-        let (Some(track), Some(utterance)) = (
-            self.tracks.get_mut(&track_id),
-            self.utterances.get_mut(&id.get()),
-        ) else {
+        let (Some(track), Some(utterance)) = (self.tracks.get_mut(&track_id), self.utterances.get_mut(&id.get())) else {
             return;
         };
         if let State::Waiting(_) = utterance.state {

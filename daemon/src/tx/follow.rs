@@ -52,13 +52,7 @@ impl Track {
     }
 
     /// Underruns first, while who starved is still here; then the position; then the answers to orders.
-    pub(super) fn take_in(
-        &mut self,
-        facts: &[Fact],
-        consumed: Option<&Heard>,
-        heard: &Heard,
-        out: &mut Out,
-    ) {
+    pub(super) fn take_in(&mut self, facts: &[Fact], consumed: Option<&Heard>, heard: &Heard, out: &mut Out) {
         let is_hint = |f: &&Fact| matches!(f, Fact::Underrun { .. } | Fact::Recovered { .. });
         for fact in facts.iter().filter(is_hint) {
             self.heed(*fact, heard, out);
@@ -99,10 +93,7 @@ impl Track {
         if !std::mem::replace(&mut entry.started, true) {
             let at_us = heard.at(span.begin);
             let utterance = entry.utterance;
-            push_due(&mut self.due, at_us, utterance, |at_us| TxEvent::Started {
-                utterance,
-                at_us,
-            });
+            push_due(&mut self.due, at_us, utterance, |at_us| TxEvent::Started { utterance, at_us });
         }
         entry.held = held;
         entry.store.set_played(held);
@@ -116,11 +107,7 @@ impl Track {
             let position = position.min(entry.held);
             let at_us = heard.at(span.begin + position.saturating_sub(span.from));
             let utterance = entry.utterance;
-            push_due(&mut self.due, at_us, utterance, |at_us| TxEvent::Mark {
-                utterance,
-                mark,
-                at_us,
-            });
+            push_due(&mut self.due, at_us, utterance, |at_us| TxEvent::Mark { utterance, mark, at_us });
         }
     }
 
@@ -163,21 +150,14 @@ impl Track {
                 rate: level.rate,
                 now,
             };
-            self.queue[0].span = Some(Span {
-                begin: 0,
-                from: level.end,
-            });
+            self.queue[0].span = Some(Span { begin: 0, from: level.end });
             self.end_if_consumed(0, &here, out);
         }
     }
 
     fn heed(&mut self, fact: Fact, heard: &Heard, out: &mut Out) {
         match fact {
-            Fact::Cut {
-                span,
-                position,
-                at_us,
-            } => {
+            Fact::Cut { span, position, at_us } => {
                 if let Some(i) = self.on_lane(span) {
                     let entry = &self.queue[i];
                     let begin = entry.span.map_or(position, |s| s.begin);
@@ -202,10 +182,7 @@ impl Track {
             }
             Fact::Paused { at_us, .. } => {
                 if self.paused && std::mem::take(&mut self.owes_paused) {
-                    out.events.push(TxEvent::Paused {
-                        track: self.id,
-                        at_us,
-                    });
+                    out.events.push(TxEvent::Paused { track: self.id, at_us });
                 }
             }
             Fact::Resumed { .. } => {}
@@ -215,9 +192,7 @@ impl Track {
                     self.queue[i].starved_at_us = at_us;
                 }
             }
-            Fact::Recovered {
-                span, lost_frames, ..
-            } => {
+            Fact::Recovered { span, lost_frames, .. } => {
                 // One that is over has told its underrun already.
                 if let Some(i) = self.on_lane(span) {
                     self.queue[i].starved = false;
@@ -232,9 +207,7 @@ impl Track {
     }
 
     fn on_lane(&self, span: NonZeroU64) -> Option<usize> {
-        self.queue
-            .iter()
-            .position(|e| e.span_id == span && e.span.is_some())
+        self.queue.iter().position(|e| e.span_id == span && e.span.is_some())
     }
 
     /// Entry `i` fell silent by a cut: what was heard of it goes out now, then the answers.
@@ -345,9 +318,7 @@ impl Track {
     fn wish(&self) -> Wish {
         let due = self.due.front().map_or(Wish::Never, |d| Wish::At(d.at_us));
         let Some(lane) = &self.lane else { return due };
-        let waits = self.owes_paused
-            || !lane.commands.is_empty()
-            || self.queue.iter().any(|e| e.cut.is_some());
+        let waits = self.owes_paused || !lane.commands.is_empty() || self.queue.iter().any(|e| e.cut.is_some());
         let sounds = !self.paused && self.queue.iter().any(|e| e.span.is_some());
         if waits || sounds {
             return Wish::Soon;

@@ -6,6 +6,7 @@
 //! plays it; every cut is answered by exactly one `Cut`, and nothing of that utterance follows it; else every played utterance that
 //! completes has exactly one `Ended`. Events come from the feeder's thread alone, in order, and no lock is held while they are handed over.
 //! Not here: what to play and when to cut (core), where audio comes from (synth), who calls the renderer (driver).
+#![allow(rustdoc::broken_intra_doc_links, reason = "thread tags look like links")]
 
 mod clock;
 mod entry;
@@ -98,23 +99,11 @@ pub enum TxEvent {
     /// Its first sample was heard.
     Started { utterance: u64, at_us: u64 },
     /// The sample of a mark was heard.
-    Mark {
-        utterance: u64,
-        mark: StoreMark,
-        at_us: u64,
-    },
+    Mark { utterance: u64, mark: StoreMark, at_us: u64 },
     /// Its last sample was heard.
-    Ended {
-        utterance: u64,
-        played_us: u64,
-        at_us: u64,
-    },
+    Ended { utterance: u64, played_us: u64, at_us: u64 },
     /// The answer to `cut`: every mark whose sample was played came before. `played_us` counts every sample handed to the sink, ramp included.
-    Cut {
-        utterance: u64,
-        played_us: u64,
-        silent_at_us: u64,
-    },
+    Cut { utterance: u64, played_us: u64, silent_at_us: u64 },
     /// Everything queued on this track is complete and in the ring, or was cut. Once after each `play`.
     Hungry { track: u64 },
     /// An incomplete utterance's unplayed audio fell below the look-ahead. Once each time.
@@ -133,10 +122,7 @@ pub struct Tx {
 
 impl Tx {
     /// Starts the feeder. `events` is called on its thread, without a lock held; while it blocks, nothing is fed.
-    pub fn start(
-        cfg: TxConfig,
-        events: impl Fn(TxEvent) + Send + Sync + 'static,
-    ) -> std::io::Result<Tx> {
+    pub fn start(cfg: TxConfig, events: impl Fn(TxEvent) + Send + Sync + 'static) -> std::io::Result<Tx> {
         Ok(Tx {
             shared: Shared::start(cfg, Box::new(events))?,
         })
@@ -165,6 +151,11 @@ impl Tx {
     /// The levels of the output's engine, while it has one.
     pub fn stats(&self, output: Output) -> Option<StatsHandle> {
         self.shared.stats(output)
+    }
+
+    /// Makes the filters from these rates to the output's now, so that the first utterance does not wait for them (4 ms each at worst).
+    pub fn warm(&self, output: Output, in_rates: &[u32]) {
+        self.shared.warm(output, in_rates);
     }
 
     pub fn open_track(&self, track: u64, output: Output) {
@@ -212,7 +203,7 @@ impl Tx {
         self.shared.forget(utterance);
     }
 
-    /// Stops the feeder, lets blocked writers go, and closes every lane.
+    /// Stops the feeder, lets blocked writers go, and closes every lane. Waits for an event that is being handed over.
     pub fn shutdown(&self) {
         self.shared.shutdown();
     }

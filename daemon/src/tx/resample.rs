@@ -10,10 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{
-    Async, FixedAsync, Indexing, Resampler as _, SincInterpolationParameters,
-    SincInterpolationType, WindowFunction,
-};
+use rubato::{Async, FixedAsync, Indexing, Resampler as _, SincInterpolationParameters, SincInterpolationType, WindowFunction};
 
 /// Input samples per step; what is fed waits for a full step, so it is small beside the filter's own look-ahead.
 const STEP: usize = 64;
@@ -60,6 +57,13 @@ impl Pool {
                 drop(idle);
                 Filter::new(from, to)
             }
+        }
+    }
+
+    /// Has at least one filter of this kind idle.
+    pub(crate) fn warm(&self, from: u32, to: u32) {
+        if from != to {
+            self.give(self.take(from, to));
         }
     }
 
@@ -119,9 +123,7 @@ impl Filter {
         let whole = "one channel of as many frames as the slice has samples";
         let source = InterleavedSlice::new(input, 1, input.len()).expect(whole);
         let mut sink = InterleavedSlice::new_mut(&mut out[start..], 1, produced).expect(whole);
-        let done = self
-            .inner
-            .process_into_buffer(&source, &mut sink, Some(&indexing));
+        let done = self.inner.process_into_buffer(&source, &mut sink, Some(&indexing));
         debug_assert!(done.is_ok(), "buffers were sized by the resampler itself");
     }
 }
@@ -156,9 +158,7 @@ pub(crate) struct Resampler {
 impl Resampler {
     pub(crate) fn new(pool: &Pool, from: u32, to: u32) -> Self {
         let filter = (from != to).then(|| pool.take(from, to));
-        let (zeros, drop_left) = filter
-            .as_ref()
-            .map_or((0, 0), |f| (f.zeros_first, f.drop_first));
+        let (zeros, drop_left) = filter.as_ref().map_or((0, 0), |f| (f.zeros_first, f.drop_first));
         Resampler {
             from,
             to,
@@ -284,11 +284,20 @@ mod tests {
             let mut input = vec![0.0f32; 2_000];
             input[882] = 1.0;
             let out = convert(from, to, &input, 333);
-            let peak = (0..out.len())
-                .max_by(|&a, &b| out[a].abs().total_cmp(&out[b].abs()))
-                .unwrap();
+            let peak = (0..out.len()).max_by(|&a, &b| out[a].abs().total_cmp(&out[b].abs())).unwrap();
             assert_eq!(peak as u64, rescale(882, from, to), "{from} to {to}");
         }
+    }
+
+    #[test]
+    fn a_warm_pool_holds_one_filter_of_each_kind() {
+        let pool = Pool::default();
+        for _ in 0..3 {
+            pool.warm(22_050, 48_000);
+            pool.warm(16_000, 48_000);
+            pool.warm(48_000, 48_000);
+        }
+        assert_eq!(pool.0.lock().unwrap().len(), 2);
     }
 
     #[test]

@@ -387,13 +387,7 @@ fn through(chain: &mut [Resampler], samples: &[f32]) -> Vec<f32> {
 }
 
 impl StoreMark {
-    pub(crate) fn new(
-        kind: MarkKind,
-        at_us: u64,
-        char_start: u32,
-        char_end: u32,
-        name: String,
-    ) -> Self {
+    pub(crate) fn new(kind: MarkKind, at_us: u64, char_start: u32, char_end: u32, name: String) -> Self {
         StoreMark {
             kind,
             at_us,

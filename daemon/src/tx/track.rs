@@ -95,14 +95,7 @@ impl Track {
     }
 
     /// Cuts an utterance that this track was told to play; `answers` Cut events are owed for it.
-    pub(super) fn cut(
-        &mut self,
-        utterance: u64,
-        fade_us: u32,
-        answers: u32,
-        now: u64,
-        out: &mut Out,
-    ) {
+    pub(super) fn cut(&mut self, utterance: u64, fade_us: u32, answers: u32, now: u64, out: &mut Out) {
         let Some(i) = self.queue.iter().position(|e| e.utterance == utterance) else {
             // Played to its end, which is not heard yet.
             let mut played_us = 0;
@@ -128,8 +121,7 @@ impl Track {
         match (&mut self.lane, entry.span) {
             (Some(lane), Some(_)) => {
                 entry.cut = Some(answers);
-                let fade_frames =
-                    us_to_samples(u64::from(fade_us), entry.store.rate()).min(u32::MAX.into());
+                let fade_frames = us_to_samples(u64::from(fade_us), entry.store.rate()).min(u32::MAX.into());
                 lane.order(Command::Cut {
                     span: entry.span_id,
                     fade_frames: fade_frames as u32,

@@ -94,11 +94,7 @@ impl StoreWriter {
         let begun = self.env.clock.now_us();
         let worked_us = piece.last_write_us.map(|last| begun.saturating_sub(last));
         for slice in pcm.chunks(SLICE) {
-            if self.blocking
-                && !self
-                    .store
-                    .wait_for_room(self.env.look_ahead_us, &self.give_up)
-            {
+            if self.blocking && !self.store.wait_for_room(self.env.look_ahead_us, &self.give_up) {
                 return Err(CutOff);
             }
             piece.converted.clear();

@@ -1,10 +1,6 @@
 //! What the tests of plugins share: folders, plugins built on the spot, and an ear. Each test program uses a part of it.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "every test program includes all of it"
-)]
+#![allow(dead_code, unreachable_pub, reason = "every test program includes all of it")]
 
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
@@ -14,10 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use utterd::plugins::{
-    LoadOptions, LoadReport, MarkKind, Probe, SpeakEnd, SpeakRequest, SpeakSink, SynthError,
-    TtsBackend, load,
-};
+use utterd::plugins::{LoadOptions, LoadReport, MarkKind, Probe, SpeakEnd, SpeakRequest, SpeakSink, SynthError, TtsBackend, load};
 
 /// A fresh folder of one test.
 pub fn folder(name: &str) -> PathBuf {
@@ -32,15 +25,7 @@ pub fn folder(name: &str) -> PathBuf {
 pub fn cc(source: &Path, to: &Path, flags: &[&str]) {
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin-api/include");
     let status = Command::new("cc")
-        .args([
-            "-std=gnu99",
-            "-shared",
-            "-fPIC",
-            "-O1",
-            "-Wall",
-            "-Wno-unused-function",
-            "-I",
-        ])
+        .args(["-std=gnu99", "-shared", "-fPIC", "-O1", "-Wall", "-Wno-unused-function", "-I"])
         .arg(include)
         .args(flags)
         .arg("-o")
@@ -53,11 +38,7 @@ pub fn cc(source: &Path, to: &Path, flags: &[&str]) {
 }
 
 pub fn fixture(to: &Path, flags: &[&str]) {
-    cc(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/plugin.c"),
-        to,
-        flags,
-    );
+    cc(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/plugin.c"), to, flags);
 }
 
 /// The plugins and the Rust example, built once by cargo as a packager would: `(tone, espeak, hello)`.
@@ -65,11 +46,7 @@ pub fn shipped() -> (PathBuf, PathBuf, PathBuf) {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let dir = BUILT.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        let profile: &[&str] = if cfg!(debug_assertions) {
-            &[]
-        } else {
-            &["--release"]
-        };
+        let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
         for what in [
             &["-p", "utterd-tts-tone", "-p", "utterd-tts-espeak-ng"][..],
             &["-p", "utterd-plugin-api", "--example", "hello"],
@@ -84,11 +61,7 @@ pub fn shipped() -> (PathBuf, PathBuf, PathBuf) {
                 .unwrap();
             assert!(status.success(), "cargo build {what:?}");
         }
-        target.join(if cfg!(debug_assertions) {
-            "debug"
-        } else {
-            "release"
-        })
+        target.join(if cfg!(debug_assertions) { "debug" } else { "release" })
     });
     (
         dir.join("libutterd_tts_tone.so"),
@@ -113,10 +86,7 @@ pub fn options(dirs: &[&Path]) -> LoadOptions {
 }
 
 pub fn reason(report: &LoadReport, name: &str) -> String {
-    let found = report
-        .rejected
-        .iter()
-        .find(|r| r.path.file_name().unwrap() == name);
+    let found = report.rejected.iter().find(|r| r.path.file_name().unwrap() == name);
     found
         .unwrap_or_else(|| panic!("{name} was not rejected: {report:?}"))
         .reason
@@ -143,18 +113,12 @@ impl SpeakSink for Ear {
         let mut heard = self.heard.lock().unwrap();
         heard.rate = rate;
         heard.samples.extend_from_slice(mono);
-        self.full.fetch_or(
-            self.limit.is_some_and(|l| heard.samples.len() >= l),
-            Ordering::Relaxed,
-        );
+        self.full
+            .fetch_or(self.limit.is_some_and(|l| heard.samples.len() >= l), Ordering::Relaxed);
         !self.cancelled()
     }
     fn mark(&self, kind: MarkKind, sample: u64, off: u32, len: u32, _: &str) {
-        self.heard
-            .lock()
-            .unwrap()
-            .marks
-            .push((kind, sample, off, len));
+        self.heard.lock().unwrap().marks.push((kind, sample, off, len));
     }
     fn cancelled(&self) -> bool {
         self.full.load(Ordering::Relaxed)
@@ -188,17 +152,10 @@ pub fn say(tts: &TtsBackend, req: &SpeakRequest<'_>) -> (Result<SpeakEnd, SynthE
 }
 
 /// Loads one file of its own folder.
-pub fn only(
-    name: &str,
-    file: &Path,
-    config: Option<(&str, serde_json::Value)>,
-) -> Result<Arc<TtsBackend>, String> {
+pub fn only(name: &str, file: &Path, config: Option<(&str, serde_json::Value)>) -> Result<Arc<TtsBackend>, String> {
     let dir = folder(name);
     install(file, &dir, "it.so");
-    let configs: BTreeMap<_, _> = config
-        .into_iter()
-        .map(|(id, value)| (id.to_owned(), value))
-        .collect();
+    let configs: BTreeMap<_, _> = config.into_iter().map(|(id, value)| (id.to_owned(), value)).collect();
     let report = load(&LoadOptions {
         configs,
         ..options(&[&dir])

@@ -73,18 +73,9 @@ pub const UT_DET_CLEANS: u32 = 4;
 #[derive(Clone, Copy, Debug)]
 pub struct UtDetector {
     pub common: UtCommon,
-    pub open: Option<
-        unsafe extern "C" fn(
-            inst: *mut c_void,
-            cfg: *const UtDetStream,
-            stream: *mut *mut c_void,
-            err: *mut UtErr,
-        ) -> i32,
-    >,
+    pub open: Option<unsafe extern "C" fn(inst: *mut c_void, cfg: *const UtDetStream, stream: *mut *mut c_void, err: *mut UtErr) -> i32>,
     pub close: Option<unsafe extern "C" fn(stream: *mut c_void)>,
-    pub process: Option<
-        unsafe extern "C" fn(stream: *mut c_void, input: *const UtDetIn, out: *mut UtDetOut) -> i32,
-    >,
+    pub process: Option<unsafe extern "C" fn(stream: *mut c_void, input: *const UtDetIn, out: *mut UtDetOut) -> i32>,
     pub reset: Option<unsafe extern "C" fn(stream: *mut c_void)>,
 }
 
@@ -132,18 +123,13 @@ pub struct UtCallHost {
     pub flags: u32,
     pub ctx: *mut c_void,
     pub new_call: Option<unsafe extern "C" fn(ctx: *mut c_void) -> u64>,
-    pub incoming:
-        Option<unsafe extern "C" fn(ctx: *mut c_void, call: u64, info: *const UtCallInfo) -> i32>,
-    pub state: Option<
-        unsafe extern "C" fn(ctx: *mut c_void, call: u64, state: u32, cause: u32, reason: UtStr),
-    >,
+    pub incoming: Option<unsafe extern "C" fn(ctx: *mut c_void, call: u64, info: *const UtCallInfo) -> i32>,
+    pub state: Option<unsafe extern "C" fn(ctx: *mut c_void, call: u64, state: u32, cause: u32, reason: UtStr)>,
     pub media: Option<unsafe extern "C" fn(ctx: *mut c_void, call: u64, rate: u32, frame_ms: u32)>,
     pub played: Option<unsafe extern "C" fn(ctx: *mut c_void, call: u64, t: u64)>,
-    pub dtmf:
-        Option<unsafe extern "C" fn(ctx: *mut c_void, call: u64, ascii: u32, ms: u32, t: u64)>,
+    pub dtmf: Option<unsafe extern "C" fn(ctx: *mut c_void, call: u64, ascii: u32, ms: u32, t: u64)>,
     pub transfer: Option<unsafe extern "C" fn(ctx: *mut c_void, call: u64, sip_like_status: u32)>,
-    pub registration:
-        Option<unsafe extern "C" fn(ctx: *mut c_void, account: UtStr, up: u32, reason: UtStr)>,
+    pub registration: Option<unsafe extern "C" fn(ctx: *mut c_void, account: UtStr, up: u32, reason: UtStr)>,
 }
 
 /// A call to be made (draft).
@@ -175,50 +161,22 @@ pub struct UtTransfer {
 #[derive(Clone, Copy, Debug)]
 pub struct UtTelephony {
     pub common: UtCommon,
-    pub start: Option<
-        unsafe extern "C" fn(inst: *mut c_void, host: *const UtCallHost, err: *mut UtErr) -> i32,
-    >,
+    pub start: Option<unsafe extern "C" fn(inst: *mut c_void, host: *const UtCallHost, err: *mut UtErr) -> i32>,
     pub stop: Option<unsafe extern "C" fn(inst: *mut c_void, drain: u32) -> i32>,
     pub forget: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64)>,
-    pub dial: Option<
-        unsafe extern "C" fn(inst: *mut c_void, dial: *const UtDial, err: *mut UtErr) -> i32,
-    >,
+    pub dial: Option<unsafe extern "C" fn(inst: *mut c_void, dial: *const UtDial, err: *mut UtErr) -> i32>,
     pub answer: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, err: *mut UtErr) -> i32>,
     pub reject: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, cause: u32) -> i32>,
     pub hangup: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, cause: u32) -> i32>,
     pub hold: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, on: u32) -> i32>,
-    pub transfer: Option<
-        unsafe extern "C" fn(
-            inst: *mut c_void,
-            call: u64,
-            transfer: *const UtTransfer,
-            err: *mut UtErr,
-        ) -> i32,
-    >,
-    pub dtmf: Option<
-        unsafe extern "C" fn(
-            inst: *mut c_void,
-            call: u64,
-            digits: UtStr,
-            ms: u32,
-            gap_ms: u32,
-        ) -> i32,
-    >,
-    pub tx:
-        Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, frame: *const UtFrame) -> i32>,
-    pub rx: Option<
-        unsafe extern "C" fn(
-            inst: *mut c_void,
-            call: u64,
-            frame: *mut UtFrame,
-            buf: *mut c_void,
-        ) -> i32,
-    >,
+    pub transfer: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, transfer: *const UtTransfer, err: *mut UtErr) -> i32>,
+    pub dtmf: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, digits: UtStr, ms: u32, gap_ms: u32) -> i32>,
+    pub tx: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, frame: *const UtFrame) -> i32>,
+    pub rx: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, frame: *mut UtFrame, buf: *mut c_void) -> i32>,
     pub tx_end: Option<unsafe extern "C" fn(inst: *mut c_void)>,
     pub mark: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, t: u64) -> i32>,
     pub clear: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64) -> i32>,
-    pub stats:
-        Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, json: *const UtTextOut) -> i32>,
+    pub stats: Option<unsafe extern "C" fn(inst: *mut c_void, call: u64, json: *const UtTextOut) -> i32>,
 }
 
 sized!(

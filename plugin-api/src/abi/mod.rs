@@ -138,33 +138,14 @@ pub struct UtHost {
     pub ctx: *mut c_void,
     pub name: UtStr,
     pub version: UtStr,
-    pub log: Option<
-        unsafe extern "C" fn(
-            ctx: *mut c_void,
-            level: u32,
-            session: u64,
-            utterance: u64,
-            target: UtStr,
-            msg: UtStr,
-        ),
-    >,
+    pub log: Option<unsafe extern "C" fn(ctx: *mut c_void, level: u32, session: u64, utterance: u64, target: UtStr, msg: UtStr)>,
     pub log_level: Option<unsafe extern "C" fn(ctx: *mut c_void) -> u32>,
-    pub metric_register: Option<
-        unsafe extern "C" fn(
-            ctx: *mut c_void,
-            kind: u32,
-            name: UtStr,
-            unit: UtStr,
-            help: UtStr,
-        ) -> u32,
-    >,
+    pub metric_register: Option<unsafe extern "C" fn(ctx: *mut c_void, kind: u32, name: UtStr, unit: UtStr, help: UtStr) -> u32>,
     pub metric: Option<unsafe extern "C" fn(ctx: *mut c_void, id: u32, value: f64)>,
     pub health: Option<unsafe extern "C" fn(ctx: *mut c_void, state: u32, code: i32, msg: UtStr)>,
     pub now_ns: Option<unsafe extern "C" fn(ctx: *mut c_void) -> u64>,
-    pub secret:
-        Option<unsafe extern "C" fn(ctx: *mut c_void, name: UtStr, buf: *mut u8, cap: u32) -> i32>,
-    pub dir:
-        Option<unsafe extern "C" fn(ctx: *mut c_void, which: u32, buf: *mut u8, cap: u32) -> i32>,
+    pub secret: Option<unsafe extern "C" fn(ctx: *mut c_void, name: UtStr, buf: *mut u8, cap: u32) -> i32>,
+    pub dir: Option<unsafe extern "C" fn(ctx: *mut c_void, which: u32, buf: *mut u8, cap: u32) -> i32>,
     pub request: Option<unsafe extern "C" fn(ctx: *mut c_void, what: u32)>,
     pub get_extension: Option<unsafe extern "C" fn(ctx: *mut c_void, id: UtStr) -> *const c_void>,
     pub cancel_ack: Option<unsafe extern "C" fn(ctx: *mut c_void, synthesis: u64, status: i32)>,
@@ -195,22 +176,12 @@ pub struct UtCommon {
     pub size: u32,
     pub flags: u32,
     pub schema: Option<unsafe extern "C" fn() -> UtStr>,
-    pub create: Option<
-        unsafe extern "C" fn(
-            host: *const UtHost,
-            id: UtStr,
-            cfg_json: UtStr,
-            out: *mut *mut c_void,
-            err: *mut UtErr,
-        ) -> i32,
-    >,
+    pub create:
+        Option<unsafe extern "C" fn(host: *const UtHost, id: UtStr, cfg_json: UtStr, out: *mut *mut c_void, err: *mut UtErr) -> i32>,
     pub destroy: Option<unsafe extern "C" fn(inst: *mut c_void)>,
-    pub reconfigure:
-        Option<unsafe extern "C" fn(inst: *mut c_void, cfg_json: UtStr, err: *mut UtErr) -> i32>,
+    pub reconfigure: Option<unsafe extern "C" fn(inst: *mut c_void, cfg_json: UtStr, err: *mut UtErr) -> i32>,
     pub describe: Option<unsafe extern "C" fn(inst: *mut c_void, json: *const UtTextOut) -> i32>,
-    pub probe: Option<
-        unsafe extern "C" fn(inst: *mut c_void, json: *const UtTextOut, err: *mut UtErr) -> i32,
-    >,
+    pub probe: Option<unsafe extern "C" fn(inst: *mut c_void, json: *const UtTextOut, err: *mut UtErr) -> i32>,
     pub get_extension: Option<unsafe extern "C" fn(inst: *mut c_void, id: UtStr) -> *const c_void>,
 }
 
@@ -256,8 +227,7 @@ pub struct UtTextIn {
     pub size: u32,
     pub flags: u32,
     pub ctx: *mut c_void,
-    pub next:
-        Option<unsafe extern "C" fn(ctx: *mut c_void, timeout_ms: u32, chunk: *mut UtStr) -> i32>,
+    pub next: Option<unsafe extern "C" fn(ctx: *mut c_void, timeout_ms: u32, chunk: *mut UtStr) -> i32>,
 }
 
 /// Where a `speak()` puts its audio.
@@ -312,14 +282,7 @@ pub const UT_TTS_MARKS: u32 = 4;
 #[derive(Clone, Copy, Debug)]
 pub struct UtTts {
     pub common: UtCommon,
-    pub speak: Option<
-        unsafe extern "C" fn(
-            inst: *mut c_void,
-            req: *const UtSpeakReq,
-            sink: *const UtAudioSink,
-            err: *mut UtErr,
-        ) -> i32,
-    >,
+    pub speak: Option<unsafe extern "C" fn(inst: *mut c_void, req: *const UtSpeakReq, sink: *const UtAudioSink, err: *mut UtErr) -> i32>,
     pub cancel: Option<unsafe extern "C" fn(inst: *mut c_void, synthesis: u64, reason: u32) -> i32>,
     pub warmup: Option<unsafe extern "C" fn(inst: *mut c_void, err: *mut UtErr) -> i32>,
 }

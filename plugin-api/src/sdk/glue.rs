@@ -75,13 +75,7 @@ unsafe extern "C" fn schema<T: Tts>() -> UtStr {
     UtStr::new(T::SCHEMA)
 }
 
-unsafe extern "C" fn create<T: Tts>(
-    host: *const UtHost,
-    id: UtStr,
-    cfg_json: UtStr,
-    out: *mut *mut c_void,
-    err: *mut UtErr,
-) -> i32 {
+unsafe extern "C" fn create<T: Tts>(host: *const UtHost, id: UtStr, cfg_json: UtStr, out: *mut *mut c_void, err: *mut UtErr) -> i32 {
     // SAFETY: `err` is lent for this call.
     unsafe {
         guard(err, || {
@@ -96,8 +90,7 @@ unsafe extern "C" fn create<T: Tts>(
             // An object first: serde would take a list for a struct too.
             let object: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_str(json).map_err(|e| Error::Config(e.to_string()))?;
-            let config =
-                serde_json::from_value(object.into()).map_err(|e| Error::Config(e.to_string()))?;
+            let config = serde_json::from_value(object.into()).map_err(|e| Error::Config(e.to_string()))?;
             let made = Box::new(T::new(host, id, config)?);
             if out.is_null() {
                 return Err(Error::Argument("nowhere to put the instance".into()));
@@ -126,8 +119,7 @@ unsafe extern "C" fn describe<T: Tts>(inst: *mut c_void, json: *const UtTextOut)
     // SAFETY: no `UtErr` here; the instance is alive (R10); `json` is lent for the call (R3).
     unsafe {
         guard(std::ptr::null_mut(), || {
-            let text = serde_json::to_string(&instance::<T>(inst)?.describe())
-                .map_err(|e| Error::Backend(e.to_string()))?;
+            let text = serde_json::to_string(&instance::<T>(inst)?.describe()).map_err(|e| Error::Backend(e.to_string()))?;
             write_text(json, &text)
         })
     }
@@ -146,11 +138,7 @@ unsafe fn write_text(out: *const UtTextOut, text: &str) -> Result<()> {
     Ok(())
 }
 
-unsafe extern "C" fn probe<T: Tts>(
-    inst: *mut c_void,
-    json: *const UtTextOut,
-    err: *mut UtErr,
-) -> i32 {
+unsafe extern "C" fn probe<T: Tts>(inst: *mut c_void, json: *const UtTextOut, err: *mut UtErr) -> i32 {
     // SAFETY: `err` and `json` are lent for the call; the instance is alive (R10).
     unsafe {
         guard(err, || {
@@ -160,20 +148,13 @@ unsafe extern "C" fn probe<T: Tts>(
     }
 }
 
-unsafe extern "C" fn speak<T: Tts>(
-    inst: *mut c_void,
-    req: *const UtSpeakReq,
-    sink: *const UtAudioSink,
-    err: *mut UtErr,
-) -> i32 {
+unsafe extern "C" fn speak<T: Tts>(inst: *mut c_void, req: *const UtSpeakReq, sink: *const UtAudioSink, err: *mut UtErr) -> i32 {
     // SAFETY: all four are lent for the call and as R3 and R5 describe them; the instance is alive (R10).
     unsafe {
         guard(err, || {
             let inst = instance::<T>(inst)?;
-            let req = Speak::read(req)
-                .ok_or_else(|| Error::Argument("a request that is not one".into()))?;
-            let mut out =
-                AudioOut::read(sink, &req).ok_or_else(|| Error::Argument("no sink".into()))?;
+            let req = Speak::read(req).ok_or_else(|| Error::Argument("a request that is not one".into()))?;
+            let mut out = AudioOut::read(sink, &req).ok_or_else(|| Error::Argument("no sink".into()))?;
             inst.speak(&req, &mut out)
         })
     }
@@ -181,11 +162,7 @@ unsafe extern "C" fn speak<T: Tts>(
 
 unsafe extern "C" fn cancel<T: Tts>(inst: *mut c_void, synthesis: u64, reason: u32) -> i32 {
     // SAFETY: no `UtErr` here; the instance is alive (R10).
-    unsafe {
-        guard(std::ptr::null_mut(), || {
-            instance::<T>(inst)?.cancel(synthesis, reason)
-        })
-    }
+    unsafe { guard(std::ptr::null_mut(), || instance::<T>(inst)?.cancel(synthesis, reason)) }
 }
 
 unsafe extern "C" fn warmup<T: Tts>(inst: *mut c_void, err: *mut UtErr) -> i32 {

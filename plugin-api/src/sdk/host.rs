@@ -37,16 +37,7 @@ impl Host {
     pub fn log(&self, level: u32, session: u64, utterance: u64, target: &str, message: &str) {
         if let Some(log) = self.0.log {
             // SAFETY: both strings live through the call, which is all a log call needs (R5).
-            unsafe {
-                log(
-                    self.0.ctx,
-                    level,
-                    session,
-                    utterance,
-                    UtStr::new(target),
-                    UtStr::new(message),
-                )
-            }
+            unsafe { log(self.0.ctx, level, session, utterance, UtStr::new(target), UtStr::new(message)) }
         }
     }
 
@@ -89,14 +80,7 @@ impl Host {
         let secret = self.0.secret?;
         let mut buf = vec![0; 16 * 1024];
         // SAFETY: the name and `buf.len()` writable bytes are lent for the call.
-        let n = unsafe {
-            secret(
-                self.0.ctx,
-                UtStr::new(name),
-                buf.as_mut_ptr(),
-                buf.len() as u32,
-            )
-        };
+        let n = unsafe { secret(self.0.ctx, UtStr::new(name), buf.as_mut_ptr(), buf.len() as u32) };
         buf.truncate(usize::try_from(n).ok()?);
         Some(buf)
     }

@@ -38,11 +38,7 @@ impl<'a> AudioOut<'a> {
         // SAFETY: the caller's promise is ours.
         let sink = unsafe { read_sized(sink) }?;
         sink.write?;
-        let rate = if req.out_rate_hint == 0 {
-            48_000
-        } else {
-            req.out_rate_hint
-        };
+        let rate = if req.out_rate_hint == 0 { 48_000 } else { req.out_rate_hint };
         Some(Self {
             sink,
             rate,
@@ -55,9 +51,7 @@ impl<'a> AudioOut<'a> {
     /// The sample rate of what follows; the host's hint until it is set. Before the first write only.
     pub fn set_rate(&mut self, rate: u32) -> Result<()> {
         if self.started && rate != self.rate {
-            return Err(Error::Backend(
-                "the sample rate cannot change in mid-speech".into(),
-            ));
+            return Err(Error::Backend("the sample rate cannot change in mid-speech".into()));
         }
         self.rate = rate;
         Ok(())
@@ -83,13 +77,7 @@ impl<'a> AudioOut<'a> {
         self.write_raw(UT_PCM_S16, 1, mono.len(), mono.as_ptr().cast())
     }
 
-    fn write_raw(
-        &mut self,
-        format: u32,
-        channels: u32,
-        n: usize,
-        data: *const std::ffi::c_void,
-    ) -> Result<()> {
+    fn write_raw(&mut self, format: u32, channels: u32, n: usize, data: *const std::ffi::c_void) -> Result<()> {
         let Some(write) = self.sink.write else {
             return Err(Error::Cancelled);
         };
@@ -113,32 +101,17 @@ impl<'a> AudioOut<'a> {
                 Ok(())
             }
             UT_CANCELLED => Err(Error::Cancelled),
-            code => Err(Error::Backend(format!(
-                "the host refused audio (code {code})"
-            ))),
+            code => Err(Error::Backend(format!("the host refused audio (code {code})"))),
         }
     }
 
     /// Marks a word of the text at the next sample.
     pub fn word(&mut self, word: &Word<'_>) -> Result<()> {
-        self.mark(
-            MarkKind::Word,
-            self.samples,
-            word.offset,
-            word.text.len(),
-            "",
-        )
+        self.mark(MarkKind::Word, self.samples, word.offset, word.text.len(), "")
     }
 
     /// A mark at `sample` over `len` bytes of the text at `offset`. In order of samples; may run ahead of the audio.
-    pub fn mark(
-        &mut self,
-        kind: MarkKind,
-        sample: u64,
-        offset: usize,
-        len: usize,
-        name: &str,
-    ) -> Result<()> {
+    pub fn mark(&mut self, kind: MarkKind, sample: u64, offset: usize, len: usize, name: &str) -> Result<()> {
         let Some(mark) = self.sink.mark else {
             return Ok(());
         };
@@ -163,9 +136,7 @@ impl<'a> AudioOut<'a> {
     /// Whether the host wants no more of it.
     pub fn cancelled(&self) -> bool {
         // SAFETY: the sink is valid for `'a`; `cancelled` is tagged [any].
-        self.sink
-            .cancelled
-            .is_some_and(|asked| unsafe { asked(self.sink.ctx) } != 0)
+        self.sink.cancelled.is_some_and(|asked| unsafe { asked(self.sink.ctx) } != 0)
     }
 
     /// Readable once cancelled: poll it beside a socket. `None` if the host lends none.

@@ -75,10 +75,7 @@ impl<'a> Speak<'a> {
         if self.voice.is_empty() || voices.contains(&self.voice) {
             return Ok(());
         }
-        Err(Error::NoVoice(format!(
-            "no voice {:?} here, only {voices:?}",
-            self.voice
-        )))
+        Err(Error::NoVoice(format!("no voice {:?} here, only {voices:?}", self.voice)))
     }
 
     /// The words: what stands between white space.

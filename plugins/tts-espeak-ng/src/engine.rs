@@ -59,19 +59,12 @@ pub(crate) struct Heard {
 /// that opens the loudspeaker. The dynamic linker asks the library that was opened (this one) before that library's own dependencies, so this is
 /// what libespeak-ng gets: no device, which libpcaudio's functions accept.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn create_audio_device_object(
-    _: *const c_char,
-    _: *const c_char,
-    _: *const c_char,
-) -> *mut c_void {
+unsafe extern "C" fn create_audio_device_object(_: *const c_char, _: *const c_char, _: *const c_char) -> *mut c_void {
     std::ptr::null_mut()
 }
 
 /// Runs `f` with the library, initialising it if need be. Waits for its turn.
-pub(crate) fn with<T>(
-    data_dir: Option<&Path>,
-    f: impl FnOnce(&mut Engine) -> Result<T>,
-) -> Result<T> {
+pub(crate) fn with<T>(data_dir: Option<&Path>, f: impl FnOnce(&mut Engine) -> Result<T>) -> Result<T> {
     // A panic inside leaves the library between two requests or in one that the next call replaces: there is nothing to poison.
     let mut slot = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
     if slot.is_none() {
@@ -92,11 +85,7 @@ impl Engine {
         let mut context: *mut c_void = std::ptr::null_mut();
         let mut status = {
             // SAFETY: NULL or a C string that lives through the call; the library copies it. The lock is held.
-            unsafe {
-                ffi::espeak_ng_InitializePath(
-                    path.as_ref().map_or(std::ptr::null(), |p| p.as_ptr()),
-                )
-            };
+            unsafe { ffi::espeak_ng_InitializePath(path.as_ref().map_or(std::ptr::null(), |p| p.as_ptr())) };
             // SAFETY: a NULL context, to be filled or left; the lock is held.
             unsafe { ffi::espeak_ng_Initialize(&raw mut context) }
         };
@@ -107,24 +96,11 @@ impl Engine {
         }
         if status == ffi::ENS_OK {
             // SAFETY: initialised above; no device.
-            status = unsafe {
-                ffi::espeak_ng_InitializeOutput(
-                    ffi::ENOUTPUT_MODE_SYNCHRONOUS,
-                    BLOCK_MS,
-                    std::ptr::null(),
-                )
-            };
+            status = unsafe { ffi::espeak_ng_InitializeOutput(ffi::ENOUTPUT_MODE_SYNCHRONOUS, BLOCK_MS, std::ptr::null()) };
         }
-        let missing = |what: &str| {
-            Error::Config(format!(
-                "{what}; is its data installed? (Debian: apt-get install espeak-ng-data)"
-            ))
-        };
+        let missing = |what: &str| Error::Config(format!("{what}; is its data installed? (Debian: apt-get install espeak-ng-data)"));
         if status != ffi::ENS_OK {
-            return Err(missing(&format!(
-                "espeak-ng does not start: {}",
-                words_of(status)
-            )));
+            return Err(missing(&format!("espeak-ng does not start: {}", words_of(status))));
         }
         // SAFETY: initialised; a plain function pointer.
         unsafe { ffi::espeak_SetSynthCallback(on_block) };
@@ -134,8 +110,7 @@ impl Engine {
             entries: list_voices(),
             variants: list_variants(),
         };
-        let (Ok(rate @ 4_000..=192_000), false) = (u32::try_from(rate), voices.entries.is_empty())
-        else {
+        let (Ok(rate @ 4_000..=192_000), false) = (u32::try_from(rate), voices.entries.is_empty()) else {
             return Err(missing("espeak-ng has no voices"));
         };
         drop(_inside);
@@ -151,8 +126,7 @@ impl Engine {
     pub(crate) fn speak(&mut self, job: &Job<'_>, on: &mut OnBlock<'_>) -> Result<()> {
         let _inside = self.locale.enter();
         if self.voice != job.voice {
-            let name = CString::new(job.voice)
-                .map_err(|_| Error::NoVoice(format!("no such voice: {:?}", job.voice)))?;
+            let name = CString::new(job.voice).map_err(|_| Error::NoVoice(format!("no such voice: {:?}", job.voice)))?;
             // SAFETY: a C string that lives through the call; the lock is held (`&mut self` lives in it).
             let status = unsafe { ffi::espeak_ng_SetVoiceByName(name.as_ptr()) };
             if status != ffi::ENS_OK {
@@ -169,10 +143,7 @@ impl Engine {
             // SAFETY: numbers only.
             let status = unsafe { ffi::espeak_ng_SetParameter(parameter, value, 0) };
             if status != ffi::ENS_OK {
-                return Err(Error::Argument(format!(
-                    "espeak-ng refuses rate or pitch: {}",
-                    words_of(status)
-                )));
+                return Err(Error::Argument(format!("espeak-ng refuses rate or pitch: {}", words_of(status))));
             }
         }
         if job.c_text.last() != Some(&0) {
@@ -256,11 +227,7 @@ fn words_of(status: ffi::Status) -> String {
     let mut buf = [0; 256];
     // SAFETY: 256 writable bytes.
     unsafe { ffi::espeak_ng_GetStatusCodeMessage(status, buf.as_mut_ptr(), buf.len()) };
-    let bytes: Vec<u8> = buf
-        .iter()
-        .take_while(|b| **b != 0)
-        .map(|b| b.to_ne_bytes()[0])
-        .collect();
+    let bytes: Vec<u8> = buf.iter().take_while(|b| **b != 0).map(|b| b.to_ne_bytes()[0]).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -276,21 +243,14 @@ fn data_path(dir: &Path) -> Result<CString> {
             dir.display()
         )));
     }
-    CString::new(dir.as_os_str().as_bytes())
-        .map_err(|_| Error::Config("data-dir holds a NUL".into()))
+    CString::new(dir.as_os_str().as_bytes()).map_err(|_| Error::Config("data-dir holds a NUL".into()))
 }
 
 fn list_voices() -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     each_voice(None, |voice| {
         // SAFETY: as `each_voice` says, the strings live while it runs.
-        let (name, file, languages) = unsafe {
-            (
-                text(voice.name),
-                text(voice.identifier),
-                languages(voice.languages),
-            )
-        };
+        let (name, file, languages) = unsafe { (text(voice.name), text(voice.identifier), languages(voice.languages)) };
         let mut id = file.rsplit('/').next().unwrap_or_default().to_lowercase();
         if entries.iter().any(|e| e.id == id) {
             id = file.to_lowercase();
@@ -319,13 +279,7 @@ fn list_variants() -> Vec<String> {
 fn each_voice(selector: Option<ffi::Voice>, mut f: impl FnMut(&ffi::Voice)) {
     let mut selector = selector;
     // SAFETY: NULL or a selector of ours; the library is initialised and its lock held.
-    let mut at = unsafe {
-        ffi::espeak_ListVoices(
-            selector
-                .as_mut()
-                .map_or(std::ptr::null_mut(), std::ptr::from_mut),
-        )
-    };
+    let mut at = unsafe { ffi::espeak_ListVoices(selector.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut)) };
     if at.is_null() {
         return;
     }
@@ -388,9 +342,7 @@ unsafe impl Send for Locale {}
 impl Locale {
     fn new() -> Result<Self> {
         // SAFETY: a C string; no base.
-        let made = unsafe {
-            libc::newlocale(libc::LC_ALL_MASK, c"C.UTF-8".as_ptr(), std::ptr::null_mut())
-        };
+        let made = unsafe { libc::newlocale(libc::LC_ALL_MASK, c"C.UTF-8".as_ptr(), std::ptr::null_mut()) };
         if made.is_null() {
             return Err(Error::Config(
                 "the C.UTF-8 locale is missing (Debian: apt-get install libc-bin)".into(),

@@ -70,26 +70,16 @@ impl Voice {
     }
 }
 
-pub(crate) type Callback =
-    unsafe extern "C" fn(wav: *mut c_short, n: c_int, events: *mut Event) -> c_int;
+pub(crate) type Callback = unsafe extern "C" fn(wav: *mut c_short, n: c_int, events: *mut Event) -> c_int;
 
 unsafe extern "C" {
     pub(crate) fn espeak_ng_InitializePath(path: *const c_char);
     pub(crate) fn espeak_ng_Initialize(context: *mut *mut c_void) -> Status;
     pub(crate) fn espeak_ng_ClearErrorContext(context: *mut *mut c_void);
-    pub(crate) fn espeak_ng_GetStatusCodeMessage(
-        status: Status,
-        buffer: *mut c_char,
-        length: usize,
-    );
-    pub(crate) fn espeak_ng_InitializeOutput(
-        mode: c_int,
-        buffer_ms: c_int,
-        device: *const c_char,
-    ) -> Status;
+    pub(crate) fn espeak_ng_GetStatusCodeMessage(status: Status, buffer: *mut c_char, length: usize);
+    pub(crate) fn espeak_ng_InitializeOutput(mode: c_int, buffer_ms: c_int, device: *const c_char) -> Status;
     pub(crate) fn espeak_ng_GetSampleRate() -> c_int;
-    pub(crate) fn espeak_ng_SetParameter(parameter: c_int, value: c_int, relative: c_int)
-    -> Status;
+    pub(crate) fn espeak_ng_SetParameter(parameter: c_int, value: c_int, relative: c_int) -> Status;
     pub(crate) fn espeak_ng_SetVoiceByName(name: *const c_char) -> Status;
     pub(crate) fn espeak_ng_Synthesize(
         text: *const c_void,

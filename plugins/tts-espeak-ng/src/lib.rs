@@ -83,13 +83,7 @@ impl Tts for Espeak {
                 ended = events
                     .iter()
                     .try_for_each(|event| marks.put(event, out))
-                    .and_then(|()| {
-                        if samples.is_empty() {
-                            Ok(())
-                        } else {
-                            out.write_i16(samples)
-                        }
-                    });
+                    .and_then(|()| if samples.is_empty() { Ok(()) } else { out.write_i16(samples) });
                 ended.is_ok()
             })?;
             ended
@@ -153,8 +147,7 @@ mod tests {
     fn the_locale_of_the_process_stays_what_it_was() {
         let ctype = || {
             // SAFETY: NULL asks only, and the answer is copied at once.
-            unsafe { std::ffi::CStr::from_ptr(libc::setlocale(libc::LC_CTYPE, std::ptr::null())) }
-                .to_owned()
+            unsafe { std::ffi::CStr::from_ptr(libc::setlocale(libc::LC_CTYPE, std::ptr::null())) }.to_owned()
         };
         let before = ctype();
         engine::with(None, |engine| {

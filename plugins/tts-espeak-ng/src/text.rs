@@ -32,10 +32,7 @@ impl Prepared {
         let first = usize::try_from(position).ok()?.checked_sub(1)?;
         let last = self.offsets.len() - 1;
         let end = first.checked_add(usize::try_from(length).ok()?)?.min(last);
-        let (from, to) = (
-            *self.offsets.get(first)? as usize,
-            *self.offsets.get(end)? as usize,
-        );
+        let (from, to) = (*self.offsets.get(first)? as usize, *self.offsets.get(end)? as usize);
         let piece = text.get(from..to)?;
         let left = piece.trim_start();
         let from = from + (piece.len() - left.len());
@@ -57,18 +54,10 @@ mod tests {
     fn positions_count_characters_and_marks_count_bytes() {
         let text = "Grüße, Welt 😀 x";
         let prepared = Prepared::new(text);
-        let piece = |position, length| {
-            prepared
-                .bytes(text, position, length)
-                .map(|(at, len)| &text[at..at + len])
-        };
+        let piece = |position, length| prepared.bytes(text, position, length).map(|(at, len)| &text[at..at + len]);
         assert_eq!(piece(1, 5), Some("Grüße"));
         assert_eq!(piece(8, 4), Some("Welt"));
-        assert_eq!(
-            piece(8, 5),
-            Some("Welt"),
-            "the space after it is not of the word"
-        );
+        assert_eq!(piece(8, 5), Some("Welt"), "the space after it is not of the word");
         assert_eq!(piece(13, 1), Some("😀"));
         assert_eq!(piece(14, 1), None, "white space is no word");
     }
@@ -77,11 +66,7 @@ mod tests {
     fn nonsense_positions_give_no_mark() {
         let prepared = Prepared::new("abc");
         for (position, length) in [(0, 3), (-1, 3), (5, 1), (1, 0), (1, -4), (4, 1)] {
-            assert_eq!(
-                prepared.bytes("abc", position, length),
-                None,
-                "{position} {length}"
-            );
+            assert_eq!(prepared.bytes("abc", position, length), None, "{position} {length}");
         }
         assert_eq!(prepared.bytes("abc", 2, i32::MAX), Some((1, 2)));
     }

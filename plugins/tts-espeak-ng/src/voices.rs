@@ -43,29 +43,20 @@ impl Voices {
             } else {
                 self.by_language(language)
             };
-            return found.map(|v| v.file.clone()).ok_or_else(|| {
-                Error::NoVoice(format!(
-                    "espeak-ng has no voice for the language {language:?}"
-                ))
-            });
+            return found
+                .map(|v| v.file.clone())
+                .ok_or_else(|| Error::NoVoice(format!("espeak-ng has no voice for the language {language:?}")));
         }
         let unknown = |what: &str| {
             Error::NoVoice(format!(
                 "espeak-ng has no {what} of voice {voice:?}: see ListVoices, or `espeak-ng --voices`"
             ))
         };
-        let (base, variant) = voice
-            .split_once('+')
-            .map_or((voice, None), |(base, v)| (base, Some(v)));
-        let entry = self
-            .by_id(base)
-            .or_else(|| self.by_tag(base))
-            .ok_or_else(|| unknown("file"))?;
+        let (base, variant) = voice.split_once('+').map_or((voice, None), |(base, v)| (base, Some(v)));
+        let entry = self.by_id(base).or_else(|| self.by_tag(base)).ok_or_else(|| unknown("file"))?;
         match variant {
             None => Ok(entry.file.clone()),
-            Some(v) if self.variants.iter().any(|known| known == v) => {
-                Ok(format!("{}+{v}", entry.file))
-            }
+            Some(v) if self.variants.iter().any(|known| known == v) => Ok(format!("{}+{v}", entry.file)),
             Some(_) => Err(unknown("such variant")),
         }
     }
@@ -75,16 +66,8 @@ impl Voices {
     }
 
     fn by_tag(&self, tag: &str) -> Option<&Entry> {
-        let with = |v: &Entry| {
-            v.languages
-                .iter()
-                .find(|(_, t)| t.eq_ignore_ascii_case(tag))
-                .map(|(p, _)| *p)
-        };
-        self.entries
-            .iter()
-            .filter(|v| with(v).is_some())
-            .min_by_key(|v| with(v))
+        let with = |v: &Entry| v.languages.iter().find(|(_, t)| t.eq_ignore_ascii_case(tag)).map(|(p, _)| *p);
+        self.entries.iter().filter(|v| with(v).is_some()).min_by_key(|v| with(v))
     }
 
     /// `de-AT` means `de` when there is no Austrian; `_` is taken for `-`.
@@ -109,10 +92,7 @@ mod tests {
             id: file.rsplit('/').next().unwrap().to_lowercase(),
             name: file.into(),
             file: file.into(),
-            languages: languages
-                .iter()
-                .map(|(p, t)| (*p, (*t).to_owned()))
-                .collect(),
+            languages: languages.iter().map(|(p, t)| (*p, (*t).to_owned())).collect(),
         };
         Voices {
             entries: vec![
@@ -155,10 +135,7 @@ mod tests {
             ("", "tlh-x", "tlh-x"),
         ] {
             let error = voices().choose(voice, language).unwrap_err();
-            assert!(
-                matches!(&error, Error::NoVoice(m) if m.contains(named)),
-                "{error:?}"
-            );
+            assert!(matches!(&error, Error::NoVoice(m) if m.contains(named)), "{error:?}");
         }
     }
 }

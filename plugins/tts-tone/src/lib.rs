@@ -50,20 +50,14 @@ impl Tts for Tone {
     fn speak(&self, req: &Speak<'_>, out: &mut AudioOut<'_>) -> Result<()> {
         let shape = match req.voice {
             "" | "tone" => Shape::Tone,
-            "tone-id" => Shape::Id {
-                utterance: req.utterance,
-            },
+            "tone-id" => Shape::Id { utterance: req.utterance },
             other => {
                 return Err(Error::NoVoice(format!(
                     "tts-tone has the voices \"tone\" and \"tone-id\", not {other:?}"
                 )));
             }
         };
-        let rate = if req.out_rate_hint == 0 {
-            DEFAULT_RATE
-        } else {
-            req.out_rate_hint
-        };
+        let rate = if req.out_rate_hint == 0 { DEFAULT_RATE } else { req.out_rate_hint };
         out.set_rate(rate)?;
         let signal = Signal::new(shape, req.text, rate, req.rate, req.pitch);
         let first_audio = Instant::now() + Duration::from_millis(self.0.delay_ms);
@@ -106,11 +100,7 @@ struct Chars<'a> {
 
 impl<'a> Chars<'a> {
     fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            bytes: 0,
-            chars: 0,
-        }
+        Self { text, bytes: 0, chars: 0 }
     }
 
     fn until(&mut self, offset: usize) -> u64 {

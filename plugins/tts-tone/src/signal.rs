@@ -22,15 +22,9 @@ impl<'a> Signal<'a> {
     pub(crate) fn new(shape: Shape, text: &'a str, rate: u32, speed: f32, pitch: f32) -> Self {
         // What is no number counts as 1; the bounds keep a character between 5 and 500 ms.
         let factor = |x: f32, low: f64, high: f64| {
-            if x.is_finite() {
-                f64::from(x).clamp(low, high)
-            } else {
-                1.0
-            }
+            if x.is_finite() { f64::from(x).clamp(low, high) } else { 1.0 }
         };
-        let char_frames = (0.050 * f64::from(rate) / factor(speed, 0.1, 10.0))
-            .round()
-            .max(1.0) as u64;
+        let char_frames = (0.050 * f64::from(rate) / factor(speed, 0.1, 10.0)).round().max(1.0) as u64;
         Self {
             shape,
             text,
@@ -49,11 +43,7 @@ impl<'a> Signal<'a> {
         let frames = self.char_frames;
         let mut phase = FRAC_PI_2; // A cosine: the first sample is a loud one.
         let rate = f64::from(self.rate);
-        let positions = self
-            .text
-            .chars()
-            .flat_map(move |c| (0..frames).map(move |_| c))
-            .zip(0u64..);
+        let positions = self.text.chars().flat_map(move |c| (0..frames).map(move |_| c)).zip(0u64..);
         positions.map(move |(c, n)| match self.shape {
             Shape::Id { utterance } => {
                 let k = ((utterance % 127 + 1) << 16) | (n % 65_536);
@@ -63,8 +53,7 @@ impl<'a> Signal<'a> {
                 let sample = 0.5 * phase.sin();
                 let t = n as f64 / rate;
                 let sweep = 300.0 * t / (t + 30.0);
-                let hz = (self.pitch * (220.0 + 20.0 * f64::from(u32::from(c) % 23) + sweep))
-                    .min(0.45 * rate);
+                let hz = (self.pitch * (220.0 + 20.0 * f64::from(u32::from(c) % 23) + sweep)).min(0.45 * rate);
                 phase = (phase + TAU * hz / rate) % TAU;
                 sample as f32
             }
@@ -78,9 +67,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn all(shape: Shape, text: &str, rate: u32, speed: f32) -> Vec<f32> {
-        Signal::new(shape, text, rate, speed, 1.0)
-            .samples()
-            .collect()
+        Signal::new(shape, text, rate, speed, 1.0).samples().collect()
     }
 
     #[test]
@@ -122,10 +109,7 @@ mod tests {
 
     #[test]
     fn an_ear_reads_utterance_and_sample_index_out_of_tone_id() {
-        for (n, sample) in all(Shape::Id { utterance: 300 }, &"x".repeat(40), 48_000, 1.0)
-            .iter()
-            .enumerate()
-        {
+        for (n, sample) in all(Shape::Id { utterance: 300 }, &"x".repeat(40), 48_000, 1.0).iter().enumerate() {
             let k = (f64::from(*sample) * 8_388_608.0) as u64;
             assert_eq!(k as f64 / 8_388_608.0, f64::from(*sample), "exact");
             assert_eq!((k >> 16, k & 0xffff), (300 % 127 + 1, n as u64 % 65_536));

@@ -144,6 +144,7 @@ impl Stage {
     /// Returns the utterance's pause and resume, as the bus saw them.
     fn speak_pause_resume(&self) -> (u64, u64) {
         self.say_line("\nIt speaks, pauses in mid-sentence, and goes on from the same sample:\n");
+        let_pass(std::time::Duration::from_millis(400)); // A little silence for the picture to begin with.
         let id = self.say(FIRST, &[]);
         let word = self.word(id, 7);
         self.told(&format!("heard {:?}", said_so_far(FIRST, &word)));

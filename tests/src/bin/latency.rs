@@ -1,11 +1,13 @@
 //! How long things take, measured at the ear: cancel → silence, pause → silence, Say → first sound, and the bus on its own.
 //!
 //! `latency [COUNT]` (default 200) prints one table for each period and exits 1 when a promise of SPECIFICATION.md that holds "always" was
-//! broken: cut → last non-silent sample within a period and 5 ms. Moments of sound are JACK's frame times; the moment of a call's
+//! missed: cut → last non-silent sample within a period and 5 ms (counted here from the call's receipt, which is a little stricter).
+//! Moments of sound are JACK's frame times; the moment of a call's
 //! arrival is its reply less the time that the daemon says it took (`done-us`), which is the latest it can have been.
 //! What a backend needs by itself is measured in this process: libespeak-ng is asked for the same sentence.
 #![allow(clippy::unwrap_used)] // A measurement that cannot go on says so by panicking.
 
+use std::process::ExitCode;
 use std::time::Duration;
 use utterd_tests::client::Session;
 use utterd_tests::clock::{let_pass, now_us};
@@ -20,7 +22,7 @@ use utterd_tests::world::{ESPEAK, TONE, World};
 
 const SENTENCE: &str = "The next train to the airport leaves from platform four.";
 
-fn main() {
+fn main() -> ExitCode {
     let count = std::env::args().nth(1).map_or(200, |n| n.parse().expect("a count"));
     let mut kept = true;
     for period in [128, 256, 1_024] {
@@ -29,18 +31,20 @@ fn main() {
     println!(
         "{}",
         if kept {
-            "every promise that holds always was kept"
+            "every judged cancel was silent within a period and 5 ms"
         } else {
-            "A PROMISE WAS BROKEN: see the rows above"
+            "some cancels took longer than a period and 5 ms, counted from the call's receipt; the promise counts from the cut's publication, which cannot be seen from outside"
         }
     );
-    std::process::exit(i32::from(!kept));
+    ExitCode::from(u8::from(!kept))
 }
 
 #[derive(Default)]
 struct Found {
     cut: Vec<f64>,
     silent_told: Vec<f64>,
+    /// Cancels between which and the silence JACK had an xrun: its time jumps there, so they are not judged, but counted.
+    disturbed: usize,
     pause: Vec<f64>,
     bus: Vec<f64>,
     tone_first: Vec<f64>,
@@ -98,11 +102,14 @@ fn measure(options: JackOptions, count: usize) -> bool {
         }
         None => println!("{table}\nlibespeak-ng is not here to be measured by itself (Debian: libespeak-ng1)\n"),
     }
-    let xruns = world.ear.xruns();
-    if xruns > 0 {
-        println!("JACK reported {xruns} xruns meanwhile: its time jumps there, and the rows above include that\n");
+    if found.disturbed > 0 {
+        println!(
+            "{} of {count} cancels are not in the rows: JACK had an xrun meanwhile\n",
+            found.disturbed
+        );
     }
-    cut.max() <= bound || xruns > 0
+    assert!(cut.count() > 0, "not one cancel could be judged");
+    cut.max() <= bound
 }
 
 /// One cancel somewhere in an utterance.
@@ -114,10 +121,17 @@ fn cancel(world: &World, session: &Session, random: &mut Random, found: &mut Fou
     let report = session.cancel(opts! {});
     let replied = now_us();
     let stages = report.dict("stages");
-    let arrived = replied - stages.number("done-us");
+    // Silence may be known, and told, before it is heard: then `done-us` lies ahead and only `notified-us` has passed for certain.
+    let (silent, done) = (stages.number("silent-us"), stages.number("done-us"));
+    let arrived = replied - if done > silent { done } else { stages.number("notified-us") };
     let heard = world.heard();
     let Some(last) = heard.last_sound(0..usize::MAX) else { return };
     let last = heard.us_at(last) as f64;
+    let during = heard.periods.iter().filter(|p| p.us + 50_000 >= sent && p.us <= now_us());
+    if during.into_iter().any(|p| p.xrun) {
+        found.disturbed += 1;
+        return;
+    }
     found.cut.push((last - arrived as f64) / 1_000.0);
     found
         .silent_told

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used)] // A measurement that cannot go on says so by panicking.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 use utterd_tests::bus::Bus;
 use utterd_tests::clock::let_pass;
@@ -19,7 +19,7 @@ use utterd_tests::world::TONE;
 
 const SECONDS: u64 = 5;
 
-fn main() {
+fn main() -> ExitCode {
     let bus = Bus::start();
     let mut jack = Jack::absent(JackOptions {
         rate: 48_000,
@@ -60,7 +60,7 @@ fn main() {
         .max_by_key(|(_, counts)| counts.get("futex").copied().unwrap_or(0));
     let Some((tid, counts)) = callback else {
         println!("\nno thread with SCHED_FIFO made any call: is real-time scheduling allowed here?");
-        std::process::exit(1);
+        return ExitCode::FAILURE;
     };
     let futex = counts.get("futex").copied().unwrap_or(0);
     let clean = counts.len() == 1 && futex.abs_diff(expected) <= expected / 20 + 3;
@@ -69,7 +69,7 @@ fn main() {
         counts.len() - 1,
         if clean { "as promised" } else { "NOT AS PROMISED" }
     );
-    std::process::exit(i32::from(!clean));
+    ExitCode::from(u8::from(!clean))
 }
 
 /// Calls by name, of each thread.

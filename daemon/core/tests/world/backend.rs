@@ -1,9 +1,6 @@
 //! Backends that can be slow, fail, never answer, or answer after they were cancelled, on request.
 
-use utterd_core::{
-    Backend, ErrorKind, Failure, Input, Micros, Synthesis, SynthesisEvent, SynthesisId,
-    SynthesisState, Told, Voice,
-};
+use utterd_core::{Backend, ErrorKind, Failure, Input, Micros, Synthesis, SynthesisEvent, SynthesisId, SynthesisState, Told, Voice};
 
 use super::{Event, World};
 
@@ -61,10 +58,7 @@ pub(crate) fn backends() -> Vec<Backend> {
 
 impl World {
     pub(crate) fn synthesize(&mut self, order: Synthesis) {
-        let fate = self
-            .fates
-            .pop_front()
-            .unwrap_or_else(|| self.random_fate());
+        let fate = self.fates.pop_front().unwrap_or_else(|| self.random_fate());
         let id = order.synthesis;
         self.sound.stores.entry(order.utterance).or_default();
         let job = Job {
@@ -126,14 +120,10 @@ impl World {
                 job.state = SynthesisState::Streaming;
                 events.push(SynthesisEvent::FirstAudio);
                 let base = store.available_us;
-                let chars = |a: usize, b: usize| {
-                    job.order.char_base + a as u32..job.order.char_base + b as u32
-                };
+                let chars = |a: usize, b: usize| job.order.char_base + a as u32..job.order.char_base + b as u32;
                 if word_timing {
                     for (from, to) in words(&job.order.text) {
-                        store
-                            .marks
-                            .push((base + from as u64 * CHAR_US, true, chars(from, to)));
+                        store.marks.push((base + from as u64 * CHAR_US, true, chars(from, to)));
                     }
                 } else {
                     let end = job.order.text.chars().count();
@@ -165,24 +155,13 @@ impl World {
     }
 
     pub(crate) fn cancel_synthesis(&mut self, id: SynthesisId) {
-        let job = self
-            .jobs
-            .get_mut(&id)
-            .expect("an unknown synthesis was cancelled");
+        let job = self.jobs.get_mut(&id).expect("an unknown synthesis was cancelled");
         job.cancelled = true;
         let state = job.state;
         let (fate, over) = (job.fate, job.over);
         let told = match state {
             SynthesisState::Queued => Told::NotRequested,
-            SynthesisState::Delivered
-                if self
-                    .sound
-                    .stores
-                    .get(&job.order.utterance)
-                    .is_some_and(|s| s.ended) =>
-            {
-                Told::NotNeeded
-            }
+            SynthesisState::Delivered if self.sound.stores.get(&job.order.utterance).is_some_and(|s| s.ended) => Told::NotNeeded,
             _ => Told::Told,
         };
         if fate == Fate::NeverTold {
@@ -192,18 +171,18 @@ impl World {
         let at = self.now + after;
         self.later(
             after,
-            Event::Arrives(Input::Synthesis {
+            Event::Arrives(Box::new(Input::Synthesis {
                 synthesis: id,
                 event: SynthesisEvent::Told { state, told, at },
-            }),
+            })),
         );
         if !over && state != SynthesisState::Queued && fate != Fate::IgnoresCancel {
             self.later(
                 after,
-                Event::Arrives(Input::Synthesis {
+                Event::Arrives(Box::new(Input::Synthesis {
                     synthesis: id,
                     event: SynthesisEvent::Stopped,
-                }),
+                })),
             );
         }
     }

@@ -3,10 +3,7 @@
 //! It has no threads and no clock, so a case of an hour takes a millisecond and runs the same everywhere. Every effect passes through
 //! [`book::Book`], which asserts what must hold of effect order; [`sound::Sound`] asserts that one loudspeaker is heard once.
 //! In chaos (`Plan::chaos`) events come late, twice, out of order or never; then only what holds all the same is asserted.
-#![allow(
-    dead_code,
-    reason = "each test crate uses its part of the world, and none uses all"
-)]
+#![allow(dead_code, reason = "each test crate uses its part of the world, and none uses all")]
 
 pub(crate) mod backend;
 pub(crate) mod book;
@@ -17,9 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use utterd_core::{
-    Caller, CancelOptions, Core, Effect, Failure, Input, Micros, Outcome, Output, PlaybackEvent,
-    Reply, Report, Request, SayOptions, SessionOptions, Settings, Signal, SynthesisEvent,
-    SynthesisId, Target, Token, TrackId, UtteranceId,
+    Caller, CancelOptions, Core, Effect, Failure, Input, Micros, Outcome, Output, PlaybackEvent, Reply, Report, Request, SayOptions,
+    SessionOptions, Settings, Signal, SynthesisEvent, SynthesisId, Target, Token, TrackId, UtteranceId,
 };
 
 use backend::{Fate, Job};
@@ -63,7 +59,7 @@ impl Default for Plan {
 }
 
 pub(crate) enum Event {
-    Arrives(Input),
+    Arrives(Box<Input>),
     Work(SynthesisId, u64),
     /// A cut's ramp is over.
     Silent(UtteranceId),
@@ -160,12 +156,7 @@ impl World {
         self.say_with(session, text, SayOptions::default())
     }
 
-    pub(crate) fn say_with(
-        &mut self,
-        session: &str,
-        text: &str,
-        options: SayOptions,
-    ) -> UtteranceId {
+    pub(crate) fn say_with(&mut self, session: &str, text: &str, options: SayOptions) -> UtteranceId {
         let token = self.try_say(session, text, options);
         match self.reply(token) {
             Ok(Reply::Utterance(id)) => UtteranceId::new(id).expect("the Say was accepted"),
@@ -175,14 +166,7 @@ impl World {
 
     pub(crate) fn try_say(&mut self, session: &str, text: &str, options: SayOptions) -> Token {
         let (target, text) = (target(session), text.to_owned());
-        self.ask(
-            1,
-            Request::Say {
-                target,
-                text,
-                options,
-            },
-        )
+        self.ask(1, Request::Say { target, text, options })
     }
 
     pub(crate) fn cancel(&mut self, session: &str, options: CancelOptions) -> Report {
@@ -225,12 +209,7 @@ impl World {
     }
 
     pub(crate) fn reply(&self, token: Token) -> Result<Reply, Failure> {
-        self.book
-            .replies
-            .get(&token)
-            .expect("no reply yet")
-            .1
-            .clone()
+        self.book.replies.get(&token).expect("no reply yet").1.clone()
     }
 
     pub(crate) fn report(&self, token: Token) -> Report {
@@ -250,15 +229,11 @@ impl World {
     }
 
     pub(crate) fn reason(&self, utterance: UtteranceId) -> String {
-        self.ended(utterance)
-            .map(|(_, r)| r.reason)
-            .unwrap_or_default()
+        self.ended(utterance).map(|(_, r)| r.reason).unwrap_or_default()
     }
 
     pub(crate) fn started_at(&self, utterance: UtteranceId) -> Option<Micros> {
-        self.signal_at(
-            |s| matches!(s, Signal::UtteranceStarted { utterance: u, .. } if *u == utterance),
-        )
+        self.signal_at(|s| matches!(s, Signal::UtteranceStarted { utterance: u, .. } if *u == utterance))
     }
 
     pub(crate) fn signal_at(&self, is: impl Fn(&Signal) -> bool) -> Option<Micros> {
@@ -340,15 +315,16 @@ impl World {
             && entry.key().0 <= self.now
         {
             match entry.remove() {
-                Event::Arrives(input) => self.feed(input),
+                Event::Arrives(input) => self.feed(*input),
                 Event::Work(synthesis, step) => self.work(synthesis, step),
                 Event::Silent(utterance) => self.silent(utterance),
                 Event::Held(track, until) => {
+                    let away = self.sound.away;
                     let held = self
                         .sound
                         .tracks
                         .get(&track)
-                        .is_some_and(|t| t.paused && t.fading_until <= until);
+                        .is_some_and(|t| t.paused && t.fading_until <= until && !(away && t.local));
                     if held {
                         self.tell(PlaybackEvent::Paused { track });
                     }
@@ -368,11 +344,7 @@ impl World {
     }
 
     pub(crate) fn chance(&mut self, up_to: Micros) -> Micros {
-        if self.plan.random {
-            self.rng.below(up_to + 1)
-        } else {
-            up_to
-        }
+        if self.plan.random { self.rng.below(up_to + 1) } else { up_to }
     }
 
     fn tell_facts(&mut self) {
@@ -394,7 +366,7 @@ impl World {
 
     fn deliver(&mut self, after: Micros, input: Input) {
         if !self.plan.chaos {
-            self.later(after, Event::Arrives(input));
+            self.later(after, Event::Arrives(Box::new(input)));
             return;
         }
         let times = match self.rng.below(20) {
@@ -403,12 +375,8 @@ impl World {
             _ => 1,
         };
         for _ in 0..times {
-            let late = if self.rng.percent(20) {
-                self.rng.below(300 * MS)
-            } else {
-                after
-            };
-            self.later(late, Event::Arrives(input.clone()));
+            let late = if self.rng.percent(20) { self.rng.below(300 * MS) } else { after };
+            self.later(late, Event::Arrives(Box::new(input.clone())));
         }
     }
 
@@ -426,12 +394,7 @@ impl World {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::OpenTrack {
-                track,
-                output,
-                paused,
-                ..
-            } => self.sound.open(track, output == Output::Local, paused),
+            Effect::OpenTrack { track, output, paused, .. } => self.sound.open(track, output == Output::Local, paused),
             Effect::CloseTrack { track } => self.sound.close(track),
             Effect::Play { track, utterance } => {
                 let shared = self.book.is_shared(utterance);
@@ -447,8 +410,7 @@ impl World {
                 }
             }
             Effect::PauseTrack { track, fade_us } => {
-                let until =
-                    self.now + self.chance(self.plan.period_us) + Micros::from(fade_us).max(1);
+                let until = self.now + self.chance(self.plan.period_us) + Micros::from(fade_us).max(1);
                 self.sound.pause(track, until);
                 self.later(until - self.now, Event::Held(track, until));
             }

@@ -32,7 +32,7 @@ impl Store {
 
     /// Code points that marks up to this position prove.
     pub(crate) fn words_until(&self, pos_us: Micros) -> u32 {
-        let heard = self.marks.iter().filter(|m| m.1 && m.0 <= pos_us);
+        let heard = self.marks.iter().filter(|m| self.started && m.1 && m.0 <= pos_us);
         heard.map(|m| m.2.end).max().unwrap_or(0)
     }
 }
@@ -69,17 +69,11 @@ impl Sound {
             fading_until: 0,
             hungry_told: false,
         };
-        assert!(
-            self.tracks.insert(track, fresh).is_none(),
-            "track {track} was opened twice"
-        );
+        assert!(self.tracks.insert(track, fresh).is_none(), "track {track} was opened twice");
     }
 
     pub(crate) fn close(&mut self, track: TrackId) {
-        let track = self
-            .tracks
-            .remove(&track)
-            .expect("an unknown track was closed");
+        let track = self.tracks.remove(&track).expect("an unknown track was closed");
         for utterance in track.queue {
             let cut = self.stores.get(&utterance).is_some_and(|s| s.cut);
             assert!(cut, "a track was closed under utterance {utterance}");
@@ -111,16 +105,12 @@ impl Sound {
     }
 
     fn track(&mut self, track: TrackId) -> &mut Track {
-        self.tracks
-            .get_mut(&track)
-            .expect("an effect names an unknown track")
+        self.tracks.get_mut(&track).expect("an effect names an unknown track")
     }
 
     /// It is heard right now, so that a cut needs a ramp.
     pub(crate) fn is_sounding(&self, utterance: UtteranceId) -> bool {
-        self.tracks
-            .values()
-            .any(|t| t.queue.front() == Some(&utterance) && self.sounds(t))
+        self.tracks.values().any(|t| t.queue.front() == Some(&utterance) && self.sounds(t))
     }
 
     /// Takes it off wherever it is; what it has played stays known.
@@ -137,7 +127,7 @@ impl Sound {
     }
 
     fn runs(&self, track: &Track) -> bool {
-        !track.paused && !(self.away && track.local)
+        !(track.paused || self.away && track.local)
     }
 
     fn sounds(&self, track: &Track) -> bool {
@@ -147,10 +137,7 @@ impl Sound {
         if track.paused {
             return track.fading_until > self.now;
         }
-        track
-            .queue
-            .front()
-            .is_some_and(|u| self.stores[u].ahead_us() > 0)
+        track.queue.front().is_some_and(|u| self.stores[u].ahead_us() > 0)
     }
 
     /// When something happens by itself.
@@ -218,7 +205,7 @@ impl Sound {
                 let Some(store) = self.stores.get_mut(&utterance) else {
                     break;
                 };
-                let runs = !track.paused && !(away && track.local);
+                let runs = !(track.paused || away && track.local);
                 if runs && !store.started && store.available_us > 0 {
                     store.started = true;
                     facts.push(PlaybackEvent::Started { utterance });
@@ -253,17 +240,9 @@ impl Sound {
             let left: Option<Micros> = track
                 .queue
                 .iter()
-                .map(|u| {
-                    self.stores
-                        .get(u)
-                        .filter(|s| s.complete)
-                        .map(Store::ahead_us)
-                })
+                .map(|u| self.stores.get(u).filter(|s| s.complete).map(Store::ahead_us))
                 .sum();
-            if !track.queue.is_empty()
-                && !track.hungry_told
-                && left.is_some_and(|left| left <= RING_US)
-            {
+            if !track.queue.is_empty() && !track.hungry_told && left.is_some_and(|left| left <= RING_US) {
                 track.hungry_told = true;
                 facts.push(PlaybackEvent::Hungry { track: *id });
             }

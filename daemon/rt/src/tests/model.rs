@@ -9,16 +9,8 @@ const SHORT: u32 = RATE / 200;
 #[derive(Clone, Copy, Debug)]
 enum Mode {
     Run,
-    Down {
-        j: u32,
-        n: u32,
-        from: f32,
-        resume: bool,
-    },
-    Held {
-        up: u32,
-        peeked: u32,
-    },
+    Down { j: u32, n: u32, from: f32, resume: bool },
+    Held { up: u32, peeked: u32 },
 }
 
 struct Model {
@@ -94,9 +86,7 @@ impl Model {
     }
 
     fn within(&self, fade: u32) -> u32 {
-        self.marks
-            .front()
-            .map_or(fade, |m| fade.min((m.0 - self.pos) as u32))
+        self.marks.front().map_or(fade, |m| fade.min((m.0 - self.pos) as u32))
     }
 
     fn is_heard(&self) -> bool {
@@ -123,14 +113,7 @@ impl Model {
                     position: self.pos as u64,
                     at_us: now,
                 }),
-                Mode::Down { j, n, from, .. } => {
-                    self.mode = Mode::Down {
-                        j,
-                        n,
-                        from,
-                        resume: false,
-                    }
-                }
+                Mode::Down { j, n, from, .. } => self.mode = Mode::Down { j, n, from, resume: false },
                 Mode::Run if self.cut.is_some() || self.tail_left() => {
                     self.mode = Mode::Held { up: 0, peeked: 0 };
                     self.owed_pause = true;
@@ -161,10 +144,7 @@ impl Model {
     }
 
     fn obey_cut(&mut self, span: NonZeroU64, fade: u32, now: u64) {
-        let queued = self
-            .marks
-            .iter_mut()
-            .find(|m| m.1 == Some(span.get()) && !m.2);
+        let queued = self.marks.iter_mut().find(|m| m.1 == Some(span.get()) && !m.2);
         if self.span == Some(span.get()) && !self.skip && self.cut.is_none() {
             self.owed_cut = self.span;
             if self.tail_left() {
@@ -174,11 +154,7 @@ impl Model {
             let mut to = self.pos;
             match self.mode {
                 Mode::Down { j, n, from, resume } => {
-                    let level = if j < n {
-                        from * (1.0 - (j as f32 + 0.5) / n as f32)
-                    } else {
-                        0.0
-                    };
+                    let level = if j < n { from * (1.0 - (j as f32 + 0.5) / n as f32) } else { 0.0 };
                     self.pos += j as usize;
                     self.mode = Mode::Held { up: 0, peeked: 0 };
                     self.owed_pause = true;
@@ -221,12 +197,7 @@ impl Model {
     fn resume(&mut self, now: u64) {
         match self.mode {
             Mode::Down { j, n, from, .. } => {
-                self.mode = Mode::Down {
-                    j,
-                    n,
-                    from,
-                    resume: true,
-                };
+                self.mode = Mode::Down { j, n, from, resume: true };
                 return;
             }
             Mode::Held { up, .. } => {
@@ -320,9 +291,7 @@ impl Model {
                 Mode::Down { j, n, from, resume } => {
                     let mut value = None;
                     if j < n && self.pos + (j as usize) < self.end() {
-                        let x = self.stream[self.pos + j as usize]
-                            * from
-                            * (1.0 - (j as f32 + 0.5) / n as f32);
+                        let x = self.stream[self.pos + j as usize] * from * (1.0 - (j as f32 + 0.5) / n as f32);
                         value = Some(self.heard(x));
                     }
                     let j = j + u32::from(value.is_some());

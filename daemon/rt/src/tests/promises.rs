@@ -150,37 +150,17 @@ fn underrun_and_idle_are_counted_apart() {
     let mut world = World::new();
     let mut lane = world.lane(512);
     world.render(100);
-    assert_eq!(
-        (
-            world.renderer.stats().underruns(),
-            world.renderer.stats().idle_periods()
-        ),
-        (0, 1)
-    );
+    assert_eq!((world.renderer.stats().underruns(), world.renderer.stats().idle_periods()), (0, 1));
     say(&mut lane, 1, &[0.5; 100]);
     world.render(100);
     world.render(100);
     let stats = world.control.stats();
-    assert_eq!(
-        (
-            stats.underruns(),
-            stats.underrun_frames(),
-            stats.idle_periods()
-        ),
-        (1, 100, 1)
-    );
-    assert_eq!(
-        world.heard[200],
-        0.5 * (1.0 - 0.5 / 40.0),
-        "it decays from the last value"
-    );
+    assert_eq!((stats.underruns(), stats.underrun_frames(), stats.idle_periods()), (1, 100, 1));
+    assert_eq!(world.heard[200], 0.5 * (1.0 - 0.5 / 40.0), "it decays from the last value");
     assert_eq!(world.heard[240], 0.0);
     lane.push(&[0.5; 60]);
     let out = world.render(100);
-    assert!(
-        out[0].abs() < 0.01 && out[39] > 0.45 && out[40] == 0.5,
-        "it fades in"
-    );
+    assert!(out[0].abs() < 0.01 && out[39] > 0.45 && out[40] == 0.5, "it fades in");
     assert_eq!(
         facts(&mut lane),
         [
@@ -268,10 +248,7 @@ fn gain_walks_to_its_target_without_a_step_and_arrives_exactly() {
     world.render(100);
     lane.command(Command::Gain { linear: 0.1 }).unwrap();
     let out = world.render(100);
-    assert!(
-        out.windows(2).all(|w| (w[0] - w[1]).abs() < 0.03),
-        "{out:?}"
-    );
+    assert!(out.windows(2).all(|w| (w[0] - w[1]).abs() < 0.03), "{out:?}");
     assert_eq!(out[40], 0.1);
     lane.command(Command::Gain { linear: f32::NAN }).unwrap();
     lane.command(Command::Gain { linear: 1.0 }).unwrap();
@@ -305,10 +282,7 @@ fn lanes_and_spans_and_commands_have_bounds_that_lose_nothing() {
         lane.begin(id(span)).unwrap();
     }
     while lane.begin(id(99)).is_ok() {}
-    assert!(
-        lane.end().is_ok(),
-        "the end of an open span always has its place"
-    );
+    assert!(lane.end().is_ok(), "the end of an open span always has its place");
     for _ in 0..10 {
         while lane
             .command(Command::Cut {
@@ -331,10 +305,7 @@ fn lanes_and_spans_and_commands_have_bounds_that_lose_nothing() {
         world.render(10);
         sent += 1;
     }
-    assert!(
-        sent < 10 && answers >= crate::COMMANDS + crate::FACTS - 8,
-        "{answers}"
-    );
+    assert!(sent < 10 && answers >= crate::COMMANDS + crate::FACTS - 8, "{answers}");
     assert_eq!(lane.commands.slots(), crate::COMMANDS);
 }
 
@@ -375,14 +346,8 @@ fn the_gap_between_calls_is_measured_and_positions_can_be_dated() {
     }
     assert_eq!(stats.take_gap_max_us(), 35_000);
     assert_eq!(stats.gap_max_us(), 0);
-    assert_eq!(
-        (stats.periods(), stats.frames(), stats.last_period_us()),
-        (3, 1440, 1_045_000)
-    );
-    assert_eq!(
-        stats.between_periods(|| lane.position()),
-        Some((960, 1_055_000))
-    );
+    assert_eq!((stats.periods(), stats.frames(), stats.last_period_us()), (3, 1440, 1_045_000));
+    assert_eq!(stats.between_periods(|| lane.position()), Some((960, 1_055_000)));
 }
 
 #[test]

@@ -86,10 +86,7 @@ fn change_of_rate(rate: u32, before: usize, play_ms: u64) {
     assert!(writer.total_us().abs_diff(1_000_000) <= 1_000_000 / 8_000);
     rig.run_ms(1_500);
     let played = rig.ended(1);
-    assert!(
-        played.len() == 1 && played[0].abs_diff(1_000_000) <= 125,
-        "{played:?}"
-    );
+    assert!(played.len() == 1 && played[0].abs_diff(1_000_000) <= 125, "{played:?}");
     let marks: Vec<_> = rig
         .events()
         .iter()

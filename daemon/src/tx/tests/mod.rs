@@ -143,9 +143,7 @@ impl Rig {
             .iter()
             .filter_map(|e| match e {
                 TxEvent::Ended {
-                    utterance: u,
-                    played_us,
-                    ..
+                    utterance: u, played_us, ..
                 } if *u == utterance => Some(*played_us),
                 _ => None,
             })

@@ -27,9 +27,7 @@ fn the_next_queued_store_follows_without_a_gap() {
         .into_iter()
         .filter_map(|e| match e {
             TxEvent::Started { utterance, at_us } => Some((utterance, "started", at_us)),
-            TxEvent::Ended {
-                utterance, at_us, ..
-            } => Some((utterance, "ended", at_us)),
+            TxEvent::Ended { utterance, at_us, .. } => Some((utterance, "ended", at_us)),
             _ => None,
         })
         .collect();
@@ -47,12 +45,7 @@ fn the_next_queued_store_follows_without_a_gap() {
     );
     // The end of one is the begin of the next, to the microsecond of rounding.
     assert!(order[1].2.abs_diff(order[2].2) <= 1);
-    assert!(
-        order[2]
-            .2
-            .abs_diff(order[0].2 + 10_007 * 1_000_000 / 48_000)
-            <= 2
-    );
+    assert!(order[2].2.abs_diff(order[0].2 + 10_007 * 1_000_000 / 48_000) <= 2);
 }
 
 #[test]
@@ -124,10 +117,7 @@ fn pause_and_resume_add_up_to_the_original() {
     rig.run_ms(200);
     rig.tx.pause(1, 5_000);
     rig.run_ms(300);
-    assert!(matches!(
-        rig.events().last(),
-        Some(TxEvent::Paused { track: 1, .. })
-    ));
+    assert!(matches!(rig.events().last(), Some(TxEvent::Paused { track: 1, .. })));
     assert_eq!(*rig.heard.last().unwrap(), 0.0);
     rig.tx.resume(1);
     rig.run_ms(1_500);
@@ -237,10 +227,7 @@ fn an_underrun_is_told_with_its_length_and_the_rest_is_heard() {
     writer.finish();
     rig.run_ms(500);
     let lost = rig.events().into_iter().find_map(|e| match e {
-        TxEvent::Underrun {
-            utterance: 1,
-            lost_us,
-        } => Some(lost_us),
+        TxEvent::Underrun { utterance: 1, lost_us } => Some(lost_us),
         _ => None,
     });
     assert_eq!(lost, Some(100_000));
@@ -259,11 +246,7 @@ fn an_utterance_without_a_sample_ends_in_its_turn() {
         .events()
         .iter()
         .filter_map(|e| match e {
-            TxEvent::Ended {
-                utterance,
-                played_us,
-                ..
-            } => Some((*utterance, *played_us)),
+            TxEvent::Ended { utterance, played_us, .. } => Some((*utterance, *played_us)),
             _ => None,
         })
         .collect();
@@ -334,9 +317,7 @@ fn the_feeder_thread_plays_by_itself() {
         renderer.render(&mut out, now_us());
         heard.extend(out);
         thread::sleep(std::time::Duration::from_millis(5));
-        over = events
-            .try_iter()
-            .any(|e| matches!(e, TxEvent::Ended { utterance: 9, .. }));
+        over = events.try_iter().any(|e| matches!(e, TxEvent::Ended { utterance: 9, .. }));
     }
     assert!(over);
     tx.shutdown();

@@ -60,18 +60,12 @@ fn check(rig: &Rig, known: &HashMap<u64, Known>, settled: bool) {
                     assert_eq!((cuts, ended), (0, 0));
                     started += 1;
                 }
-                TxEvent::Mark {
-                    utterance, mark, ..
-                } if utterance == id => {
+                TxEvent::Mark { utterance, mark, .. } if utterance == id => {
                     assert_eq!((cuts, ended), (0, 0));
                     assert!(mark.at_us >= last_mark);
                     last_mark = mark.at_us;
                 }
-                TxEvent::Ended {
-                    utterance,
-                    played_us,
-                    ..
-                } if utterance == id => {
+                TxEvent::Ended { utterance, played_us, .. } if utterance == id => {
                     assert_eq!(cuts, 0);
                     assert!(
                         played_us.abs_diff(what.written_us) <= 2_000,
@@ -80,11 +74,7 @@ fn check(rig: &Rig, known: &HashMap<u64, Known>, settled: bool) {
                     );
                     ended += 1;
                 }
-                TxEvent::Cut {
-                    utterance,
-                    played_us,
-                    ..
-                } if utterance == id => {
+                TxEvent::Cut { utterance, played_us, .. } if utterance == id => {
                     assert!(*played_us <= what.written_us + 2_000);
                     cuts += 1;
                 }

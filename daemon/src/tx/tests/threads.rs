@@ -7,11 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Renders 10 ms periods as quickly as the feeder can follow, and keeps the last one in which each value sounded.
-fn renderer(
-    mut engine: Renderer,
-    stop: Arc<AtomicBool>,
-    periods: Arc<AtomicU64>,
-) -> thread::JoinHandle<Vec<Vec<f32>>> {
+fn renderer(mut engine: Renderer, stop: Arc<AtomicBool>, periods: Arc<AtomicU64>) -> thread::JoinHandle<Vec<Vec<f32>>> {
     thread::spawn(move || {
         let mut heard = Vec::new();
         while !stop.load(Ordering::Acquire) {
@@ -33,10 +29,7 @@ fn value(utterance: u64) -> f32 {
 fn cuts_at_any_moment_are_answered_once_and_leave_no_sample() {
     const ROUNDS: u64 = 150;
     let (control, engine) = utterd_rt::engine(RATE);
-    let (stop, periods) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(0)),
-    );
+    let (stop, periods) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let ear = renderer(engine, Arc::clone(&stop), Arc::clone(&periods));
     let (sender, events) = channel();
     let tx = Tx::start(TxConfig::default(), move |event| {
@@ -80,22 +73,14 @@ fn cuts_at_any_moment_are_answered_once_and_leave_no_sample() {
     stop.store(true, Ordering::Release);
     let heard = ear.join().unwrap();
     tx.shutdown();
-    assert!(
-        answers[1..=ROUNDS as usize].iter().all(|n| *n == 1),
-        "{answers:?}"
-    );
+    assert!(answers[1..=ROUNDS as usize].iter().all(|n| *n == 1), "{answers:?}");
     for (i, (id, from)) in silent_from.iter().enumerate() {
         // Values repeat after 53 utterances.
-        let until = silent_from
-            .get(i + 40)
-            .map_or(heard.len(), |(_, period)| *period);
+        let until = silent_from.get(i + 40).map_or(heard.len(), |(_, period)| *period);
         let until = until.min(heard.len());
         for period in &heard[(*from).min(until)..until] {
             let is_it = |s: &f32| (s - value(*id)).abs() < 1e-6;
-            assert!(
-                !period.windows(4).any(|w| w.iter().all(is_it)),
-                "utterance {id}"
-            );
+            assert!(!period.windows(4).any(|w| w.iter().all(is_it)), "utterance {id}");
         }
     }
 }
