@@ -295,8 +295,9 @@ fn print(jack: &Jack, sides: &[Side; 2], before: &str) {
         println!("{name:<34}{cells}");
     }
     println!(
-        "\nthe silence between messages includes what espeak-ng itself puts at the end of one and the start of the next,\nthe same on both sides: utterd adds no sample to it, so its column is that share"
+        "\nthe silence between messages holds what espeak-ng itself puts at their ends, the same on both sides: what one has more is its own"
     );
+    println!("a pause or cancel of 0.0 met a silence between two words");
     for side in sides {
         for leg in &side.found.missed {
             println!("NOT MEASURED: {}, {leg}: nothing came to an end within {PATIENCE:?}", side.name);
