@@ -1,4 +1,7 @@
-//! What the programs that measure share: how busy the machine was, and the rows of a printed table (`stats::Table`) read back.
+//! What the programs that measure share: how busy the machine was, cargo, and the rows of a printed table (`stats::Table`) read back.
+
+use crate::bins::workspace;
+use std::process::Command;
 
 /// The load average of 1, 5 and 15 minutes, and the cores it falls on.
 pub fn load() -> String {
@@ -6,6 +9,13 @@ pub fn load() -> String {
     let averages: Vec<&str> = text.split(' ').take(3).collect();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{} on {cores} cores", averages.join(" "))
+}
+
+/// The cargo that runs this program, in the workspace.
+pub fn cargo(args: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args(args);
+    cargo
 }
 
 /// A row of a table, with the heading it stood under.

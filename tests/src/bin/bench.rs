@@ -11,11 +11,11 @@ use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
-use utterd_tests::bench::{Row, load, rows};
-use utterd_tests::bins::{helper, target_dir, workspace};
+use utterd_tests::bench::{Row, cargo, load, rows};
+use utterd_tests::bins::{helper, target_dir};
 
 fn main() -> ExitCode {
-    let mut count = 100_u32;
+    let mut count = 200_u32;
     let mut strict = false;
     for arg in std::env::args().skip(1) {
         match (arg.as_str(), arg.parse()) {
@@ -32,19 +32,23 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let before = load();
-    let mut render = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    render
-        .current_dir(workspace())
-        .args(["bench", "-q", "-p", "utterd-rt", "--bench", "render_cost"]);
     let mut latency = Command::new(helper("latency"));
     latency.arg(count.to_string());
     let runs = [
-        run("render cost", &mut render),
+        run(
+            "render cost",
+            &mut cargo(&["bench", "-q", "-p", "utterd-rt", "--bench", "render_cost"]),
+        ),
+        run(
+            "instructions",
+            &mut cargo(&["run", "-q", "--release", "-p", "utterd-rt", "--example", "render_budget"]),
+        ),
         run("latency", &mut latency),
         run("memory", &mut Command::new(helper("memory"))),
     ];
-    let [render, latency, memory] = &runs;
+    let [render, instructions, latency, memory] = &runs;
     let mut promises = of_rendering(&render.printed);
+    promises.push(of_instructions(&instructions.printed));
     promises.extend(of_latency(&latency.printed));
     promises.extend(of_memory(&memory.printed));
     let after = load();
@@ -155,6 +159,19 @@ fn of_rendering(printed: &str) -> Vec<Promise> {
             )
         })
         .collect()
+}
+
+/// "N instructions a period, budget M + 5 %"; nothing of it without valgrind.
+fn of_instructions(printed: &str) -> Promise {
+    let mut numbers = printed.split_whitespace().filter_map(|w| w.parse::<f64>().ok());
+    let measured = numbers.next().unwrap_or(f64::NAN);
+    let budget = numbers.next().unwrap_or(f64::NAN);
+    Promise::new(
+        "render, 64 lanes, 128 frames: instructions (callgrind)",
+        measured,
+        budget * 1.05,
+        "",
+    )
 }
 
 fn of_latency(printed: &str) -> Vec<Promise> {

@@ -14,6 +14,7 @@
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Output};
 use std::time::Instant;
+use utterd_tests::bench::cargo;
 use utterd_tests::bins::{target_dir, workspace};
 
 /// What was seen, in a few words; or what went wrong, whole.
@@ -182,12 +183,6 @@ fn syscalls() -> Verdict {
     ]))?;
     let traced = succeed(&mut cargo(&["run", "-q", "-p", "utterd-tests", "--bin", "syscalls"]))?;
     Ok(traced.lines().next_back().unwrap_or_default().trim().into())
-}
-
-fn cargo(args: &[&str]) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace()).args(args);
-    cargo
 }
 
 fn rustc(args: &[&str]) -> Result<String, String> {
