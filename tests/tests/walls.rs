@@ -163,7 +163,7 @@ fn one_module_alone_opens_activates_and_connects_audio() {
     assert_eq!(naming_the_jack_crate("daemon/src", door), Vec::<String>::new());
     // The guard's own door: the effect that opens an output is carried out here and nowhere else.
     assert_eq!(
-        naming("daemon/src", &["Driver::start"], &["daemon/src/session/device.rs"]),
+        naming("daemon/src", &[" Driver::start"], &["daemon/src/session/device.rs"]),
         Vec::<String>::new()
     );
     let used = code(&workspace().join("daemon/src/driver/jack.rs"));

@@ -39,6 +39,12 @@ pub enum Effect {
     ResumeTrack { track: TrackId },
     /// Linear gain of a track.
     Gain { track: TrackId, linear: f32 },
+    /// Tell by a `PlaybackEvent::Mark` when this much of the utterance was heard: its protection ends there.
+    Watch {
+        utterance: UtteranceId,
+        output: Output,
+        at_us: Micros,
+    },
     /// Ask a backend.
     Synthesize(Synthesis),
     /// Stop a synthesis and tell its backend once; answered by `SynthesisEvent::Told`.

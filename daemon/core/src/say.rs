@@ -267,7 +267,9 @@ impl Core {
             (Some(voice), _) => {
                 // espeak-ng's variants: "en-us+f3" is the voice "en-us".
                 let base = voice.split('+').next().unwrap_or(voice);
-                if !backend.voices.is_empty() && !backend.voices.iter().any(|v| v.id == voice || v.id == base) {
+                // A language tag is as good a name for a voice as its id.
+                let is = |v: &crate::Voice| v.id == voice || v.id == base || v.languages.iter().any(|l| l == base);
+                if !backend.voices.is_empty() && !backend.voices.iter().any(is) {
                     let message = format!("backend \"{}\" has no voice \"{voice}\"; ListVoices names those it has", backend.id);
                     return Err(Failure::new(ErrorKind::NoSuchVoice, message));
                 }
@@ -275,10 +277,9 @@ impl Core {
             }
             (None, Some(language)) => {
                 let default = backend.voices.iter().find(|v| v.id == backend.default_voice).into_iter();
-                let found = default
-                    .chain(&backend.voices)
-                    .find(|v| v.languages.iter().any(|l| speaks(l, language)));
-                match found {
+                let voices: Vec<_> = default.chain(&backend.voices).collect();
+                let that = |matches: fn(&str, &str) -> bool| voices.iter().find(|v| v.languages.iter().any(|l| matches(l, language)));
+                match that(speaks).or_else(|| that(same_language)) {
                     Some(voice) => voice.id.clone(),
                     None if backend.voices.is_empty() => String::new(),
                     None => {
@@ -326,6 +327,13 @@ impl Core {
             told: None,
         });
         self.by_synthesis.insert(synthesis, id);
+        if first && u.protect_us > 0 {
+            self.out.push(Effect::Watch {
+                utterance: id,
+                output: session.output,
+                at_us: u.protect_us,
+            });
+        }
         self.out.push(Effect::Synthesize(Synthesis {
             synthesis,
             utterance: id,
@@ -637,9 +645,18 @@ impl Core {
     }
 }
 
+/// The language that was asked for; a bare "de" takes any region.
 fn speaks(offered: &str, wanted: &str) -> bool {
-    let primary = |tag: &str| tag.split(['-', '_']).next().unwrap_or_default().to_lowercase();
-    offered.eq_ignore_ascii_case(wanted) || (primary(wanted) == wanted.to_lowercase() && primary(offered) == primary(wanted))
+    offered.eq_ignore_ascii_case(wanted) || (primary(wanted).eq_ignore_ascii_case(wanted) && same_language(offered, wanted))
+}
+
+/// Another region is better than no voice: "de" speaks "de-AT".
+fn same_language(offered: &str, wanted: &str) -> bool {
+    primary(offered).eq_ignore_ascii_case(primary(wanted))
+}
+
+fn primary(tag: &str) -> &str {
+    tag.split(['-', '_']).next().unwrap_or_default()
 }
 
 fn list_or(items: &[&str], none: &str) -> String {

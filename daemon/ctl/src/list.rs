@@ -89,7 +89,7 @@ pub(crate) fn devices(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
     };
     show(
         out,
-        "no device; with the timer driver there is none",
+        "no device: the timer driver has none, and a JACK server shows what it has",
         &["NAME", "DIRECTION", "CHANNELS", ""],
         ports.iter().map(row).collect(),
     )

@@ -12,6 +12,7 @@ use super::values::{self, Dict};
 use super::{introspect, session};
 
 /// What a call leads to.
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once, never stored")]
 pub(super) enum Action {
     /// The core decides; its reply is given this shape.
     Ask(Request, Shape),

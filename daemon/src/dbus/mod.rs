@@ -61,11 +61,11 @@ impl std::fmt::Display for BusKind {
 #[derive(Debug)]
 pub enum BusError {
     /// No bus answers.
-    Connect { bus: BusKind, cause: zbus::Error },
+    Connect { bus: BusKind, cause: Box<zbus::Error> },
     /// Somebody else has the name.
     NameTaken { bus: BusKind },
     /// The bus refuses the name.
-    Name { bus: BusKind, cause: zbus::Error },
+    Name { bus: BusKind, cause: Box<zbus::Error> },
 }
 
 impl std::fmt::Display for BusError {
@@ -138,7 +138,10 @@ pub struct Bus {
 impl Bus {
     /// Connects and takes the name.
     pub fn connect(kind: &BusKind) -> Result<Self, BusError> {
-        let failed = |cause| BusError::Connect { bus: kind.clone(), cause };
+        let failed = |cause| BusError::Connect {
+            bus: kind.clone(),
+            cause: Box::new(cause),
+        };
         let connection = builder(kind).and_then(connection::Builder::build).map_err(failed)?;
         let lookups = builder(kind).and_then(connection::Builder::build).map_err(failed)?;
         let rule = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''";
@@ -152,7 +155,12 @@ impl Bus {
         match reply.and_then(|r| r.body().deserialize::<u32>()) {
             Ok(PRIMARY_OWNER) => {}
             Ok(_) => return Err(BusError::NameTaken { bus: kind.clone() }),
-            Err(cause) => return Err(BusError::Name { bus: kind.clone(), cause }),
+            Err(cause) => {
+                return Err(BusError::Name {
+                    bus: kind.clone(),
+                    cause: Box::new(cause),
+                });
+            }
         }
         Ok(Self {
             connection,

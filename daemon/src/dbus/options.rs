@@ -160,17 +160,8 @@ pub(super) fn say(options: Options) -> Result<SayOptions, Refusal> {
 }
 
 /// Options of OpenSession and Configure.
-pub(super) fn session(options: Options, configure: bool) -> Result<SessionOptions, Refusal> {
+pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
     let mut reader = Reader::new(options);
-    if configure {
-        for fixed in ["output", "input", "lifetime"] {
-            if reader.take(fixed).is_some() {
-                return Err(Refusal::invalid_args(format!(
-                    "option \"{fixed}\" is fixed when the session is opened"
-                )));
-            }
-        }
-    }
     let output = match reader.text("output")?.as_deref() {
         None => None,
         Some("local") => Some(Output::Local),

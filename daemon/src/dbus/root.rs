@@ -79,7 +79,7 @@ fn manager(call: &Message, member: &str, services: &dyn Services) -> Result<Acti
             let (id, options): (String, Options) = body.deserialize()?;
             Request::Open {
                 id,
-                options: options::session(options, false)?,
+                options: options::session(options)?,
             }
         }
         "CloseSession" => {

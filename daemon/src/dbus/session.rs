@@ -43,7 +43,7 @@ pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Act
         }
         "Configure" => Request::Configure {
             target,
-            options: options::session(body.deserialize()?, true)?,
+            options: options::session(body.deserialize()?)?,
         },
         "Cancel" => Request::Cancel {
             target,

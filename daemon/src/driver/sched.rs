@@ -193,7 +193,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::unwrap_used, reason = "a test")]
     fn what_the_kernel_granted_is_read_back() {
         std::thread::spawn(|| {
             assert!(!schedule_of(0).unwrap().is_realtime);
@@ -213,7 +212,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::unwrap_used, reason = "a test")]
     fn denormals_are_zero_on_a_render_thread() {
         std::thread::spawn(|| {
             let tiny = std::hint::black_box(f32::MIN_POSITIVE);

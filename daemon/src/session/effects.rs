@@ -8,6 +8,7 @@ use utterd_core::{DriverInfo, Effect, Note, Synthesis};
 use zbus::zvariant::Value;
 
 use super::Device;
+use crate::clock::now_us;
 use crate::dbus::Out;
 use crate::driver::DriverEvent;
 use crate::observe::metrics::{Counter, Gauge, Histogram};
@@ -15,6 +16,9 @@ use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
 use crate::synth::{Job, Synth};
 use crate::tx::{Output, Tx};
+
+/// Metrics.Alert is rate-limited: an xrun storm must not flood the bus.
+const ALERT_EVERY_US: u64 = 1_000_000;
 
 /// Everything that effects act on.
 pub struct Hands {
@@ -28,6 +32,8 @@ pub struct Hands {
     counts: Counts,
     driver: DriverInfo,
     account: Account,
+    /// When each kind was last sent.
+    alerts: HashMap<(&'static str, String), u64>,
 }
 
 /// The metrics of this room.
@@ -153,6 +159,7 @@ impl Hands {
             counts,
             driver: DriverInfo::default(),
             account,
+            alerts: HashMap::new(),
         }
     }
 
@@ -195,6 +202,7 @@ impl Hands {
             Effect::PauseTrack { track, fade_us } => self.tx.pause(track.get(), fade_us),
             Effect::ResumeTrack { track } => self.tx.resume(track.get()),
             Effect::Gain { track, linear } => self.tx.gain(track.get(), linear),
+            Effect::Watch { utterance, output, at_us } => self.tx.watch(utterance.get(), tx_output(output), at_us),
             Effect::Synthesize(synthesis) => self.synthesize(synthesis),
             Effect::CancelSynthesis { synthesis } => self.synth.cancel(synthesis.get()),
             Effect::Forget { utterance } => {
@@ -236,7 +244,7 @@ impl Hands {
         });
     }
 
-    fn note(&self, note: Note) {
+    fn note(&mut self, note: Note) {
         match note {
             Note::SessionOpened { session } => tracing::info!(%session, "session opened"),
             Note::SessionClosed { session } => tracing::info!(%session, "session closed"),
@@ -288,7 +296,15 @@ impl Hands {
         }
     }
 
-    fn alert(&self, kind: &'static str, session: &str, details: BTreeMap<&'static str, Value<'static>>) {
+    /// At most one alert of a kind and session a second; those between are in the metrics and the log.
+    fn alert(&mut self, kind: &'static str, session: &str, details: BTreeMap<&'static str, Value<'static>>) {
+        let now = now_us();
+        let last = self.alerts.get(&(kind, session.to_owned()));
+        if last.is_some_and(|at| now.saturating_sub(*at) < ALERT_EVERY_US) {
+            return;
+        }
+        self.alerts.retain(|_, at| now.saturating_sub(*at) < ALERT_EVERY_US);
+        self.alerts.insert((kind, session.to_owned()), now);
         self.send(Out::Alert {
             kind,
             session: session.to_owned(),

@@ -252,6 +252,10 @@ impl Shared {
         StoreWriter::new(utterance, store, self.env.clone())
     }
 
+    pub(super) fn watch(&self, utterance: u64, output: Output, at_us: u64) {
+        lock(&self.inner).store(utterance, output).watch(at_us);
+    }
+
     #[cfg(test)]
     pub(super) fn peek(&self, utterance: u64) -> Arc<Store> {
         lock(&self.inner).store(utterance, Output::Local)

@@ -172,6 +172,11 @@ impl Tx {
         self.shared.store(utterance, output)
     }
 
+    /// Tells with a nameless bookmark when this much of the utterance was heard.
+    pub fn watch(&self, utterance: u64, output: Output, at_us: u64) {
+        self.shared.watch(utterance, output, at_us);
+    }
+
     /// Plays this utterance's store after what is queued on the track. Its writer may come later.
     pub fn play(&self, track: u64, utterance: u64) {
         match NonZeroU64::new(utterance) {

@@ -177,6 +177,21 @@ impl Store {
         state.marks.insert(at, (position, mark));
     }
 
+    /// Has its reader told when this much was heard, whether or not the backend marks anything there.
+    pub(crate) fn watch(&self, at_us: u64) {
+        let mut state = self.state();
+        let position = rescale(at_us, 1_000_000, state.rate);
+        let mark = StoreMark {
+            kind: MarkKind::Bookmark,
+            at_us,
+            char_start: 0,
+            char_end: 0,
+            name: String::new(),
+        };
+        let at = state.marks.partition_point(|(p, _)| *p <= position);
+        state.marks.insert(at, (position, mark));
+    }
+
     pub(crate) fn finish(&self) {
         let mut state = self.state();
         state.close_piece();
