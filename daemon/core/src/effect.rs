@@ -265,6 +265,13 @@ pub struct HistoryEntry {
     pub turn: u64,
 }
 
+impl HistoryEntry {
+    /// Its text in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.said.len() + self.heard.len() + self.reason.len() + self.tag.len()
+    }
+}
+
 /// Properties of a session as published.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionProperties {

@@ -428,6 +428,19 @@ pub struct Backend {
     pub word_timing: bool,
 }
 
+impl Backend {
+    /// No voice in particular is any backend's; a language tag is as good a name for a voice as its id, and "en-us+f3" is a variant of
+    /// espeak-ng's "en-us". A backend that names no voices takes any.
+    pub(crate) fn has_voice(&self, voice: Option<&str>) -> bool {
+        let Some(voice) = voice.filter(|v| !v.is_empty()) else {
+            return true;
+        };
+        let base = voice.split('+').next().unwrap_or(voice);
+        let is = |v: &Voice| v.id == voice || v.id == base || v.languages.iter().any(|l| l == base);
+        self.voices.is_empty() || self.voices.iter().any(is)
+    }
+}
+
 /// A voice of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Voice {
@@ -456,6 +469,8 @@ pub struct Settings {
     pub fade_us: u32,
     /// A cancel replies at the latest after this.
     pub reply_us: Micros,
+    /// Who may manage beside root: the uid of the daemon itself. `None`: everybody who can call.
+    pub manager_uid: Option<u32>,
     /// The manager's gain until a client sets another.
     pub output_gain_db: f64,
 }
@@ -471,6 +486,7 @@ impl Default for Settings {
             tombstone_us: 2_000_000,
             fade_us: 5_000,
             reply_us: 100_000,
+            manager_uid: None,
             output_gain_db: 0.0,
         }
     }

@@ -256,20 +256,22 @@ impl Core {
                     format!("there is no backend \"{id}\"; loaded: {}", list_or(&known, "none")),
                 )
             })?,
-            None => self.backends.first().ok_or_else(|| {
-                let message =
-                    "no TTS plugin is loaded: put one into a plugin folder (see Plugins.List for what was rejected) and restart utterd";
-                Failure::new(ErrorKind::BackendUnavailable, message)
-            })?,
+            // A voice that only another backend has names that backend.
+            None => self
+                .backends
+                .iter()
+                .find(|b| b.has_voice(options.voice.as_deref()))
+                .or(self.backends.first())
+                .ok_or_else(|| {
+                    let message =
+                        "no TTS plugin is loaded: put one into a plugin folder (see Plugins.List for what was rejected) and restart utterd";
+                    Failure::new(ErrorKind::BackendUnavailable, message)
+                })?,
         };
         let language = options.language.as_deref().filter(|l| !l.is_empty());
         let voice = match (options.voice.as_deref().filter(|v| !v.is_empty()), language) {
             (Some(voice), _) => {
-                // espeak-ng's variants: "en-us+f3" is the voice "en-us".
-                let base = voice.split('+').next().unwrap_or(voice);
-                // A language tag is as good a name for a voice as its id.
-                let is = |v: &crate::Voice| v.id == voice || v.id == base || v.languages.iter().any(|l| l == base);
-                if !backend.voices.is_empty() && !backend.voices.iter().any(is) {
+                if !backend.has_voice(Some(voice)) {
                     let message = format!("backend \"{}\" has no voice \"{voice}\"; ListVoices names those it has", backend.id);
                     return Err(Failure::new(ErrorKind::NoSuchVoice, message));
                 }
@@ -472,6 +474,8 @@ impl Core {
         if !word {
             return;
         }
+        // espeak-ng marks "can" of "can't": what was heard must not say the opposite.
+        let chars = chars.start..text::word_end(&u.text, chars.end);
         u.heard_chars = u.heard_chars.max(chars.end);
         if u.cancel.is_some() || u.progress == Progress::None {
             return;

@@ -11,6 +11,8 @@ use crate::text::{self, Piece};
 
 /// History and reports of finished utterances that a session remembers.
 pub(crate) const HISTORY: usize = 1000;
+/// Text that a session's history may hold; beyond it the oldest entries go first.
+const HISTORY_BYTES: usize = 16 << 20;
 /// Ids that a session remembers having issued, for "already".
 const ISSUED: usize = 65_536;
 
@@ -63,6 +65,7 @@ pub(crate) struct Session {
     pub(crate) open: Vec<UtteranceId>,
     pub(crate) issued: VecDeque<UtteranceId>,
     pub(crate) history: VecDeque<HistoryEntry>,
+    pub(crate) history_bytes: usize,
     pub(crate) reports: BTreeMap<UtteranceId, (&'static str, Report)>,
     pub(crate) waiters: Vec<Waiter>,
     pub(crate) first_frame_sent: bool,
@@ -107,9 +110,11 @@ impl Session {
     }
 
     pub(crate) fn remember_finished(&mut self, entry: HistoryEntry, report: Report) {
-        if self.history.len() == HISTORY
+        self.history_bytes += entry.bytes();
+        while (self.history.len() == HISTORY || self.history_bytes > HISTORY_BYTES)
             && let Some(old) = self.history.pop_front()
         {
+            self.history_bytes -= old.bytes();
             self.reports.remove(&old.utterance);
         }
         self.reports.insert(entry.utterance, (entry.outcome, report));

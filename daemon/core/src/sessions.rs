@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cancel::{Order, Then};
-use crate::effect::{Effect, Note, Reply, SessionProperties};
+use crate::effect::{Effect, HistoryEntry, Note, Reply, SessionProperties};
 use crate::floor::FloorKey;
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
 use crate::request::{Caller, ErrorKind, Failure, Output, Request, SessionOptions, Target};
@@ -13,6 +13,9 @@ use crate::{CLOSED_IDS, Core};
 
 /// The session that Manager's one-liners open on demand.
 const DEFAULT: &str = "default";
+
+/// Text in one answer of GetHistory: a bus refuses messages beyond 32 MiB, and who sends one is cut off. The rest comes with `after`.
+const HISTORY_REPLY_BYTES: usize = 4 << 20;
 
 type Answer = Result<Option<Reply>, Failure>;
 
@@ -103,13 +106,14 @@ impl Core {
             }
             Request::History { target, after, limit } => {
                 let session = &self.sessions[&self.find(caller, &target)?];
-                let entries = session
-                    .history
-                    .iter()
-                    .filter(|e| e.utterance.get() > after)
-                    .take(limit)
-                    .cloned()
-                    .collect();
+                let mut bytes = 0;
+                let fits = |e: &&HistoryEntry| {
+                    let first = bytes == 0;
+                    bytes += e.bytes();
+                    first || bytes <= HISTORY_REPLY_BYTES
+                };
+                let newer = session.history.iter().filter(|e| e.utterance.get() > after);
+                let entries = newer.take(limit).take_while(fits).cloned().collect();
                 Ok(Some(Reply::History(entries)))
             }
             Request::SessionProperties { target } => {
@@ -131,6 +135,7 @@ impl Core {
                 Ok(Some(Reply::Done))
             }
             Request::SetMasterGain { gain_db } => {
+                self.check_manages(caller)?;
                 self.manager.gain_db = gain_db;
                 self.apply_gain(None);
                 Ok(Some(Reply::Done))
@@ -146,6 +151,7 @@ impl Core {
                 self.silence(token, targets, "muted")
             }
             Request::SetMasterMuted { muted } => {
+                self.check_manages(caller)?;
                 self.manager.muted = muted;
                 let targets = if muted {
                     self.utterances.keys().copied().collect()
@@ -155,6 +161,7 @@ impl Core {
                 self.silence(token, targets, "muted")
             }
             Request::SetMinPriority { priority } => {
+                self.check_manages(caller)?;
                 self.manager.min_priority = priority;
                 let targets = self
                     .utterances
@@ -184,6 +191,18 @@ impl Core {
                 self.out.push(Effect::Gain { track, linear });
             }
         }
+    }
+
+    /// What concerns everybody is root's and the daemon's own user's.
+    fn check_manages(&self, caller: &Caller) -> Result<(), Failure> {
+        let Some(manager) = self.settings.manager_uid else {
+            return Ok(());
+        };
+        if caller.uid == 0 || caller.uid == manager {
+            return Ok(());
+        }
+        let message = format!("this concerns every session: uid {manager} may set it, and root");
+        Err(Failure::new(ErrorKind::NotPermitted, message))
     }
 
     fn is_unopened_default(&self, target: &Target) -> bool {
@@ -282,6 +301,7 @@ impl Core {
             open: Vec::new(),
             issued: Default::default(),
             history: Default::default(),
+            history_bytes: 0,
             reports: Default::default(),
             waiters: Vec::new(),
             first_frame_sent: false,
@@ -295,6 +315,7 @@ impl Core {
         if let Some(after) = session.idle_timeout_us {
             self.arm(after, Timer::Idle(id, 0));
         }
+        self.open_output(output);
         let properties = self.properties(id, &session);
         self.sessions.insert(
             id,

@@ -88,6 +88,29 @@ pub(crate) fn prefix(text: &str, chars: u32) -> &str {
     text.char_indices().nth(chars as usize).map_or(text, |(at, _)| &text[..at])
 }
 
+/// Where the word ends (in code points) that reaches up to `chars`: past apostrophes, hyphens and points inside it.
+pub(crate) fn word_end(text: &str, chars: u32) -> u32 {
+    let mut rest = text.chars().skip((chars as usize).saturating_sub(1));
+    if !rest.next().is_some_and(char::is_alphanumeric) && chars > 0 && !text.chars().nth(chars as usize - 1).is_some_and(is_joint) {
+        return chars;
+    }
+    let rest: Vec<char> = rest.take(64).collect();
+    let mut end = 0;
+    for (at, c) in rest.iter().enumerate() {
+        let joins = is_joint(*c) && rest.get(at + 1).is_some_and(|next| next.is_alphanumeric());
+        if !c.is_alphanumeric() && !joins {
+            break;
+        }
+        end = at + 1;
+    }
+    chars + end as u32
+}
+
+/// Stands inside words.
+fn is_joint(c: char) -> bool {
+    matches!(c, '\'' | '’' | '-' | '‐' | '.' | ',' | ':' | '@' | '_')
+}
+
 /// Where the word ends (in code points) that a share of the text, by time, has reached: the estimate for backends without word timing.
 pub(crate) fn estimated_chars(text: &str, heard_us: u64, total_us: u64) -> u32 {
     if heard_us == 0 || total_us == 0 {
@@ -166,6 +189,18 @@ mod tests {
             prefix("one two three", estimated_chars("one two three", 1000, 1000)),
             "one two three"
         );
+    }
+
+    #[test]
+    fn a_word_ends_where_people_see_its_end() {
+        let end = |text: &str, chars| prefix(text, word_end(text, chars)).to_owned();
+        assert_eq!(end("I can't e-mail", 5), "I can't");
+        assert_eq!(end("I can't e-mail", 9), "I can't e-mail");
+        assert_eq!(end("$3,500.75 now", 3), "$3,500.75");
+        assert_eq!(end("one two. Three", 7), "one two");
+        assert_eq!(end("one two. Three", 8), "one two.");
+        assert_eq!(end("終わり。次", 3), "終わり");
+        assert_eq!(end("one", 0), "");
     }
 
     #[test]

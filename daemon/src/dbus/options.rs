@@ -16,6 +16,9 @@ const MAX_NUMBER: u64 = 1 << 53;
 /// An hour; no timer of the contract is meant to be longer than a day.
 const MAX_MS: u64 = 86_400_000;
 
+/// An option that is text comes back in signals and reports; a message must hold them.
+const MAX_TEXT: usize = 1024;
+
 /// What is left to be understood of one call's options.
 pub(super) struct Reader(Options);
 
@@ -108,7 +111,10 @@ impl Reader {
     pub(super) fn end(self) -> Result<(), Refusal> {
         match self.0.keys().next() {
             None => Ok(()),
-            Some(key) => Err(Refusal::invalid_args(format!("there is no option \"{key}\" here"))),
+            Some(key) => {
+                let key: String = key.chars().take(64).collect();
+                Err(Refusal::invalid_args(format!("there is no option \"{key}\" here")))
+            }
         }
     }
 
@@ -179,14 +185,25 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
     };
     reader.only("barge-in", &["off"])?;
     reader.only("detector", &["none"])?;
-    for key in ["input", "backchannel", "record"] {
+    let later = [
+        "input",
+        "backchannel",
+        "record",
+        "false-interruption-ms",
+        "ttl-ms",
+        "max-bytes",
+        "max-chunks",
+        "idle-ms",
+    ];
+    for key in later {
         reader.later(key)?;
     }
     let session = SessionOptions {
         output,
         client_lifetime: reader.word("lifetime", &[("persistent", false), ("client", true)])?,
         own_floor: reader.word("floor", &[("shared", false), ("own", true)])?,
-        idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?,
+        // 0 = no time-out.
+        idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
         private: reader.flag("private")?,
         say: reader.say_fields()?,
     };
@@ -203,6 +220,9 @@ pub(super) fn cancel(options: Options) -> Result<CancelOptions, Refusal> {
         reason: reader.text("reason")?,
         fade_us: fade(&mut reader)?,
     };
+    if cancel.utterance == Some(0) {
+        return Err(Refusal::invalid_args("option \"utterance\" is 0: ids start at 1"));
+    }
     reader.end()?;
     Ok(cancel)
 }
@@ -307,6 +327,10 @@ fn real_of(key: &str, value: &Value<'_>, range: std::ops::RangeInclusive<f64>) -
 
 fn text_of<'v>(key: &str, value: &'v Value<'_>) -> Result<&'v str, Refusal> {
     match value {
+        Value::Str(text) if text.len() > MAX_TEXT => Err(Refusal::limit_exceeded(format!(
+            "option \"{key}\" has {} bytes; allowed: {MAX_TEXT}",
+            text.len()
+        ))),
         Value::Str(text) => Ok(text.as_str()),
         _ => Err(wrong_type(key, "s (string)", value)),
     }
