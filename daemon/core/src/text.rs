@@ -91,19 +91,12 @@ pub(crate) fn prefix(text: &str, chars: u32) -> &str {
 /// Where the word ends (in code points) that reaches up to `chars`: past apostrophes, hyphens and points inside it.
 pub(crate) fn word_end(text: &str, chars: u32) -> u32 {
     let mut rest = text.chars().skip((chars as usize).saturating_sub(1));
-    if !rest.next().is_some_and(char::is_alphanumeric) && chars > 0 && !text.chars().nth(chars as usize - 1).is_some_and(is_joint) {
+    if chars == 0 || !rest.next().is_some_and(|last| last.is_alphanumeric() || is_joint(last)) {
         return chars;
     }
     let rest: Vec<char> = rest.take(64).collect();
-    let mut end = 0;
-    for (at, c) in rest.iter().enumerate() {
-        let joins = is_joint(*c) && rest.get(at + 1).is_some_and(|next| next.is_alphanumeric());
-        if !c.is_alphanumeric() && !joins {
-            break;
-        }
-        end = at + 1;
-    }
-    chars + end as u32
+    let inside = |at: usize| rest[at].is_alphanumeric() || (is_joint(rest[at]) && rest.get(at + 1).is_some_and(|next| next.is_alphanumeric()));
+    chars + (0..rest.len()).take_while(|at| inside(*at)).count() as u32
 }
 
 /// Stands inside words.
