@@ -418,7 +418,11 @@ impl Hands {
         if self.account.every_us == 0 || self.account.next.is_some_and(|at| now < at) {
             return;
         }
-        let Some(stats) = self.tx.stats(Output::Local) else { return };
+        let Some(stats) = self.tx.stats(Output::Local) else {
+            // Nothing to count while audio is away, and no time at which to look: one that has passed would never let the actor rest.
+            self.account.next = None;
+            return;
+        };
         let every_us = self.account.every_us;
         let before = std::mem::replace(
             &mut self.account,

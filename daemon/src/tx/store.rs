@@ -14,8 +14,9 @@ use std::time::Duration;
 use super::resample::{Pool, Resampler, rescale, samples_to_us, us_to_samples};
 use super::{MarkKind, StoreMark};
 
-/// Samples in a chunk, the unit of freeing.
-const CHUNK: usize = 4096;
+/// Samples in a chunk, the unit of freeing. With malloc's own 16 bytes it is 64 KiB, from where on malloc maps memory for itself (lib.rs): what is
+/// freed is then unmapped at once, which a hole in the heap never is while memory is locked. Pages not yet written cost nothing.
+const CHUNK: usize = (64 * 1024 - 16) / size_of::<f32>();
 /// Kept behind the play position.
 const MARGIN_US: u64 = 300_000;
 /// Marks waiting to be heard; a backend that sends more loses the excess.
@@ -338,7 +339,7 @@ impl State {
             let room = match self.chunks.back() {
                 Some(last) if last.len() < CHUNK => CHUNK - last.len(),
                 _ => {
-                    self.chunks.push_back(Vec::new());
+                    self.chunks.push_back(Vec::with_capacity(CHUNK));
                     CHUNK
                 }
             };
