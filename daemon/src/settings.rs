@@ -56,6 +56,7 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
         tombstone_us: ms(settings.cancel.tombstone_ms),
         fade_us: settings.cancel.fade_ms * 1000,
         reply_us: ms(settings.cancel.reply_ms),
+        output_gain_db: settings.output.gain_db,
     }
 }
 

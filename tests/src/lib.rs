@@ -10,6 +10,7 @@
 //! Not here: the scenarios (`tests/tests`), the long runs (`src/bin`) and the clients as users write them (`tests/clients`).
 #![allow(clippy::unwrap_used)] // A harness that cannot go on says so by panicking in the test that uses it.
 
+pub mod bench;
 pub mod bins;
 pub mod bus;
 pub mod client;
@@ -23,6 +24,7 @@ pub mod plot;
 pub mod process;
 pub mod random;
 pub mod recording;
+pub mod ssip;
 pub mod stats;
 pub mod tempdir;
 pub mod tone;

@@ -71,7 +71,7 @@ impl Core {
     pub fn new(settings: Settings) -> Self {
         let manager = ManagerProperties {
             driver: DriverInfo::default(),
-            gain_db: 0.0,
+            gain_db: settings.output_gain_db,
             muted: false,
             min_priority: Priority::Progress,
         };
@@ -117,7 +117,7 @@ impl Core {
             Input::Playback(event) => self.playback(event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
-            Input::Settings(settings) => self.settings = *settings,
+            Input::Settings(settings) => self.configured(*settings),
             Input::Start => self.open_output(Output::Local),
             Input::Tick => {}
         }
@@ -158,6 +158,15 @@ impl Core {
                 }
             }
             PlaybackEvent::Paused { track } => self.fell_silent(track),
+        }
+    }
+
+    fn configured(&mut self, settings: Settings) {
+        let old = std::mem::replace(&mut self.settings, settings);
+        // A gain that a client set stays, unless the file says something new.
+        if old.output_gain_db != self.settings.output_gain_db {
+            self.manager.gain_db = self.settings.output_gain_db;
+            self.apply_gain(None);
         }
     }
 

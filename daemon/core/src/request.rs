@@ -456,6 +456,8 @@ pub struct Settings {
     pub fade_us: u32,
     /// A cancel replies at the latest after this.
     pub reply_us: Micros,
+    /// The manager's gain until a client sets another.
+    pub output_gain_db: f64,
 }
 
 impl Default for Settings {
@@ -469,6 +471,7 @@ impl Default for Settings {
             tombstone_us: 2_000_000,
             fade_us: 5_000,
             reply_us: 100_000,
+            output_gain_db: 0.0,
         }
     }
 }

@@ -173,7 +173,7 @@ impl Core {
         Ok(None)
     }
 
-    fn apply_gain(&mut self, only: Option<SessionId>) {
+    pub(crate) fn apply_gain(&mut self, only: Option<SessionId>) {
         for (id, session) in &self.sessions {
             if only.is_some_and(|only| only != *id) {
                 continue;

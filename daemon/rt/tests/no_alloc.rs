@@ -2,66 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod storm;
+
 use assert_no_alloc::{AllocDisabler, assert_no_alloc, violation_count};
-use std::num::NonZeroU64;
-use utterd_rt::{Command, LaneSpec, engine};
 
 #[global_allocator]
 static ALLOCATOR: AllocDisabler = AllocDisabler;
 
 #[test]
 fn rendering_never_allocates_or_frees() {
-    let id = |n: u64| NonZeroU64::new(n).unwrap();
-    let (mut control, mut renderer) = engine(48_000);
-    let mut out = vec![0.0; 128];
-    let samples = vec![0.25; 4096];
-    let mut lanes = Vec::new();
-    let mut span = 0;
-    for period in 0..5_000_u64 {
-        // Everything the control side does falls between two periods: lanes come, go, starve, are cut, paused and resumed.
-        if period % 7 == 0 && lanes.len() < 64 {
-            let spec = LaneSpec {
-                ring_frames: 4096,
-                paused: period % 3 == 0,
-                gain: 0.5,
-            };
-            if let Ok(lane) = control.add_lane(spec) {
-                lanes.push(lane);
-            }
-        }
-        for (i, lane) in lanes.iter_mut().enumerate() {
-            let turn = period + i as u64;
-            if turn.is_multiple_of(11) {
-                span += 1;
-                lane.begin(id(span)).ok();
-            }
-            if turn.is_multiple_of(5) {
-                lane.push(&samples[..(turn % 900) as usize]);
-            }
-            let command = match turn % 23 {
-                0 => Command::Cut {
-                    span: id(span.saturating_sub(turn % 3).max(1)),
-                    fade_frames: 240,
-                },
-                5 => Command::Pause { fade_frames: 240 },
-                9 | 14 => Command::Resume { fade_frames: 240 },
-                17 => Command::Gain { linear: 0.3 },
-                _ => Command::Gain { linear: 1.0 },
-            };
-            lane.command(command).ok();
-            // Some facts stay unread for long.
-            if turn.is_multiple_of(97) {
-                while lane.next_fact().is_some() {}
-            }
-        }
-        if period % 13 == 0 && lanes.len() > 8 {
-            lanes.swap_remove(period as usize % lanes.len()).close();
-        }
-        assert_no_alloc(|| renderer.render(&mut out, period * 2_667));
-        if period % 50 == 0 {
-            control.collect();
-        }
-    }
+    storm::storm(5_000, |renderer, out, at_us| assert_no_alloc(|| renderer.render(out, at_us)));
     assert_eq!(violation_count(), 0);
 }
 

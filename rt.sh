@@ -1,1 +1,0 @@
-cd /tmp/h7; RUST_BACKTRACE=0 cargo test -p utterd-core --test random > /tmp/h7/out.txt 2>&1; grep -v "^warning\|^ *|" /tmp/h7/out.txt | grep -E "seed [0-9]*,|^error|test result" | head; sed 's/[a-z_]*: None,\? \?//g; s/options: SayOptions//; s/ }$//' /tmp/h7/out.txt | grep "^  [AL]" | head -${1:-14}; grep -A4 panicked /tmp/h7/out.txt;  date
