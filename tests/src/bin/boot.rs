@@ -21,6 +21,7 @@ const BUS: [&str; 3] = ["org.utterd.Utterd1", "/org/utterd/Utterd1", "org.utterd
 
 /// What was seen, or what is wrong.
 type Proof = Result<String, String>;
+type Prove = fn(&Machine) -> Proof;
 
 fn main() -> ExitCode {
     let begun = Instant::now();
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         begun.elapsed().as_secs_f64(),
         machine.says(&["uname", "-sr"])
     );
-    let proofs: &[(&str, fn(&Machine) -> Proof)] = &[
+    let proofs: &[(&str, Prove)] = &[
         ("no unit failed at boot, user and folders are made", boots_clean),
         ("the first call starts the service", activation),
         ("it runs as its user and is ready before it is called started", runs_as_promised),
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         ("a daemon that hangs is ended by the watchdog and started again", hangs),
         ("stop is clean, a call brings it back", stops),
         ("hardening is what systemd calls good", hardened),
+        ("installed below /usr/local on a running machine it is there at once", installs_live),
     ];
     let mut failed = 0;
     for (what, prove) in proofs {
@@ -109,6 +111,7 @@ impl Machine {
         }
         let mut install = Command::new(bins::workspace().join("systemd/install"));
         said(install.arg(&stage).arg("/usr").env("BUILD", bins::target_dir()))?;
+        carry_source(&stage.join("srv/utterd"))?;
 
         let mut boot = Command::new(bins::workspace().join("tests/boot.sh"));
         boot.arg(&rootfs).arg(&stage).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -231,6 +234,20 @@ fn said(command: &mut Command) -> Proof {
         return Ok(text(&output));
     }
     Err(format!("{:?}: {}\n{}", command.get_program(), output.status, text(&output)))
+}
+
+/// What `systemd/install` needs, for an installation from within.
+fn carry_source(to: &Path) -> Result<(), String> {
+    let build = to.join("build");
+    fs::create_dir_all(&build).map_err(|e| e.to_string())?;
+    let script = "cp -a --parents systemd config/utterd.toml *.md LICENSE-* plugins/*/README.md \"$0\" && \
+        cp \"$1\"/utterd \"$1\"/utterctl \"$1\"/utterd-plugin-check \"$1\"/libutterd_*.so \"$0\"/build/";
+    let mut copy = Command::new("sh");
+    copy.current_dir(bins::workspace())
+        .args(["-c", script])
+        .arg(to)
+        .arg(bins::target_dir());
+    said(&mut copy).map(drop)
 }
 
 fn check(holds: bool, what: &str, seen: &str) -> Proof {
@@ -581,4 +598,23 @@ fn stops(m: &Machine) -> Proof {
 fn hardened(m: &Machine) -> Proof {
     let said = m.ok(&["systemd-analyze", "security", "--no-pager", "--threshold=40", "utterd.service"])?;
     Ok(said.lines().last().unwrap_or_default().trim().to_owned())
+}
+
+/// Nothing of us is left, then `systemd/install "" /usr/local` as root: user, policy, activation and units without a reboot.
+fn installs_live(m: &Machine) -> Proof {
+    m.ok(&["systemctl", "stop", "utterd", "jackd"])?;
+    let remove = "rm -r /usr/bin/utter* /usr/lib/utterd /usr/lib/systemd/*/utterd.service /usr/share/dbus-1/*/org.utterd.* /usr/lib/*.d/utterd.conf /etc/utterd
+        gpasswd --delete kiosk utterd && userdel utterd && systemctl daemon-reload && systemctl reload dbus";
+    m.ok(&["sh", "-c", remove])?;
+    let gone = m.call("root", &["Reload"]);
+    check(gone.is_err(), "it is gone", &format!("{gone:?}"))?;
+    m.ok(&["env", "BUILD=/srv/utterd/build", "/srv/utterd/systemd/install", "", "/usr/local"])?;
+    m.ok(&["gpasswd", "--add", "kiosk", "utterd"])?;
+    m.speak("kiosk", "Installed a moment ago.")?;
+    let program = m.says(&["readlink", &format!("/proc/{}/exe", m.show("utterd", "MainPID"))]);
+    check(
+        program == "/usr/local/bin/utterd",
+        "the first call started /usr/local/bin/utterd and a member spoke",
+        &program,
+    )
 }
