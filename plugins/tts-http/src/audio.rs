@@ -130,6 +130,13 @@ impl Decoder {
             match self.state {
                 State::Sniff => {
                     self.take(&mut piece, 12);
+                    // An error page is quoted, so some of it is waited for.
+                    if self.said == Kind::Words && self.held.len() >= 12 && mime::magic(&self.held).is_none() {
+                        self.take(&mut piece, 300);
+                        if self.held.len() < 300 {
+                            return Ok(());
+                        }
+                    }
                     if !self.sniff()? {
                         return Ok(());
                     }

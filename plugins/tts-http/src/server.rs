@@ -144,6 +144,7 @@ impl Server {
                     to = to
                         .join(&location)
                         .map_err(|e| Error::Backend(format!("{to} redirects nowhere: {e}")))?;
+                    self.drain(response, wait);
                 }
                 _ => return Err(self.status(&mut response, wait)),
             }
@@ -254,7 +255,7 @@ impl Server {
         }
         decoder.finish(&mut mono).map_err(bad)?;
         self.hand_over(&decoder, &mut mono, out)?;
-        self.client.recycle(response);
+        self.drain(response, wait);
         Ok(())
     }
 
