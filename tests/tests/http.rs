@@ -421,3 +421,25 @@ fn voices_are_discovered_and_listed() {
     assert_eq!(session.wait(id).0, "completed");
     assert_eq!(server.requests()[0].json()["voice"], "bruno");
 }
+
+/// The conformance suite of the ABI, against a server that says a lot.
+#[test]
+fn the_plugin_passes_its_check() {
+    let server = TtsServer::start(Script {
+        samples: 100_000,
+        ..Script::default()
+    });
+    let config = format!(
+        "{{\"url\":\"{}\",\"cancel-url\":\"{}\"}}",
+        server.url("/v1/audio/speech"),
+        server.url("/cancel/{id}")
+    );
+    let check = std::process::Command::new(utterd_tests::bins::plugin_check())
+        .arg(utterd_tests::bins::plugin("utterd-tts-http"))
+        .arg(config)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&check.stdout);
+    println!("{said}");
+    assert!(check.status.success(), "{said}");
+}
