@@ -26,6 +26,10 @@ pub fn utterd() -> PathBuf {
     built("utterd", "utterd")
 }
 
+pub fn plugin_check() -> PathBuf {
+    built("utterd-plugin-check", "utterd")
+}
+
 pub fn utterctl() -> PathBuf {
     built("utterctl", "utterctl")
 }

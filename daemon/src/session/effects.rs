@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use crossbeam::channel::Sender;
 use utterd_core::{DriverInfo, Effect, Note, Synthesis};
+use utterd_plugin_api::abi::{UT_OK, UT_TIMEOUT};
 use zbus::zvariant::Value;
 
 use super::Device;
+use super::owners::Owners;
 use crate::clock::now_us;
 use crate::dbus::Out;
 use crate::driver::DriverEvent;
@@ -36,6 +38,7 @@ pub struct Hands {
     cuts: HashMap<u64, u64>,
     /// When each kind was last sent.
     alerts: HashMap<(&'static str, String), u64>,
+    owners: Owners,
 }
 
 /// The metrics of this room.
@@ -169,6 +172,7 @@ impl Hands {
             account,
             cuts: HashMap::new(),
             alerts: HashMap::new(),
+            owners: Owners::default(),
         }
     }
 
@@ -231,7 +235,8 @@ impl Hands {
         }
     }
 
-    fn synthesize(&self, s: Synthesis) {
+    fn synthesize(&mut self, s: Synthesis) {
+        self.owners.requested(s.synthesis.get(), s.utterance.get());
         // The core names only backends it was given, and they are never unloaded.
         let Some(backend) = self.backends.get(&s.backend) else {
             tracing::error!(backend = s.backend, "the core asked for a backend that is not loaded");
@@ -261,6 +266,7 @@ impl Hands {
             Note::SessionOpened { session } => tracing::info!(%session, "session opened"),
             Note::SessionClosed { session } => tracing::info!(%session, "session closed"),
             Note::Accepted { session, utterance } => {
+                self.owners.accepted(utterance.get(), &session);
                 self.counts.utterances.add_for(&session, 1);
                 tracing::debug!(%session, %utterance, "accepted");
             }
@@ -306,6 +312,30 @@ impl Hands {
                 self.alert("cancel-failed", &session, BTreeMap::from([("error", Value::from(error))]));
             }
         }
+    }
+
+    /// A server answered a cancel, or did not: the report has gone out by now, so this is for the operator.
+    pub(super) fn cancel_ack(&mut self, backend: &str, synthesis: u64, status: i32) {
+        let error = match status {
+            UT_OK => return,
+            UT_TIMEOUT => "the server did not acknowledge the cancel in time",
+            _ => "the server refused the cancel or could not be reached",
+        };
+        let session = self.owners.session(synthesis).to_owned();
+        self.counts.cancel_failed.add_for(&session, 1);
+        tracing::warn!(
+            session,
+            backend,
+            synthesis,
+            error,
+            "a cancel was not acknowledged: the server may still compute"
+        );
+        let details = [
+            ("error", Value::from(error)),
+            ("backend", Value::from(backend.to_owned())),
+            ("synthesis", Value::from(synthesis)),
+        ];
+        self.alert("cancel-failed", &session, details.into());
     }
 
     /// At most one alert of a kind and session a second; those between are in the metrics and the log.

@@ -202,12 +202,16 @@ impl Shared {
             let end = self.speak(&task, writer, speed);
             inner = lock(&self.inner);
             inner.running -= 1;
-            let event = inner.settle(&task, end, key);
+            let (event, failed) = inner.settle(&task, end, key);
             self.dispatch(&mut inner, task.utterance);
             drop(inner);
             // After the state, so that who hears of the end finds it ended.
             if let Some(event) = event {
                 (self.events)(event);
+            }
+            // After the event, or an utterance that failed could be heard to its end before anybody knows that it failed.
+            if let Some(mut writer) = failed {
+                writer.finish();
             }
             self.over.notify_all();
             inner = lock(&self.inner);
@@ -329,8 +333,8 @@ impl Inner {
         }
     }
 
-    /// A worker is done with a task. What is to be said of it, if it has not been said.
-    fn settle(&mut self, task: &Task, end: Ending, key: usize) -> Option<SynthEvent> {
+    /// A worker is done with a task. What is to be said of it, if it has not been said, and the store to be closed after that.
+    fn settle(&mut self, task: &Task, end: Ending, key: usize) -> (Option<SynthEvent>, Option<StoreWriter>) {
         let synthesis = task.synthesis;
         let speed = end.writer.as_ref().and_then(StoreWriter::speed);
         if let (Some(new), Some(pool)) = (speed, self.pools.get_mut(&key)) {
@@ -338,16 +342,20 @@ impl Inner {
             pool.speed = Some(old + (new - old) * SPEED_WEIGHT);
         }
         let ahead_us = end.writer.as_ref().map_or(0, StoreWriter::ahead_us);
+        let mut failed = None;
         if let Some(utterance) = self.utterances.get_mut(&task.utterance) {
             utterance.busy = false;
             utterance.writer = end.writer;
             utterance.ends |= task.last;
-            if end.refused || matches!(end.verdict, Some(Verdict::Failed(_))) {
+            if matches!(end.verdict, Some(Verdict::Failed(_))) {
+                utterance.closed = true;
+                failed = utterance.writer.take();
+            } else if end.refused {
                 utterance.close();
             }
             utterance.close_if_over();
         }
-        Some(match end.verdict? {
+        let event = end.verdict.map(|verdict| match verdict {
             Verdict::Complete => SynthEvent::Delivered {
                 synthesis,
                 audio_us: end.audio_us,
@@ -360,7 +368,8 @@ impl Inner {
                 error,
                 audio_us: end.audio_us,
             },
-        })
+        });
+        (event, failed)
     }
 }
 
