@@ -154,6 +154,7 @@ fn is_end(event: &SynthEvent, id: u64) -> bool {
 
 fn job(backend: &Arc<TtsBackend>, synthesis: u64, utterance: u64, text: &str) -> Job {
     Job {
+        open: false,
         synthesis,
         utterance,
         session: 1,
