@@ -102,11 +102,7 @@ pub enum Reply {
     /// Say: 0 = the turn is stale or the session was busy (mode if-idle).
     Utterance(u64),
     /// Submit.
-    Submitted {
-        ack: &'static str,
-        utterance: u64,
-        buffered: u32,
-    },
+    Submitted { ack: &'static str, utterance: u64, buffered: u32 },
     /// SayAppend.
     Ack(&'static str),
     /// Cancel.

@@ -210,7 +210,10 @@ impl Core {
         let (bytes, chunks) = buffer.map_or((0, 0), |b| (b.bytes, b.chunks.len()));
         let limit = self.settings.collect_bytes;
         if bytes + text.len() > limit {
-            let message = format!("turn {turn} would hold {} bytes, more than collect.max-bytes = {limit}", bytes + text.len());
+            let message = format!(
+                "turn {turn} would hold {} bytes, more than collect.max-bytes = {limit}",
+                bytes + text.len()
+            );
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
         let limit = self.settings.collect_chunks;
@@ -230,7 +233,10 @@ impl Core {
         match s.phases.buffers.keys().next().copied().filter(|oldest| *oldest < s.turn) {
             Some(oldest) => self.drop_buffer(session, oldest),
             None => {
-                let message = format!("session \"{}\" collects {BUFFERS} turns already, the most there may be: commit or cancel one", s.id);
+                let message = format!(
+                    "session \"{}\" collects {BUFFERS} turns already, the most there may be: commit or cancel one",
+                    s.id
+                );
                 return Err(Failure::new(ErrorKind::LimitExceeded, message));
             }
         }
@@ -308,13 +314,27 @@ impl Core {
                 session.id
             );
             for (turn, buffer) in &phases.buffers {
-                assert_eq!(buffer.bytes, buffer.chunks.values().map(String::len).sum(), "bytes of {}", session.id);
+                assert_eq!(
+                    buffer.bytes,
+                    buffer.chunks.values().map(String::len).sum(),
+                    "bytes of {}",
+                    session.id
+                );
                 let armed = self.timers.iter().any(|(_, t)| *t == Timer::Collect(*id, *turn));
                 assert!(armed, "turn {turn} of {} never expires", session.id);
-                assert!(phases.first_commit(*turn).is_none(), "I9: turn {turn} of {} is collected after its commit", session.id);
+                assert!(
+                    phases.first_commit(*turn).is_none(),
+                    "I9: turn {turn} of {} is collected after its commit",
+                    session.id
+                );
             }
             let turns: std::collections::BTreeSet<u64> = phases.committed.iter().map(|(turn, _)| *turn).collect();
-            assert_eq!(turns.len(), phases.committed.len(), "I9: a turn of {} was committed twice", session.id);
+            assert_eq!(
+                turns.len(),
+                phases.committed.len(),
+                "I9: a turn of {} was committed twice",
+                session.id
+            );
             all = (all.0 + phases.buffers.len(), all.1 + phases.bytes());
         }
         assert_eq!(all, self.collected, "the books of what is collected");

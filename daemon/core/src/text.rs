@@ -261,17 +261,24 @@ mod tests {
         assert_eq!(spoken("Dear Dr.\nHello"), ["Dear Dr.\n", "Hello"]);
         assert_eq!(spoken("hello! how are you? fine"), ["hello! ", "how are you? ", "fine"]);
         assert_eq!(spoken("\"Stop!\" He left."), ["\"Stop!\" ", "He left."]);
-        assert_eq!(spoken("\u{3053}\u{308c}\u{3002}\u{6b21}\u{ff01}\u{7d42}"), ["\u{3053}\u{308c}\u{3002}", "\u{6b21}\u{ff01}", "\u{7d42}"]);
+        assert_eq!(
+            spoken("\u{3053}\u{308c}\u{3002}\u{6b21}\u{ff01}\u{7d42}"),
+            ["\u{3053}\u{308c}\u{3002}", "\u{6b21}\u{ff01}", "\u{7d42}"]
+        );
     }
 
     #[test]
     fn a_first_clause_has_a_few_words_and_something_after_it() {
-        let clause = |text: &str| first_clause(text, &whole(text)).map(|(first, rest)| (text[first.bytes].to_owned(), text[rest.bytes].to_owned()));
+        let clause =
+            |text: &str| first_clause(text, &whole(text)).map(|(first, rest)| (text[first.bytes].to_owned(), text[rest.bytes].to_owned()));
         assert_eq!(clause("Well, yes"), None);
         assert_eq!(clause("One two three four,"), None);
         assert_eq!(clause("One two three four, "), None);
         assert_eq!(clause("One two three 1,000 and"), None);
-        assert_eq!(clause("One two three four, five"), Some(("One two three four, ".to_owned(), "five".to_owned())));
+        assert_eq!(
+            clause("One two three four, five"),
+            Some(("One two three four, ".to_owned(), "five".to_owned()))
+        );
         assert!(clause("\u{4eca}\u{65e5}\u{306f}\u{3044}\u{3044}\u{5929}\u{6c17}\u{3001}\u{3067}").is_some());
     }
 

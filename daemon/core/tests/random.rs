@@ -10,7 +10,9 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use utterd_core::{Caller, CancelOptions, Input, Mode, Output, Phase, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Token};
+use utterd_core::{
+    Caller, CancelOptions, Input, Mode, Output, Phase, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Token,
+};
 use world::rng::Rng;
 use world::{MS, Plan, S, World, book, target};
 
@@ -168,7 +170,17 @@ fn op(r: &mut Rng) -> Op {
 
 /// The verbs that came with streams and phases; apart from the others, so that kept seeds stay what they were.
 fn growing_op(r: &mut Rng) -> Op {
-    const CHUNKS: [&str; 9] = ["Hello", " there", ", my friend", ". ", "How are you", "?\n", "世界。", "", " 3.5 e.g. this."];
+    const CHUNKS: [&str; 9] = [
+        "Hello",
+        " there",
+        ", my friend",
+        ". ",
+        "How are you",
+        "?\n",
+        "世界。",
+        "",
+        " 3.5 e.g. this.",
+    ];
     let t = |r: &mut Rng| target(SESSIONS[r.below(4) as usize]);
     let request = match r.below(100) {
         0..=14 => Request::SayOpen {

@@ -11,12 +11,7 @@ use super::options::{self, Options};
 pub(super) const INTERFACE: &str = "org.utterd.Utterd1.Session";
 
 /// What later releases bring.
-const LATER: [&str; 4] = [
-    "Play",
-    "ReportSpeech",
-    "AcquireAudio",
-    "StartRecording",
-];
+const LATER: [&str; 4] = ["Play", "ReportSpeech", "AcquireAudio", "StartRecording"];
 
 pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Action, Refusal> {
     let body = call.body();

@@ -128,7 +128,11 @@ impl Counts {
                 "gaps",
                 "Places where a commit joined over missing chunks.",
             ),
-            collect_expired: metrics.counter("utterd_collect_expired_total", "buffers", "Collected turns that nobody committed in time."),
+            collect_expired: metrics.counter(
+                "utterd_collect_expired_total",
+                "buffers",
+                "Collected turns that nobody committed in time.",
+            ),
             underruns_us: metrics.counter(
                 "utterd_tx_underrun_us_total",
                 "microseconds",

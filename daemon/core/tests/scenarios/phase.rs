@@ -187,10 +187,7 @@ fn only_a_cancel_of_its_turn_or_the_close_drops_a_buffer() {
     w.collect("a", 2, 1, "two");
     assert_eq!(w.cancel("a", all()).result, Some("nothing"));
     assert_eq!(w.state("a").state, "collecting");
-    let turn_1 = CancelOptions {
-        turn: Some(1),
-        ..all()
-    };
+    let turn_1 = CancelOptions { turn: Some(1), ..all() };
     assert_eq!(w.cancel("a", turn_1).result, Some("nothing"));
     assert_eq!(w.commit("a", 1, 0, "x").0, "COMMIT_STALE");
     assert_eq!(w.collect("a", 2, 2, "!"), ("COLLECT_ACCEPTED", 4));

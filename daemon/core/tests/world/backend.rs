@@ -1,6 +1,8 @@
 //! Backends that can be slow, fail, never answer, or answer after they were cancelled, on request.
 
-use utterd_core::{Backend, ErrorKind, Failure, Input, Micros, Synthesis, SynthesisEvent, SynthesisId, SynthesisState, Told, UtteranceId, Voice};
+use utterd_core::{
+    Backend, ErrorKind, Failure, Input, Micros, Synthesis, SynthesisEvent, SynthesisId, SynthesisState, Told, UtteranceId, Voice,
+};
 
 use super::{Event, World};
 

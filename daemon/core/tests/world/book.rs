@@ -194,7 +194,9 @@ impl Book {
             _ => {}
         }
         let turn = match request {
-            Request::Cancel { target, .. } | Request::Submit { target, .. } => self.sessions.get(name(target)).map_or(1, |s| s.properties.turn),
+            Request::Cancel { target, .. } | Request::Submit { target, .. } => {
+                self.sessions.get(name(target)).map_or(1, |s| s.properties.turn)
+            }
             _ => 0,
         };
         let request = request.clone();
@@ -507,7 +509,14 @@ impl Book {
                 }
                 assert!(*ack != "duplicate" || *seq <= u.seq);
             }
-            (Request::Submit { .. }, Ok(Reply::Submitted { ack: "COMMIT_STARTED", utterance, .. })) => {
+            (
+                Request::Submit { .. },
+                Ok(Reply::Submitted {
+                    ack: "COMMIT_STARTED",
+                    utterance,
+                    ..
+                }),
+            ) => {
                 within(REPLY_US);
                 let id = UtteranceId::new(*utterance).expect("an id");
                 self.utterances.get_mut(&id).expect("an accepted utterance").named = true;

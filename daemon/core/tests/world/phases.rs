@@ -33,7 +33,13 @@ impl Phases {
         if chunk_seq == 0 {
             joined.push_str(text);
         }
-        assert!(self.committed.insert(turn, utterance).is_none(), "I9: turn {turn} was committed twice");
+        assert!(
+            self.committed.insert(turn, utterance).is_none(),
+            "I9: turn {turn} was committed twice"
+        );
+        if self.committed.len() > 64 {
+            self.committed.pop_first();
+        }
         joined
     }
 
