@@ -187,7 +187,7 @@ fn growing_op(r: &mut Rng) -> Op {
             target: t(r),
             options: options(r),
         },
-        15..=54 => return Op::Append(r.next(), *r.pick::<&'static str>(&CHUNKS)),
+        15..=54 => return Op::Append(r.next(), r.pick::<&'static str>(&CHUNKS)),
         55..=61 => return Op::End(r.next()),
         62..=64 => Request::SayAppend {
             target: t(r),

@@ -277,7 +277,7 @@ impl Book {
                 u.asked.push_str(&s.text);
                 assert!(u.text.starts_with(&u.asked), "asked for what was not said");
                 assert!(!u.closed, "a piece after the last");
-                assert!(!(s.open && s.last) && (u.stream || !s.open));
+                assert!(!s.open || (u.stream && !s.last));
                 if u.stream {
                     u.closed = s.last;
                     assert!(!s.last || u.asked.trim_end() == u.text.trim_end(), "last piece");
