@@ -74,6 +74,26 @@ pub enum Request {
     Configure { target: Target, options: SessionOptions },
     /// Say.
     Say { target: Target, text: String, options: SayOptions },
+    /// SayOpen.
+    SayOpen { target: Target, options: SayOptions },
+    /// SayAppend.
+    SayAppend {
+        target: Target,
+        utterance: u64,
+        seq: u64,
+        text: String,
+    },
+    /// SayEnd.
+    SayEnd { target: Target, utterance: u64 },
+    /// Submit.
+    Submit {
+        target: Target,
+        phase: Phase,
+        turn: u64,
+        chunk_seq: u64,
+        text: String,
+        options: SayOptions,
+    },
     /// Wait; utterance 0 = the newest.
     Wait {
         target: Target,
@@ -146,6 +166,15 @@ impl Priority {
             .into_iter()
             .find(|p| p.word() == word)
     }
+}
+
+/// What a Submit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Only buffers.
+    Collect,
+    /// Starts what was buffered.
+    Commit,
 }
 
 /// How a Say stands to what its session already has.
@@ -396,6 +425,8 @@ pub enum PlaybackEvent {
     Hungry { track: TrackId },
     /// Less than the look-ahead is stored.
     Low { utterance: UtteranceId },
+    /// An open stream was heard as far as it goes.
+    Dry { utterance: UtteranceId, played_us: Micros },
     /// A paused track is silent.
     Paused { track: TrackId },
 }
@@ -463,6 +494,14 @@ pub struct Settings {
     pub sessions: usize,
     /// Stored but unplayed audio at which no further piece is requested.
     pub look_ahead_us: Micros,
+    /// Collected text that nobody commits is dropped after this time.
+    pub collect_ttl_us: Micros,
+    /// Bytes of one buffer.
+    pub collect_bytes: usize,
+    /// Chunks of one buffer.
+    pub collect_chunks: usize,
+    /// A text stream without an append ends after this time.
+    pub stream_idle_us: Micros,
     /// How long a cancelled id is remembered for late traffic.
     pub tombstone_us: Micros,
     /// Default fade of cut and pause.
@@ -483,6 +522,10 @@ impl Default for Settings {
             utterances: 1000,
             sessions: 4096,
             look_ahead_us: 5_000_000,
+            collect_ttl_us: 60_000_000,
+            collect_bytes: 262_144,
+            collect_chunks: 4096,
+            stream_idle_us: 30_000_000,
             tombstone_us: 2_000_000,
             fade_us: 5_000,
             reply_us: 100_000,

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use crate::effect::{HeardSource, HistoryEntry, Report, SessionProperties};
 use crate::floor::FloorKey;
 use crate::ids::{CancelId, Micros, SynthesisId, Token, TrackId, UtteranceId};
+use crate::phase::Phases;
 use crate::request::{Failure, Output, Priority, Progress, SayOptions, SynthesisState, Told};
+use crate::say::Origin;
+use crate::stream::Stream;
 use crate::text::{self, Piece};
 
 /// History and reports of finished utterances that a session remembers.
@@ -68,6 +71,7 @@ pub(crate) struct Session {
     pub(crate) history_bytes: usize,
     pub(crate) reports: BTreeMap<UtteranceId, (&'static str, Report)>,
     pub(crate) waiters: Vec<Waiter>,
+    pub(crate) phases: Phases,
     pub(crate) first_frame_sent: bool,
     pub(crate) stale_turns: u64,
     /// No new work; closes when the rest is done (drain) or cancelled.
@@ -159,6 +163,10 @@ pub(crate) struct Utterance {
     /// Not requested yet.
     pub(crate) pieces: VecDeque<Piece>,
     pub(crate) syntheses: Vec<SynthesisRecord>,
+    /// Its text grows.
+    pub(crate) stream: Option<Stream>,
+    /// Decides how its call is answered.
+    pub(crate) origin: Origin,
     /// Enough is stored; `PlaybackEvent::Low` clears it.
     pub(crate) store_full: bool,
     /// `Low` came since the last request.
@@ -204,6 +212,11 @@ impl SynthesisRecord {
 impl Utterance {
     pub(crate) fn is_waiting(&self) -> bool {
         self.stage == Stage::Waiting && self.cancel.is_none()
+    }
+
+    /// Something of it may be stored, or stand on a track.
+    pub(crate) fn needs_cut(&self) -> bool {
+        self.stage != Stage::Waiting || !self.syntheses.is_empty()
     }
 
     pub(crate) fn has_started(&self) -> bool {

@@ -7,6 +7,7 @@ use crate::effect::{Effect, HistoryEntry, Note, Reply, SessionProperties};
 use crate::floor::FloorKey;
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
 use crate::request::{Caller, ErrorKind, Failure, Output, Request, SessionOptions, Target};
+use crate::say::Origin;
 use crate::session::{Closing, Playing, Session, Waiter};
 use crate::timer::Timer;
 use crate::{CLOSED_IDS, Core};
@@ -56,7 +57,35 @@ impl Core {
             }
             Request::Say { target, text, options } => {
                 let session = self.find_or_default(caller, &target)?;
-                self.say(token, session, text, options)
+                self.say(token, session, text, options, Origin::Say)
+            }
+            Request::SayOpen { target, options } => {
+                let session = self.find_or_default(caller, &target)?;
+                self.say(token, session, String::new(), options, Origin::Stream)
+            }
+            Request::SayAppend {
+                target,
+                utterance,
+                seq,
+                text,
+            } => {
+                let session = self.find(caller, &target)?;
+                self.append(token, session, utterance, seq, &text)
+            }
+            Request::SayEnd { target, utterance } => {
+                let session = self.find(caller, &target)?;
+                self.end_by_client(token, session, utterance)
+            }
+            Request::Submit {
+                target,
+                phase,
+                turn,
+                chunk_seq,
+                text,
+                options,
+            } => {
+                let session = self.find_or_default(caller, &target)?;
+                self.submit(token, session, phase, turn, chunk_seq, text, options)
             }
             Request::Wait {
                 target,
@@ -304,6 +333,7 @@ impl Core {
             history_bytes: 0,
             reports: Default::default(),
             waiters: Vec::new(),
+            phases: Default::default(),
             first_frame_sent: false,
             stale_turns: 0,
             closing: None,
@@ -379,7 +409,12 @@ impl Core {
             .tokens
             .extend(token);
         self.dirty.insert(id);
+        self.drop_buffers(id);
         if drain {
+            // Nothing more is appended: what was accepted is spoken.
+            for utterance in self.sessions[&id].open.clone() {
+                self.end_stream(utterance);
+            }
             // A paused session would never drain.
             self.resume_session(id);
         } else {

@@ -80,6 +80,8 @@ impl Pending {
             (Reply::Done, _) => answer(call, &()),
             (Reply::Session(id), _) => answer(call, &ObjectPath::try_from(session_path(&id))?),
             (Reply::Utterance(id), _) => answer(call, &id),
+            (Reply::Submitted { ack, utterance, buffered }, _) => answer(call, &(ack, utterance, buffered)),
+            (Reply::Ack(ack), _) => answer(call, &ack),
             (Reply::Report(report), _) => answer(call, &values::report(&report)),
             (Reply::Count(count), _) => answer(call, &count),
             (Reply::Waited { outcome, report }, _) => {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use utterd_core::{CancelOptions, Mode, Output, Priority, Progress, SayOptions, SessionOptions};
+use utterd_core::{CancelOptions, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
 use zbus::zvariant::{OwnedValue, Value};
 
 use super::error::Refusal;
@@ -163,6 +163,17 @@ pub(super) fn say(options: Options) -> Result<SayOptions, Refusal> {
     let say = reader.say_fields()?;
     reader.end()?;
     Ok(say)
+}
+
+/// Submit's phase; an old client's empty one commits.
+pub(super) fn phase(word: &str) -> Result<Phase, Refusal> {
+    match word {
+        "collect" => Ok(Phase::Collect),
+        "commit" | "" => Ok(Phase::Commit),
+        _ => Err(Refusal::invalid_args(format!(
+            "phase is \"{word}\"; allowed: collect, commit, and \"\" for commit"
+        ))),
+    }
 }
 
 /// Options of OpenSession and Configure.

@@ -54,6 +54,11 @@ struct Counts {
     cut: Histogram,
     first_audio: Histogram,
     played: Counter,
+    wasted: Counter,
+    collect_buffers: Gauge,
+    collect_bytes: Gauge,
+    collect_gaps: Counter,
+    collect_expired: Counter,
     underruns_us: Counter,
     xruns: Counter,
 }
@@ -122,6 +127,23 @@ impl Counts {
                 "Acceptance of an utterance to its first sample heard.",
             ),
             played: metrics.counter("utterd_played_us_total", "microseconds", "Speech handed to the sink."),
+            wasted: metrics.counter(
+                "utterd_synthesis_wasted_us_total",
+                "microseconds",
+                "Speech synthesised and not heard.",
+            ),
+            collect_buffers: metrics.gauge("utterd_collect_buffers", "buffers", "Turns collected and not committed."),
+            collect_bytes: metrics.gauge("utterd_collect_bytes", "bytes", "Text collected and not committed."),
+            collect_gaps: metrics.counter(
+                "utterd_collect_gap_total",
+                "gaps",
+                "Places where a commit joined over missing chunks.",
+            ),
+            collect_expired: metrics.counter(
+                "utterd_collect_expired_total",
+                "buffers",
+                "Collected turns that nobody committed in time.",
+            ),
             underruns_us: metrics.counter(
                 "utterd_tx_underrun_us_total",
                 "microseconds",
@@ -220,6 +242,7 @@ impl Hands {
             Effect::Gain { track, linear } => self.tx.gain(track.get(), linear),
             Effect::Watch { utterance, output, at_us } => self.tx.watch(utterance.get(), tx_output(output), at_us),
             Effect::Synthesize(synthesis) => self.synthesize(synthesis),
+            Effect::CloseStore { utterance } => self.synth.finish(utterance.get()),
             Effect::CancelSynthesis { synthesis } => self.synth.cancel(synthesis.get()),
             Effect::Forget { utterance } => {
                 self.synth.forget(utterance.get());
@@ -258,6 +281,7 @@ impl Hands {
             params_json: "{}".to_owned(),
             first: s.first,
             last: s.last,
+            open: s.open,
         });
     }
 
@@ -284,11 +308,13 @@ impl Hands {
                 utterance,
                 outcome,
                 played_us,
+                wasted_us,
             } => {
                 if let Some(counter) = self.counts.finished.get(outcome) {
                     counter.add_for(&session, 1);
                 }
                 self.counts.played.add_for(&session, played_us);
+                self.counts.wasted.add_for(&session, wasted_us);
                 tracing::info!(%session, %utterance, outcome, played_ms = played_us / 1000, "utterance finished");
             }
             Note::Cancelled {
@@ -301,6 +327,29 @@ impl Hands {
                 self.counts.cancel_silent.record_for(&session, stages.silent_us);
                 self.counts.cancel_done.record_for(&session, stages.done_us);
                 tracing::info!(%session, reason, utterances, silent_us = stages.silent_us, done_us = stages.done_us, "cancelled");
+            }
+            Note::Collected {
+                session,
+                buffers,
+                bytes,
+                all_buffers,
+                all_bytes,
+            } => {
+                for (gauge, own, all) in [
+                    (&self.counts.collect_buffers, buffers, all_buffers),
+                    (&self.counts.collect_bytes, bytes, all_bytes),
+                ] {
+                    gauge.set(all as f64);
+                    gauge.set_for(&session, own as f64);
+                }
+            }
+            Note::CollectGaps { session, holes } => {
+                self.counts.collect_gaps.add_for(&session, holes);
+                tracing::debug!(%session, holes, "a commit joined over missing chunks");
+            }
+            Note::CollectExpired { session, turn } => {
+                self.counts.collect_expired.add_for(&session, 1);
+                tracing::info!(%session, turn, "collected text expired: nobody committed it");
             }
             Note::StaleTurn { session } => {
                 self.counts.stale_turns.add_for(&session, 1);

@@ -117,6 +117,14 @@ impl Shared {
         self.dispatch(&mut inner, id);
     }
 
+    /// The utterance has all its pieces; what of them is not spoken yet still is.
+    pub(super) fn finish(&self, id: u64) {
+        if let Some(utterance) = lock(&self.inner).utterances.get_mut(&id) {
+            utterance.ends = true;
+            utterance.close_if_over();
+        }
+    }
+
     /// Lets the utterance's next piece into its backend's queue, if none is there.
     pub(super) fn dispatch(self: &Arc<Self>, inner: &mut Inner, id: u64) {
         loop {
@@ -236,6 +244,7 @@ impl Shared {
         );
         let _in_span = span.enter();
         let mut writer = writer.unwrap_or_else(|| self.tx.store(job.utterance, job.output));
+        writer.rest(false);
         writer.set_blocking(job.backend.concurrent());
         writer.set_give_up(task.cancelled_flag());
         if let Some(speed) = speed {
@@ -354,6 +363,9 @@ impl Inner {
                 utterance.close();
             }
             utterance.close_if_over();
+            if task.open {
+                utterance.rest();
+            }
         }
         let event = end.verdict.map(|verdict| match verdict {
             Verdict::Complete => SynthEvent::Delivered {
@@ -383,6 +395,13 @@ impl Utterance {
     fn close_if_over(&mut self) {
         if self.ends && !self.busy && self.waiting.is_empty() {
             self.close();
+        }
+    }
+
+    /// Nothing more is known to be spoken; the next piece ends it.
+    fn rest(&self) {
+        if let Some(writer) = self.writer.as_ref().filter(|_| !self.busy && self.waiting.is_empty()) {
+            writer.rest(true);
         }
     }
 

@@ -58,6 +58,7 @@ pub(super) struct Task {
     pub(super) utterance: u64,
     pub(super) session: u64,
     pub(super) last: bool,
+    pub(super) open: bool,
     /// Order of submission.
     pub(super) ticket: u64,
     pub(super) backend: Arc<TtsBackend>,
@@ -75,6 +76,7 @@ impl Task {
             utterance: job.utterance,
             session: job.session,
             last: job.last,
+            open: job.open,
             ticket,
             backend: Arc::clone(&job.backend),
             job: Mutex::new(Some(job)),

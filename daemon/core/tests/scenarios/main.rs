@@ -7,7 +7,9 @@ mod world;
 mod cancel;
 mod floor;
 mod pause;
+mod phase;
 mod sessions;
+mod streams;
 mod turns;
 mod utterance;
 
