@@ -34,10 +34,6 @@ pub fn utterctl() -> PathBuf {
     built("utterctl", "utterctl")
 }
 
-pub fn plugin_check() -> PathBuf {
-    built("utterd-plugin-check", "utterd")
-}
-
 /// One of this package's own helpers (`src/bin`).
 pub fn helper(name: &str) -> PathBuf {
     built(name, "utterd-tests")

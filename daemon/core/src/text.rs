@@ -151,7 +151,8 @@ pub(crate) fn word_end(text: &str, chars: u32) -> u32 {
         return chars;
     }
     let rest: Vec<char> = rest.take(64).collect();
-    let inside = |at: usize| rest[at].is_alphanumeric() || (is_joint(rest[at]) && rest.get(at + 1).is_some_and(|next| next.is_alphanumeric()));
+    let inside =
+        |at: usize| rest[at].is_alphanumeric() || (is_joint(rest[at]) && rest.get(at + 1).is_some_and(|next| next.is_alphanumeric()));
     chars + (0..rest.len()).take_while(|at| inside(*at)).count() as u32
 }
 
