@@ -12,6 +12,7 @@ mod cancel;
 mod effect;
 mod floor;
 mod ids;
+mod owner;
 mod request;
 mod say;
 mod session;
@@ -22,12 +23,12 @@ mod timer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use effect::{
-    Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, Reply, Report, SessionProperties, Signal, Stages, Synthesis,
+    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties, Signal, Stages, Synthesis,
 };
-pub use ids::{CancelId, Micros, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DriverInfo, ErrorKind, Failure, Input, Mode, Output, PlaybackEvent, Priority, Progress, Request,
-    SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Voice,
+    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, PlaybackEvent, Priority, Progress, Request,
+    SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition, Voice,
 };
 
 use floor::{Floor, FloorKey};
@@ -53,6 +54,7 @@ pub struct Core {
     by_track: BTreeMap<TrackId, (SessionId, Part)>,
     cancels: BTreeMap<CancelId, cancel::Cancel>,
     floors: BTreeMap<FloorKey, Floor>,
+    owners: owner::Owners,
     timers: BTreeSet<(Micros, Timer)>,
     outputs: BTreeSet<Output>,
     manager: ManagerProperties,
@@ -88,6 +90,7 @@ impl Core {
             by_track: BTreeMap::new(),
             cancels: BTreeMap::new(),
             floors: BTreeMap::from([(FloorKey::Shared, Floor::default())]),
+            owners: owner::Owners::default(),
             timers: BTreeSet::new(),
             outputs: BTreeSet::new(),
             manager_published: manager.clone(),
@@ -115,6 +118,7 @@ impl Core {
             Input::ConnectionLost { connection } => self.connection_lost(&connection),
             Input::Synthesis { synthesis, event } => self.synthesis_event(synthesis, event),
             Input::Playback(event) => self.playback(event),
+            Input::Device { order, output, event } => self.device(order, output, event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
             Input::Settings(settings) => self.configured(*settings),
@@ -196,6 +200,15 @@ impl Core {
                 continue;
             };
             let properties = self.properties(id, session);
+            if properties.speaking && session.output == Output::Local {
+                self.owners.speaking.insert(id);
+            } else {
+                self.owners.speaking.remove(&id);
+            }
+            self.playback_turn(id, properties.turn);
+            let Some(session) = self.sessions.get(&id) else {
+                continue;
+            };
             if properties != session.published {
                 self.out.push(Effect::SessionChanged {
                     session: session.id.clone(),
@@ -212,6 +225,7 @@ impl Core {
                 properties: self.manager.clone(),
             });
         }
+        self.publish_owner();
     }
 
     fn properties(&self, id: SessionId, session: &Session) -> SessionProperties {
@@ -294,6 +308,7 @@ impl Core {
                 }
             }
         }
+        self.check_owners();
         for (key, floor) in &self.floors {
             assert!(floor.is_watched(*key, &self.timers), "{key:?} waits for silence without a deadline");
         }

@@ -6,14 +6,15 @@ mod world;
 
 mod cancel;
 mod floor;
+mod owner;
 mod pause;
 mod sessions;
 mod turns;
 mod utterance;
 
 use utterd_core::{
-    Caller, CancelOptions, DriverInfo, Effect, ErrorKind, HeardSource, Input, Mode, Outcome, Output, PlaybackEvent, Priority, Progress,
-    Reply, Request, SayOptions, SessionOptions, Signal, SynthesisEvent, SynthesisState, Token, Told, UtteranceId,
+    Caller, CancelOptions, DeviceEvent, DeviceOp, DriverInfo, Effect, ErrorKind, HeardSource, Input, Mode, Outcome, Output, PlaybackEvent, Priority, Progress,
+    Reply, Request, SayOptions, SessionOptions, Signal, SynthesisEvent, SynthesisState, Token, Told, Transition, UtteranceId,
 };
 use world::backend::{CHAR_US, Fate};
 use world::{MS, S, World, target};
