@@ -793,7 +793,11 @@ impl Core {
                 count("recoveries") <= count("device-losses") + count("capture-starts"),
                 "I8: a closing of {key:?} was recovered twice"
             );
-            assert_eq!(count("applied"), guard.generation, "I7: the generation of {key:?} is what was applied");
+            assert_eq!(
+                count("applied"),
+                guard.generation,
+                "I7: the generation of {key:?} is what was applied"
+            );
             let sessions = guard.listening.iter().map(|l| l.session);
             let sessions = sessions.chain(guard.running.iter().map(|r| r.asked.session));
             for session in sessions.chain(guard.line.iter().map(|a| a.session)) {
@@ -804,7 +808,10 @@ impl Core {
                 None => assert!(guard.line.is_empty(), "{key:?} lets requests wait for nothing"),
                 Some(running) => {
                     let timer = Timer::Transition(*key, running.order);
-                    assert!(self.timers.iter().any(|(_, t)| *t == timer), "a transition of {key:?} has no deadline");
+                    assert!(
+                        self.timers.iter().any(|(_, t)| *t == timer),
+                        "a transition of {key:?} has no deadline"
+                    );
                 }
             }
         }

@@ -107,11 +107,7 @@ pub enum Request {
     /// The manager's properties.
     ManagerProperties,
     /// One of AudioOwner's four methods; turn 0 = the current one.
-    Transition {
-        transition: Transition,
-        target: Target,
-        turn: u64,
-    },
+    Transition { transition: Transition, target: Target, turn: u64 },
     /// AudioOwner's properties.
     OwnerProperties,
     /// A write of Session.GainDb.

@@ -10,7 +10,9 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use utterd_core::{Caller, CancelOptions, Input, Mode, Output, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Token, Transition};
+use utterd_core::{
+    Caller, CancelOptions, Input, Mode, Output, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Token, Transition,
+};
 use world::rng::Rng;
 use world::{MS, Plan, S, World, book, target};
 

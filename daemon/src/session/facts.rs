@@ -1,6 +1,8 @@
 //! What the sound path reports, as inputs of the core.
 
-use utterd_core::{DeviceEvent, ErrorKind, Failure, Input, OrderId, PlaybackEvent, SynthesisEvent, SynthesisId, SynthesisState, Told, TrackId, UtteranceId};
+use utterd_core::{
+    DeviceEvent, ErrorKind, Failure, Input, OrderId, PlaybackEvent, SynthesisEvent, SynthesisId, SynthesisState, Told, TrackId, UtteranceId,
+};
 
 use super::Hands;
 use crate::driver::{DeviceAnswer, Of};

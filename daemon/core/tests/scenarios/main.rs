@@ -13,8 +13,9 @@ mod turns;
 mod utterance;
 
 use utterd_core::{
-    Caller, CancelOptions, DeviceEvent, DeviceOp, DriverInfo, Effect, ErrorKind, HeardSource, Input, Mode, Outcome, Output, PlaybackEvent, Priority, Progress,
-    Reply, Request, SayOptions, SessionOptions, Signal, SynthesisEvent, SynthesisState, Token, Told, Transition, UtteranceId,
+    Caller, CancelOptions, DeviceEvent, DeviceOp, DriverInfo, Effect, ErrorKind, HeardSource, Input, Mode, Outcome, Output, PlaybackEvent,
+    Priority, Progress, Reply, Request, SayOptions, SessionOptions, Signal, SynthesisEvent, SynthesisState, Token, Told, Transition,
+    UtteranceId,
 };
 use world::backend::{CHAR_US, Fate};
 use world::{MS, S, World, target};

@@ -89,7 +89,10 @@ fn o1_entering_opens_the_microphone_and_leaving_closes_it() {
     assert_eq!(leave(&mut w, "a", 0), ("applied", 2));
     assert_eq!(owner(&mut w), (String::new(), "idle", 2));
     assert!(w.device.captures.is_empty());
-    assert_eq!(owners(&w), [change("", "a", "enter-listening", 1), change("a", "", "leave-listening", 2)]);
+    assert_eq!(
+        owners(&w),
+        [change("", "a", "enter-listening", 1), change("a", "", "leave-listening", 2)]
+    );
     assert_eq!(listening(&w, "a"), [(true, "client"), (false, "client")]);
     assert!(w.device.orders.iter().all(|(_, session, _)| session == "a"));
 }
@@ -110,7 +113,10 @@ fn o2_a_conflicting_request_waits_its_turn_in_order() {
     assert_eq!(w.device.orders.len(), 1, "one transition in flight");
     w.run(100 * MS);
     let outcomes = tokens.map(|t| outcome(&w, t));
-    assert_eq!(outcomes, [("applied", 1), ("applied", 2), ("applied", 3), ("applied", 4), ("joined", 4)]);
+    assert_eq!(
+        outcomes,
+        [("applied", 1), ("applied", 2), ("applied", 3), ("applied", 4), ("joined", 4)]
+    );
     assert!(w.device.captures.is_empty());
 }
 
@@ -180,7 +186,11 @@ fn o3_the_turn_in_force_is_that_of_the_entering_not_of_the_session() {
     let mut w = world();
     enter(&mut w, "a", 1);
     w.say_with("a", "Hi.", turn(9));
-    assert_eq!(leave(&mut w, "a", 1), ("applied", 2), "a barge-in must not leave the microphone open");
+    assert_eq!(
+        leave(&mut w, "a", 1),
+        ("applied", 2),
+        "a barge-in must not leave the microphone open"
+    );
 }
 
 #[test]
@@ -307,11 +317,19 @@ fn o6_a_hundred_events_of_one_closing_are_one_recovery() {
     w.microphone(true, 100);
     w.run(SOON);
     assert_eq!(listening(&w, "a")[1], (false, "device-lost"));
-    assert_eq!(owner(&mut w), ("a".into(), "listening", 1), "the session listens, the device does not");
+    assert_eq!(
+        owner(&mut w),
+        ("a".into(), "listening", 1),
+        "the session listens, the device does not"
+    );
     w.microphone(false, 100);
     w.run(SOON);
     assert_eq!((counter(&mut w, "recoveries"), counter(&mut w, "device-losses")), (1, 1));
-    assert_eq!((counter(&mut w, "capture-starts"), counter(&mut w, "capture-stops")), (1, 0), "no churn");
+    assert_eq!(
+        (counter(&mut w, "capture-starts"), counter(&mut w, "capture-stops")),
+        (1, 0),
+        "no churn"
+    );
     assert_eq!(listening(&w, "a")[2], (true, "device-back"));
     assert_eq!(done(&mut w, MicClosedRecovery, "a", 0), ("already", 2));
     w.microphone(true, 2);
@@ -377,7 +395,13 @@ fn o7_a_turn_of_ten_utterances_starts_and_stops_once() {
     }
     leave(&mut w, "a", 0);
     w.rest();
-    let names = ["capture-starts", "capture-stops", "playback-starts", "playback-stops", "route-asserts"];
+    let names = [
+        "capture-starts",
+        "capture-stops",
+        "playback-starts",
+        "playback-stops",
+        "route-asserts",
+    ];
     assert_eq!(names.map(|name| counter(&mut w, name)), [1, 1, 1, 1, 0]);
 }
 

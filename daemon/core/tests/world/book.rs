@@ -215,7 +215,10 @@ impl Book {
         match effect {
             Effect::Reply { token, reply } => self.saw_reply(now, *token, reply),
             Effect::Device { session, .. } => {
-                assert!(self.sessions.contains_key(session), "O5: the device was ordered for session \"{session}\"");
+                assert!(
+                    self.sessions.contains_key(session),
+                    "O5: the device was ordered for session \"{session}\""
+                );
                 self.device_ordered = true;
             }
             Effect::OwnerChanged { old, new, .. } => {

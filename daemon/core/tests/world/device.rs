@@ -57,7 +57,11 @@ impl World {
         self.device.is_dead = false;
         for effect in std::mem::take(&mut self.device.unread) {
             if let Effect::Device {
-                order, op, output, session, ..
+                order,
+                op,
+                output,
+                session,
+                ..
             } = effect
             {
                 self.take_order(order, op, output, &session);

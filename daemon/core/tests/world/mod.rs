@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use utterd_core::{
-    Caller, CancelOptions, Core, DeviceOp, Effect, Failure, Input, Micros, OrderId, Outcome, Output, PlaybackEvent, Reply, Report, Request, SayOptions,
-    SessionOptions, Settings, Signal, SynthesisEvent, SynthesisId, Target, Token, TrackId, Transition, UtteranceId,
+    Caller, CancelOptions, Core, DeviceOp, Effect, Failure, Input, Micros, OrderId, Outcome, Output, PlaybackEvent, Reply, Report, Request,
+    SayOptions, SessionOptions, Settings, Signal, SynthesisEvent, SynthesisId, Target, Token, TrackId, Transition, UtteranceId,
 };
 
 use backend::{Fate, Job};
