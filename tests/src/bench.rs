@@ -67,12 +67,12 @@ mod tests {
     #[test]
     fn a_printed_table_is_read_back() {
         let mut table = Table::new("48000 Hz, 128 frames (2.67 ms a period), ms");
-        table.row("cancel received → last sound", Distribution::of([1.0, 2.5]), "at most 7.67, always");
+        table.row("cut published → last sound", Distribution::of([1.0, 2.5]), "at most 7.67, always");
         table.row("  a part of it", Distribution::of([]), "");
         let found = rows(&format!("before\n{table}\nafter 1 2 3\n"));
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].table, "48000 Hz, 128 frames (2.67 ms a period), ms");
-        assert_eq!((found[0].name.as_str(), found[0].count), ("cancel received → last sound", 2));
+        assert_eq!((found[0].name.as_str(), found[0].count), ("cut published → last sound", 2));
         assert_eq!((found[0].p50, found[0].max), (1.0, 2.5));
         assert!(found[1].p50.is_nan());
     }

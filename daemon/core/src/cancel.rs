@@ -371,6 +371,7 @@ impl Core {
             report.reason.clone_from(&cancel.reason);
             report.queued_dropped = u32::from(!begun);
             report.stages = Some(stages);
+            report.arrived = cancel.arrived;
             report.errors.clone_from(&cancel.errors);
             reports.push((begun, report.clone()));
             self.finish(*target, Outcome::Cancelled, report);

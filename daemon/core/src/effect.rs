@@ -265,6 +265,8 @@ pub struct Report {
     pub syntheses: Vec<(SynthesisId, SynthesisState, Told)>,
     /// Only if something was cancelled.
     pub stages: Option<Stages>,
+    /// When the call arrived that the stages count from, monotonic clock.
+    pub arrived: Micros,
     /// Steps that failed.
     pub errors: Vec<String>,
     /// When failed.

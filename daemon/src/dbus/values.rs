@@ -41,6 +41,9 @@ pub(super) fn report(report: &Report) -> Dict {
         ("stages", Value::from(stages)),
         ("errors", Value::from(report.errors.clone())),
     ]);
+    if report.stages.is_some() {
+        dict.insert("at-us", Value::from(report.arrived));
+    }
     if let Some(result) = report.result {
         dict.insert("result", Value::from(result));
     }

@@ -32,6 +32,8 @@ pub struct Hands {
     counts: Counts,
     driver: DriverInfo,
     account: Account,
+    /// When each cut that is not answered yet was published.
+    cuts: HashMap<u64, u64>,
     /// When each kind was last sent.
     alerts: HashMap<(&'static str, String), u64>,
 }
@@ -46,6 +48,7 @@ struct Counts {
     cancel_failed: Counter,
     cancel_silent: Histogram,
     cancel_done: Histogram,
+    cut: Histogram,
     first_audio: Histogram,
     played: Counter,
     underruns_us: Counter,
@@ -105,6 +108,11 @@ impl Counts {
                 "Arrival of a cancel to the last non-zero sample.",
             ),
             cancel_done: metrics.histogram("utterd_cancel_done_us", "microseconds", "Arrival of a cancel to its report."),
+            cut: metrics.histogram(
+                "utterd_cut_us",
+                "microseconds",
+                "Publication of a cut to the last non-zero sample, where something was audible.",
+            ),
             first_audio: metrics.histogram(
                 "utterd_first_audio_us",
                 "microseconds",
@@ -159,6 +167,7 @@ impl Hands {
             counts,
             driver: DriverInfo::default(),
             account,
+            cuts: HashMap::new(),
             alerts: HashMap::new(),
         }
     }
@@ -224,7 +233,10 @@ impl Hands {
             }
             Effect::CloseTrack { track } => self.tx.close_track(track.get()),
             Effect::Play { track, utterance } => self.tx.play(track.get(), utterance.get()),
-            Effect::Cut { utterance, fade_us } => self.tx.cut(utterance.get(), fade_us),
+            Effect::Cut { utterance, fade_us } => {
+                self.tx.cut(utterance.get(), fade_us);
+                self.cuts.insert(utterance.get(), now_us());
+            }
             Effect::PauseTrack { track, fade_us } => self.tx.pause(track.get(), fade_us),
             Effect::ResumeTrack { track } => self.tx.resume(track.get()),
             Effect::Gain { track, linear } => self.tx.gain(track.get(), linear),
@@ -362,6 +374,17 @@ impl Hands {
             session: session.to_owned(),
             details,
         });
+    }
+
+    /// A cut was answered.
+    pub(super) fn cut_answered(&mut self, utterance: u64, silent_at: u64) {
+        if let Some(published) = self.cuts.remove(&utterance)
+            && silent_at > published
+        {
+            let silent_after_us = silent_at - published;
+            self.counts.cut.record(silent_after_us);
+            tracing::debug!(utterance, silent_after_us, "cut");
+        }
     }
 
     pub(super) fn underrun(&self, utterance: u64, lost_us: u64) {

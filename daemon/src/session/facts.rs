@@ -11,7 +11,7 @@ use crate::synth::{How, Stage, SynthEvent};
 use crate::tx::{Output, TxEvent};
 
 /// `None` for what only concerns the metrics.
-pub(super) fn playback(event: TxEvent, hands: &Hands) -> Option<Input> {
+pub(super) fn playback(event: TxEvent, hands: &mut Hands) -> Option<Input> {
     let id = UtteranceId::new;
     let event = match event {
         TxEvent::Started { utterance, .. } => PlaybackEvent::Started { utterance: id(utterance)? },
@@ -29,11 +29,14 @@ pub(super) fn playback(event: TxEvent, hands: &Hands) -> Option<Input> {
             utterance,
             played_us,
             silent_at_us,
-        } => PlaybackEvent::Cut {
-            utterance: id(utterance)?,
-            played_us,
-            silent_at: silent_at_us,
-        },
+        } => {
+            hands.cut_answered(utterance, silent_at_us);
+            PlaybackEvent::Cut {
+                utterance: id(utterance)?,
+                played_us,
+                silent_at: silent_at_us,
+            }
+        }
         TxEvent::Hungry { track } => PlaybackEvent::Hungry {
             track: TrackId::new(track)?,
         },

@@ -132,7 +132,7 @@ impl Actor {
     fn fact(&mut self, fact: Fact) {
         match fact {
             Fact::Tx(event) => {
-                if let Some(input) = facts::playback(event, &self.hands) {
+                if let Some(input) = facts::playback(event, &mut self.hands) {
                     self.step(input);
                 }
             }

@@ -186,14 +186,10 @@ fn of_latency(printed: &str) -> Vec<Promise> {
         };
         let mut promise =
             |what: &str, measured, at_most| promises.push(Promise::new(format!("{frames} frames: {what}"), measured, at_most, "ms"));
-        promise(
-            "cancel received → last sound, max",
-            of("cancel received", |r| r.max),
-            period_ms + 5.0,
-        );
+        promise("cut published → last sound, max", of("cut published", |r| r.max), period_ms + 5.0);
         promise("pause replied → last sound, max", of("pause replied", |r| r.max), period_ms + 5.0);
-        promise("D-Bus there and back, p50", of("bus,", |r| r.p50), 0.6);
-        promise("D-Bus there and back, p99", of("bus,", |r| r.p99), 10.0);
+        promise("call sent → received by the daemon, p50", of("call sent", |r| r.p50), 0.3);
+        promise("call sent → received by the daemon, p99", of("call sent", |r| r.p99), 5.0);
         let beyond = of("Say sent → first sound, espeak", |r| r.p50) - of("libespeak-ng by itself", |r| r.p50);
         promise("Say → first sound, beyond espeak-ng's own, p50", beyond, period_ms + 3.0);
     }
