@@ -1,5 +1,5 @@
-//! The one place that opens and closes audio: every driver of the daemon is started here, by one effect of the core, so that the audio-owner
-//! guard can stand before it. A wall test names this file.
+//! The one place that opens and closes audio: every driver of the daemon is started here by one effect of the core, and gets its orders here by
+//! another one, behind the audio-owner guard. A wall test names this file.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
