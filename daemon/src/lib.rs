@@ -28,7 +28,7 @@ pub fn spare_memory() {
     for (parameter, value) in [
         (libc::M_ARENA_MAX, 2),
         (libc::M_TRIM_THRESHOLD, 256 << 10),
-        (libc::M_MMAP_THRESHOLD, 128 << 10),
+        (libc::M_MMAP_THRESHOLD, 64 << 10),
     ] {
         // SAFETY: mallopt takes any parameter and value; it only tunes malloc. An unknown one is refused without effect.
         if unsafe { libc::mallopt(parameter, value) } == 0 {

@@ -14,7 +14,7 @@ use crate::dbus::{Bus, Out};
 use crate::observe::log::Log;
 use crate::observe::signals::{self, Signal};
 use crate::observe::{Metrics, notify};
-use crate::plugins::{self, LoadOptions};
+use crate::plugins::{self, CancelAcks, LoadOptions};
 use crate::services::{self, House};
 use crate::session::{Actor, Device, Fact, Hands, Inboxes};
 use crate::settings;
@@ -31,10 +31,24 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
     let bus = Bus::connect(&kind)?;
     tracing::info!(bus = %kind, version = env!("CARGO_PKG_VERSION"), "utterd starts");
 
+    let inboxes = Inboxes::default();
+    let (facts, clients) = (inboxes.facts.clone(), inboxes.clients.clone());
+    let ack_facts = facts.clone();
     let plugins = plugins::load(&LoadOptions {
         dirs: settings.plugins.dirs.clone(),
-        configs: settings.plugin.clone(),
+        configs: settings::plugins(settings),
         disabled: settings.plugins.disabled.clone(),
+        cancel_acks: CancelAcks::new(move |backend, synthesis, status| {
+            let backend = backend.to_owned();
+            send(
+                &ack_facts,
+                Fact::CancelAck {
+                    backend,
+                    synthesis,
+                    status,
+                },
+            );
+        }),
         ..LoadOptions::default()
     });
     for rejected in &plugins.rejected {
@@ -45,8 +59,6 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         tracing::error!(folders = ?settings.plugins.dirs, "no TTS plugin is loaded: nothing can be spoken");
     }
 
-    let inboxes = Inboxes::default();
-    let (facts, clients) = (inboxes.facts.clone(), inboxes.clients.clone());
     let metrics = Metrics::new();
     let tx_facts = facts.clone();
     let tx_config = TxConfig {

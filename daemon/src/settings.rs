@@ -1,5 +1,8 @@
 //! From the command line and the configuration to what each room needs.
 
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
 use utterd_config::{ConfigErrors, Settings, Source};
 use utterd_core::SayOptions;
 
@@ -52,12 +55,32 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
         text_bytes: settings.limits.text_bytes as usize,
         utterances: settings.limits.utterances as usize,
         sessions: settings.limits.sessions as usize,
+        collect_ttl_us: ms(settings.collect.ttl_ms),
+        collect_bytes: settings.collect.max_bytes as usize,
+        collect_chunks: settings.collect.max_chunks as usize,
+        stream_idle_us: ms(settings.stream.idle_ms),
         look_ahead_us: ms(settings.synthesis.look_ahead_ms),
         tombstone_us: ms(settings.cancel.tombstone_ms),
         fade_us: settings.cancel.fade_ms * 1000,
         reply_us: ms(settings.cancel.reply_ms),
+        manager_uid: Some(rustix::process::getuid().as_raw()),
         output_gain_db: settings.output.gain_db,
     }
+}
+
+/// What each plugin needs: its own table, and of `[backend.ID]` what only its plugin can carry out.
+pub fn plugins(settings: &Settings) -> BTreeMap<String, Value> {
+    let mut configs = settings.plugin.clone();
+    for (id, backend) in &settings.backend {
+        for (key, value) in [("id-header", &backend.id_header), ("cancel-url", &backend.cancel_url)] {
+            let Some(value) = value else { continue };
+            let config = configs.entry(id.clone()).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(config) = config {
+                config.entry(key).or_insert_with(|| value.clone().into());
+            }
+        }
+    }
+    configs
 }
 
 /// What the driver needs.

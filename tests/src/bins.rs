@@ -26,8 +26,16 @@ pub fn utterd() -> PathBuf {
     built("utterd", "utterd")
 }
 
+pub fn plugin_check() -> PathBuf {
+    built("utterd-plugin-check", "utterd")
+}
+
 pub fn utterctl() -> PathBuf {
     built("utterctl", "utterctl")
+}
+
+pub fn plugin_check() -> PathBuf {
+    built("utterd-plugin-check", "utterd")
 }
 
 /// One of this package's own helpers (`src/bin`).

@@ -19,6 +19,7 @@ pub mod daemon;
 pub mod ear;
 pub mod espeak;
 pub mod jack;
+pub mod mock;
 pub mod monitor;
 pub mod plot;
 pub mod process;

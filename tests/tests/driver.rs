@@ -88,6 +88,32 @@ fn kill_and_return() -> bool {
 }
 
 #[test]
+fn a_daemon_whose_server_is_away_rests() {
+    let mut plan = plan();
+    plan.config.push_str("[metrics]\ntx-metrics-s = 1\n");
+    let mut world = World::with(JackOptions::default(), &plan);
+    let session = world.tone_session("one");
+    let id = session.say("short", opts! {});
+    world.client.expect_finished(id);
+    world.jack.kill();
+    world.client.wait_manager_text("DriverState", "reconnecting");
+    // Beyond the next account, which cannot be given.
+    world.for_ms(1_500);
+    let before = cpu_ms(world.daemon.pid());
+    world.for_ms(1_000);
+    let spent = cpu_ms(world.daemon.pid()) - before;
+    assert!(spent < 200, "{spent} ms of processor time in one second of waiting");
+}
+
+/// Processor time a process has used, from `/proc` (utime and stime, in ticks of 10 ms).
+fn cpu_ms(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    let times = after_name.split_whitespace().skip(11).take(2);
+    times.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum()
+}
+
+#[test]
 fn a_server_that_comes_back_otherwise_is_taken_as_it_is() {
     let World {
         client,

@@ -44,7 +44,7 @@ fn the_examples_in_the_shipped_file_are_right() {
         .map(|line| format!("{line}\n"))
         .collect();
     let settings = text(&examples).unwrap();
-    let backend = &settings.backend["tts-espeak-ng"];
+    let backend = &settings.backend["tts-http"];
     assert_eq!(
         (backend.max_concurrent, backend.id_header.as_deref()),
         (Some(8), Some("X-Request-Id"))

@@ -158,6 +158,7 @@ impl Core {
             let ended = if turn == 0 { s.turn } else { turn };
             s.turn = s.turn.max(ended + 1);
             self.dirty.insert(session);
+            self.drop_buffer(session, ended);
         }
         order.then = Then::Report { token, session, scope };
         self.start_cancel(targets, order);
@@ -218,7 +219,7 @@ impl Core {
         // 2. Cut what may be stored or audible.
         let fade_us = order.fade_us.unwrap_or(self.settings.fade_us);
         for target in &cancel.targets {
-            if !self.utterances[target].syntheses.is_empty() {
+            if self.utterances[target].needs_cut() {
                 cancel.pending_cuts.insert(*target);
                 self.out.push(Effect::Cut {
                     utterance: *target,

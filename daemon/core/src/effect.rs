@@ -66,6 +66,8 @@ pub enum Effect {
     },
     /// Ask a backend.
     Synthesize(Synthesis),
+    /// No piece follows those that were asked for: the utterance is complete after them.
+    CloseStore { utterance: UtteranceId },
     /// Stop a synthesis and tell its backend once; answered by `SynthesisEvent::Told`.
     CancelSynthesis { synthesis: SynthesisId },
     /// Nothing more will be asked about this utterance.
@@ -117,6 +119,8 @@ pub struct Synthesis {
     pub first: bool,
     /// Last piece of the utterance.
     pub last: bool,
+    /// Not the last, but what follows is not known yet: behind it the utterance waits.
+    pub open: bool,
 }
 
 /// What a client gets back.
@@ -128,6 +132,10 @@ pub enum Reply {
     Session(String),
     /// Say: 0 = the turn is stale or the session was busy (mode if-idle).
     Utterance(u64),
+    /// Submit.
+    Submitted { ack: &'static str, utterance: u64, buffered: u32 },
+    /// SayAppend.
+    Ack(&'static str),
     /// Cancel.
     Report(Box<Report>),
     /// CancelAll: utterances cancelled.
@@ -307,6 +315,13 @@ pub struct HistoryEntry {
     pub turn: u64,
 }
 
+impl HistoryEntry {
+    /// Its text in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.said.len() + self.heard.len() + self.reason.len() + self.tag.len()
+    }
+}
+
 /// Properties of a session as published.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionProperties {
@@ -316,6 +331,7 @@ pub struct SessionProperties {
     pub turn: u64,
     pub active_utterance: u64,
     pub queue_length: u32,
+    pub collected_bytes: u32,
     pub output: &'static str,
     pub gain_db: f64,
     pub muted: bool,
@@ -374,6 +390,8 @@ pub enum Note {
         utterance: UtteranceId,
         outcome: &'static str,
         played_us: Micros,
+        /// Synthesised and not heard.
+        wasted_us: Micros,
     },
     /// A cancel was carried out.
     Cancelled {
@@ -382,6 +400,18 @@ pub enum Note {
         stages: Stages,
         utterances: u32,
     },
+    /// What is collected and not committed, in the session and in all.
+    Collected {
+        session: String,
+        buffers: usize,
+        bytes: usize,
+        all_buffers: usize,
+        all_bytes: usize,
+    },
+    /// A commit joined over missing chunks, in so many places.
+    CollectGaps { session: String, holes: u64 },
+    /// Nobody committed it in time.
+    CollectExpired { session: String, turn: u64 },
     /// A Say of an older turn.
     StaleTurn { session: String },
     /// A step of the cancel chain did not answer in time.

@@ -13,8 +13,8 @@ use crate::request::Priority;
 use crate::session::{Part, Session, Stage};
 use crate::timer::Timer;
 
-/// A client's pause gives the floor away after this long.
-const YIELD_AFTER_US: Micros = 2_000_000;
+/// A client's pause, or an open stream without audio, gives the floor away after this long.
+pub(crate) const YIELD_AFTER_US: Micros = 2_000_000;
 /// An interrupted track that does not report its silence (the audio server is away) is taken to be silent after this long.
 const QUIET_AFTER_US: Micros = 100_000;
 
@@ -204,7 +204,7 @@ impl Core {
         }
     }
 
-    /// Something important waits, or a client's pause has lasted too long and somebody else waits.
+    /// Something important waits, or a client's pause (or a stream's silence) has lasted too long and somebody else waits.
     fn must_yield(&self, key: FloorKey, session: SessionId, part: Part) -> bool {
         let Some(other) = self.next(key, Some((session, part))) else {
             return false;
@@ -215,7 +215,8 @@ impl Core {
         let paused_us = self.sessions[&session]
             .client_pause
             .map_or(0, |since| self.now.saturating_sub(since));
-        paused_us >= YIELD_AFTER_US && other.session != session
+        let starves = self.committed(session, part).is_some_and(|u| self.starves(u));
+        (paused_us >= YIELD_AFTER_US && other.session != session) || (starves && (other.session, other.part) != (session, part))
     }
 
     fn has_held_speech(&self, key: FloorKey) -> bool {
@@ -250,15 +251,18 @@ impl Core {
         let session = self.sessions.get(&id)?;
         let begun = |part: Part| {
             let utterance = *session.part(part).committed.front()?;
-            (beside != Some((id, part))).then_some(Candidate {
+            (beside != Some((id, part)) && !self.starves(utterance)).then_some(Candidate {
                 session: id,
                 part,
                 utterance,
                 class: self.utterances.get(&utterance)?.class,
             })
         };
-        let (waiting, class) = self.best_waiting(session).unzip();
+        // A stream without audio does not claim the floor, but what was said after it waits behind it all the same.
+        let blocked = |part: Part| session.part(part).committed.front().is_some_and(|u| self.starves(*u));
+        let (waiting, class) = self.best_waiting(session).filter(|(u, _)| !self.starves(*u)).unzip();
         let waits = |part| {
+            (!blocked(part)).then_some(())?;
             Some(Candidate {
                 session: id,
                 part,
@@ -266,16 +270,11 @@ impl Core {
                 class: class?,
             })
         };
+        let important = class == Some(Priority::Important);
         begun(Part::Interjection)
-            .or_else(|| {
-                if class == Some(Priority::Important) {
-                    waits(Part::Interjection)
-                } else {
-                    None
-                }
-            })
+            .or_else(|| if important { waits(Part::Interjection) } else { None })
             .or_else(|| begun(Part::Main))
-            .or_else(|| waits(Part::Main))
+            .or_else(|| if important { None } else { waits(Part::Main) })
     }
 
     fn best_waiting(&self, session: &Session) -> Option<(UtteranceId, Priority)> {

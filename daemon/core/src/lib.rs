@@ -13,10 +13,12 @@ mod effect;
 mod floor;
 mod ids;
 mod owner;
+mod phase;
 mod request;
 mod say;
 mod session;
 mod sessions;
+mod stream;
 mod text;
 mod timer;
 
@@ -28,8 +30,8 @@ pub use effect::{
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, PlaybackEvent, Priority, Progress,
-    Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition, Voice,
+    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority,
+    Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition, Voice,
 };
 
 use floor::{Floor, FloorKey};
@@ -60,6 +62,8 @@ pub struct Core {
     outputs: BTreeSet<Output>,
     manager: ManagerProperties,
     manager_published: ManagerProperties,
+    /// Buffers and bytes that wait for a commit, over all sessions.
+    collected: (usize, usize),
     /// Sessions whose properties may have changed in this step.
     dirty: BTreeSet<SessionId>,
     session_ids: Counter<SessionId>,
@@ -96,6 +100,7 @@ impl Core {
             outputs: BTreeSet::new(),
             manager_published: manager.clone(),
             manager,
+            collected: (0, 0),
             dirty: BTreeSet::new(),
             session_ids: Counter::default(),
             utterance_ids: Counter::default(),
@@ -162,6 +167,7 @@ impl Core {
                     self.request_pieces(utterance);
                 }
             }
+            PlaybackEvent::Dry { utterance, played_us } => self.ran_dry(utterance, played_us),
             PlaybackEvent::Paused { track } => self.fell_silent(track),
         }
     }
@@ -210,7 +216,12 @@ impl Core {
             let Some(session) = self.sessions.get(&id) else {
                 continue;
             };
-            if properties != session.published {
+            // How much is collected is for who asks: no news.
+            let told = SessionProperties {
+                collected_bytes: properties.collected_bytes,
+                ..session.published.clone()
+            };
+            if properties != told {
                 self.out.push(Effect::SessionChanged {
                     session: session.id.clone(),
                     properties: properties.clone(),
@@ -249,6 +260,8 @@ impl Core {
             "paused"
         } else if active.is_some() {
             "speaking"
+        } else if !session.phases.is_empty() {
+            "collecting"
         } else {
             "idle"
         };
@@ -259,18 +272,21 @@ impl Core {
             turn: session.turn,
             active_utterance: active.map_or(0, UtteranceId::get),
             queue_length: (session.open.len() - usize::from(active.is_some())) as u32,
+            collected_bytes: u32::try_from(session.phases.bytes()).unwrap_or(u32::MAX),
             output: session.output.word(),
             gain_db: session.gain_db,
             muted: session.muted,
         }
     }
 
-    /// What must hold after every step (I1, I2, I11, I15 and the books).
+    /// What must hold after every step (I1, I2, I9, I11, I15 and the books).
     ///
     /// # Panics
     /// When something does not hold: the message names it.
     pub fn check_invariants(&self) {
+        self.check_phases();
         for (id, u) in &self.utterances {
+            self.check_stream(*id, u);
             let session = self
                 .sessions
                 .get(&u.session)

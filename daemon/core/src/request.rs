@@ -80,6 +80,26 @@ pub enum Request {
     Configure { target: Target, options: SessionOptions },
     /// Say.
     Say { target: Target, text: String, options: SayOptions },
+    /// SayOpen.
+    SayOpen { target: Target, options: SayOptions },
+    /// SayAppend.
+    SayAppend {
+        target: Target,
+        utterance: u64,
+        seq: u64,
+        text: String,
+    },
+    /// SayEnd.
+    SayEnd { target: Target, utterance: u64 },
+    /// Submit.
+    Submit {
+        target: Target,
+        phase: Phase,
+        turn: u64,
+        chunk_seq: u64,
+        text: String,
+        options: SayOptions,
+    },
     /// Wait; utterance 0 = the newest.
     Wait {
         target: Target,
@@ -194,6 +214,15 @@ impl Priority {
             .into_iter()
             .find(|p| p.word() == word)
     }
+}
+
+/// What a Submit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Only buffers.
+    Collect,
+    /// Starts what was buffered.
+    Commit,
 }
 
 /// How a Say stands to what its session already has.
@@ -444,6 +473,8 @@ pub enum PlaybackEvent {
     Hungry { track: TrackId },
     /// Less than the look-ahead is stored.
     Low { utterance: UtteranceId },
+    /// An open stream was heard as far as it goes.
+    Dry { utterance: UtteranceId, played_us: Micros },
     /// A paused track is silent.
     Paused { track: TrackId },
 }
@@ -476,6 +507,19 @@ pub struct Backend {
     pub word_timing: bool,
 }
 
+impl Backend {
+    /// No voice in particular is any backend's; a language tag is as good a name for a voice as its id, and "en-us+f3" is a variant of
+    /// espeak-ng's "en-us". A backend that names no voices takes any.
+    pub(crate) fn has_voice(&self, voice: Option<&str>) -> bool {
+        let Some(voice) = voice.filter(|v| !v.is_empty()) else {
+            return true;
+        };
+        let base = voice.split('+').next().unwrap_or(voice);
+        let is = |v: &Voice| v.id == voice || v.id == base || v.languages.iter().any(|l| l == base);
+        self.voices.is_empty() || self.voices.iter().any(is)
+    }
+}
+
 /// A voice of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Voice {
@@ -498,12 +542,22 @@ pub struct Settings {
     pub sessions: usize,
     /// Stored but unplayed audio at which no further piece is requested.
     pub look_ahead_us: Micros,
+    /// Collected text that nobody commits is dropped after this time.
+    pub collect_ttl_us: Micros,
+    /// Bytes of one buffer.
+    pub collect_bytes: usize,
+    /// Chunks of one buffer.
+    pub collect_chunks: usize,
+    /// A text stream without an append ends after this time.
+    pub stream_idle_us: Micros,
     /// How long a cancelled id is remembered for late traffic.
     pub tombstone_us: Micros,
     /// Default fade of cut and pause.
     pub fade_us: u32,
     /// A cancel replies at the latest after this.
     pub reply_us: Micros,
+    /// Who may manage beside root: the uid of the daemon itself. `None`: everybody who can call.
+    pub manager_uid: Option<u32>,
     /// The manager's gain until a client sets another.
     pub output_gain_db: f64,
 }
@@ -516,9 +570,14 @@ impl Default for Settings {
             utterances: 1000,
             sessions: 4096,
             look_ahead_us: 5_000_000,
+            collect_ttl_us: 60_000_000,
+            collect_bytes: 262_144,
+            collect_chunks: 4096,
+            stream_idle_us: 30_000_000,
             tombstone_us: 2_000_000,
             fade_us: 5_000,
             reply_us: 100_000,
+            manager_uid: None,
             output_gain_db: 0.0,
         }
     }

@@ -6,6 +6,7 @@ use crate::effect::{Effect, HistoryEntry, Note, Outcome, Reply, Report, Signal, 
 use crate::ids::{Micros, SessionId, SynthesisId, Token, UtteranceId};
 use crate::request::{ErrorKind, Failure, Mode, Priority, Progress, SayOptions, SynthesisEvent, SynthesisState};
 use crate::session::{Part, Stage, SynthesisRecord, Utterance};
+use crate::stream::Stream;
 use crate::text;
 use crate::timer::Timer;
 
@@ -34,6 +35,30 @@ impl SayOptions {
     }
 }
 
+/// Which call an utterance comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Say.
+    Say,
+    /// SayOpen.
+    Stream,
+    /// A committing Submit.
+    Commit,
+}
+
+impl Origin {
+    fn answer(self, utterance: UtteranceId) -> Reply {
+        match self {
+            Self::Say | Self::Stream => Reply::Utterance(utterance.get()),
+            Self::Commit => Reply::Submitted {
+                ack: "COMMIT_STARTED",
+                utterance: utterance.get(),
+                buffered: 0,
+            },
+        }
+    }
+}
+
 struct Speaker {
     backend: String,
     voice: String,
@@ -42,8 +67,16 @@ struct Speaker {
 }
 
 impl Core {
-    pub(crate) fn say(&mut self, token: Token, session: SessionId, text: String, options: SayOptions) -> Result<Option<Reply>, Failure> {
-        if text::is_blank(&text) {
+    /// Say, SayOpen and the committing Submit. Answers itself when it accepts; `Some` is a refusal that is no error.
+    pub(crate) fn say(
+        &mut self,
+        token: Token,
+        session: SessionId,
+        text: String,
+        options: SayOptions,
+        origin: Origin,
+    ) -> Result<Option<Reply>, Failure> {
+        if origin != Origin::Stream && text::is_blank(&text) {
             return Err(Failure::new(ErrorKind::InvalidArgs, "text is empty: there is nothing to speak"));
         }
         if text.len() > self.settings.text_bytes {
@@ -90,7 +123,9 @@ impl Core {
         }
         let class = options.priority.unwrap_or_default();
         let id = self.utterance_ids.next();
-        let pieces = if speaker.concurrent {
+        let pieces = if origin == Origin::Stream {
+            Vec::new()
+        } else if speaker.concurrent {
             vec![text::whole(&text)]
         } else {
             text::requests(&text)
@@ -117,6 +152,8 @@ impl Core {
             expires: options.expires_us.map(|after| self.now.saturating_add(after)),
             pieces: pieces.into(),
             syntheses: Vec::new(),
+            stream: (origin == Origin::Stream).then(|| Stream::open(self.now)),
+            origin,
             store_full: false,
             ran_low: false,
             sentences: if progress == Progress::Sentence {
@@ -152,12 +189,16 @@ impl Core {
         if let Some(after) = options.expires_us {
             self.arm(after, Timer::Expire(id));
         }
+        if origin == Origin::Stream {
+            self.arm(self.settings.stream_idle_us, Timer::StreamIdle(id));
+            self.arm_yield(session);
+        }
 
         if mode == Mode::Replace {
             let targets = earlier.into_iter().filter(|u| !self.utterances[u].is_protected()).collect();
             self.start_cancel(targets, Order::new("replaced", self.now, Then::Release { token, utterance: id }));
         } else {
-            self.reply(token, Reply::Utterance(id.get()));
+            self.reply(token, origin.answer(id));
             self.admit(id, muted);
         }
         Ok(None)
@@ -165,7 +206,11 @@ impl Core {
 
     /// What mode "replace" replaces is silent: the new one takes its place.
     pub(crate) fn release(&mut self, token: Token, utterance: UtteranceId) {
-        self.reply(token, Reply::Utterance(utterance.get()));
+        let Some(record) = self.utterances.get(&utterance) else {
+            self.reply(token, Reply::Utterance(utterance.get()));
+            return;
+        };
+        self.reply(token, record.origin.answer(utterance));
         let Some(record) = self.utterances.get_mut(&utterance) else {
             return;
         };
@@ -179,6 +224,7 @@ impl Core {
         }
         let muted = self.sessions.get(&record.session).is_some_and(|s| s.muted);
         self.admit(utterance, muted);
+        self.complete_stream(utterance);
     }
 
     /// The arrival rules of its class (SEMANTICS, "Floor"), then its place in line.
@@ -256,20 +302,22 @@ impl Core {
                     format!("there is no backend \"{id}\"; loaded: {}", list_or(&known, "none")),
                 )
             })?,
-            None => self.backends.first().ok_or_else(|| {
-                let message =
-                    "no TTS plugin is loaded: put one into a plugin folder (see Plugins.List for what was rejected) and restart utterd";
-                Failure::new(ErrorKind::BackendUnavailable, message)
-            })?,
+            // A voice that only another backend has names that backend.
+            None => self
+                .backends
+                .iter()
+                .find(|b| b.has_voice(options.voice.as_deref()))
+                .or(self.backends.first())
+                .ok_or_else(|| {
+                    let message =
+                        "no TTS plugin is loaded: put one into a plugin folder (see Plugins.List for what was rejected) and restart utterd";
+                    Failure::new(ErrorKind::BackendUnavailable, message)
+                })?,
         };
         let language = options.language.as_deref().filter(|l| !l.is_empty());
         let voice = match (options.voice.as_deref().filter(|v| !v.is_empty()), language) {
             (Some(voice), _) => {
-                // espeak-ng's variants: "en-us+f3" is the voice "en-us".
-                let base = voice.split('+').next().unwrap_or(voice);
-                // A language tag is as good a name for a voice as its id.
-                let is = |v: &crate::Voice| v.id == voice || v.id == base || v.languages.iter().any(|l| l == base);
-                if !backend.voices.is_empty() && !backend.voices.iter().any(is) {
+                if !backend.has_voice(Some(voice)) {
                     let message = format!("backend \"{}\" has no voice \"{voice}\"; ListVoices names those it has", backend.id);
                     return Err(Failure::new(ErrorKind::NoSuchVoice, message));
                 }
@@ -316,6 +364,11 @@ impl Core {
             return;
         };
         u.ran_low = false;
+        let open = u.pieces.is_empty() && u.is_open_stream();
+        let last = u.pieces.is_empty() && !open;
+        if let Some(stream) = &mut u.stream {
+            stream.closed |= last;
+        }
         let synthesis = self.synthesis_ids.next();
         let first = u.syntheses.is_empty();
         u.syntheses.push(SynthesisRecord {
@@ -348,7 +401,8 @@ impl Core {
             text: u.text[piece.bytes].to_owned(),
             char_base: piece.chars.start,
             first,
-            last: u.pieces.is_empty(),
+            last,
+            open,
         }));
     }
 
@@ -473,6 +527,8 @@ impl Core {
         if !word {
             return;
         }
+        // espeak-ng marks "can" of "can't": what was heard must not say the opposite.
+        let chars = chars.start..text::word_end(&u.text, chars.end);
         u.heard_chars = u.heard_chars.max(chars.end);
         if u.cancel.is_some() || u.progress == Progress::None {
             return;
@@ -526,7 +582,7 @@ impl Core {
         u.total_us = played_us;
         u.heard_us = played_us;
         // A store that ended before all of its text was asked for is one that failed, whoever brings that news first.
-        if u.cancel.is_none() && u.failure.is_none() && !u.pieces.is_empty() {
+        if u.cancel.is_none() && u.failure.is_none() && (!u.pieces.is_empty() || u.is_open_stream()) {
             u.failure = Some(Failure::new(
                 ErrorKind::Failed,
                 format!("backend \"{}\" ended before the text did", u.backend),
@@ -554,7 +610,7 @@ impl Core {
         }
         // Its requests are stopped like a cancel's; nobody waits for their answers, so the outcome goes out now.
         let live: Vec<SynthesisId> = u.syntheses.iter().filter(|s| !s.failed).map(|s| s.id).collect();
-        if !u.syntheses.is_empty() {
+        if u.needs_cut() {
             self.out.push(Effect::Cut { utterance: id, fade_us: 0 });
         }
         self.out
@@ -621,11 +677,13 @@ impl Core {
         }
         self.dirty.insert(session_id);
         let word = outcome.word();
+        let synthesised_us = u.syntheses.iter().map(|s| s.end_us).max().unwrap_or(0);
         self.out.push(Effect::Note(Note::Finished {
             session: name,
             utterance: id,
             outcome: word,
             played_us: report.played_us,
+            wasted_us: synthesised_us.saturating_sub(report.played_us),
         }));
         self.signal(
             session_id,

@@ -6,11 +6,16 @@ use std::sync::Arc;
 use crate::effect::{HeardSource, HistoryEntry, Report, SessionProperties};
 use crate::floor::FloorKey;
 use crate::ids::{CancelId, Micros, SynthesisId, Token, TrackId, UtteranceId};
+use crate::phase::Phases;
 use crate::request::{Failure, Output, Priority, Progress, SayOptions, SynthesisState, Told};
+use crate::say::Origin;
+use crate::stream::Stream;
 use crate::text::{self, Piece};
 
 /// History and reports of finished utterances that a session remembers.
 pub(crate) const HISTORY: usize = 1000;
+/// Text that a session's history may hold; beyond it the oldest entries go first.
+const HISTORY_BYTES: usize = 16 << 20;
 /// Ids that a session remembers having issued, for "already".
 const ISSUED: usize = 65_536;
 
@@ -63,8 +68,10 @@ pub(crate) struct Session {
     pub(crate) open: Vec<UtteranceId>,
     pub(crate) issued: VecDeque<UtteranceId>,
     pub(crate) history: VecDeque<HistoryEntry>,
+    pub(crate) history_bytes: usize,
     pub(crate) reports: BTreeMap<UtteranceId, (&'static str, Report)>,
     pub(crate) waiters: Vec<Waiter>,
+    pub(crate) phases: Phases,
     pub(crate) first_frame_sent: bool,
     pub(crate) stale_turns: u64,
     /// No new work; closes when the rest is done (drain) or cancelled.
@@ -107,9 +114,11 @@ impl Session {
     }
 
     pub(crate) fn remember_finished(&mut self, entry: HistoryEntry, report: Report) {
-        if self.history.len() == HISTORY
+        self.history_bytes += entry.bytes();
+        while (self.history.len() == HISTORY || self.history_bytes > HISTORY_BYTES)
             && let Some(old) = self.history.pop_front()
         {
+            self.history_bytes -= old.bytes();
             self.reports.remove(&old.utterance);
         }
         self.reports.insert(entry.utterance, (entry.outcome, report));
@@ -154,6 +163,10 @@ pub(crate) struct Utterance {
     /// Not requested yet.
     pub(crate) pieces: VecDeque<Piece>,
     pub(crate) syntheses: Vec<SynthesisRecord>,
+    /// Its text grows.
+    pub(crate) stream: Option<Stream>,
+    /// Decides how its call is answered.
+    pub(crate) origin: Origin,
     /// Enough is stored; `PlaybackEvent::Low` clears it.
     pub(crate) store_full: bool,
     /// `Low` came since the last request.
@@ -199,6 +212,11 @@ impl SynthesisRecord {
 impl Utterance {
     pub(crate) fn is_waiting(&self) -> bool {
         self.stage == Stage::Waiting && self.cancel.is_none()
+    }
+
+    /// Something of it may be stored, or stand on a track.
+    pub(crate) fn needs_cut(&self) -> bool {
+        self.stage != Stage::Waiting || !self.syntheses.is_empty()
     }
 
     pub(crate) fn has_started(&self) -> bool {

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use crate::cancel::{Order, Then};
-use crate::effect::{Effect, Note, Reply, SessionProperties};
+use crate::effect::{Effect, HistoryEntry, Note, Reply, SessionProperties};
 use crate::floor::FloorKey;
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
 use crate::request::{Caller, ErrorKind, Failure, Output, Request, SessionOptions, Target};
+use crate::say::Origin;
 use crate::session::{Closing, Playing, Session, Waiter};
 use crate::timer::Timer;
 use crate::{CLOSED_IDS, Core};
 
 /// The session that Manager's one-liners open on demand.
 const DEFAULT: &str = "default";
+
+/// Text in one answer of GetHistory: a bus refuses messages beyond 32 MiB, and who sends one is cut off. The rest comes with `after`.
+const HISTORY_REPLY_BYTES: usize = 4 << 20;
 
 type Answer = Result<Option<Reply>, Failure>;
 
@@ -53,7 +57,35 @@ impl Core {
             }
             Request::Say { target, text, options } => {
                 let session = self.find_or_default(caller, &target)?;
-                self.say(token, session, text, options)
+                self.say(token, session, text, options, Origin::Say)
+            }
+            Request::SayOpen { target, options } => {
+                let session = self.find_or_default(caller, &target)?;
+                self.say(token, session, String::new(), options, Origin::Stream)
+            }
+            Request::SayAppend {
+                target,
+                utterance,
+                seq,
+                text,
+            } => {
+                let session = self.find(caller, &target)?;
+                self.append(token, session, utterance, seq, &text)
+            }
+            Request::SayEnd { target, utterance } => {
+                let session = self.find(caller, &target)?;
+                self.end_by_client(token, session, utterance)
+            }
+            Request::Submit {
+                target,
+                phase,
+                turn,
+                chunk_seq,
+                text,
+                options,
+            } => {
+                let session = self.find_or_default(caller, &target)?;
+                self.submit(token, session, phase, turn, chunk_seq, text, options)
             }
             Request::Wait {
                 target,
@@ -103,13 +135,14 @@ impl Core {
             }
             Request::History { target, after, limit } => {
                 let session = &self.sessions[&self.find(caller, &target)?];
-                let entries = session
-                    .history
-                    .iter()
-                    .filter(|e| e.utterance.get() > after)
-                    .take(limit)
-                    .cloned()
-                    .collect();
+                let mut bytes = 0;
+                let fits = |e: &&HistoryEntry| {
+                    let first = bytes == 0;
+                    bytes += e.bytes();
+                    first || bytes <= HISTORY_REPLY_BYTES
+                };
+                let newer = session.history.iter().filter(|e| e.utterance.get() > after);
+                let entries = newer.take(limit).take_while(fits).cloned().collect();
                 Ok(Some(Reply::History(entries)))
             }
             Request::SessionProperties { target } => {
@@ -133,6 +166,7 @@ impl Core {
                 Ok(Some(Reply::Done))
             }
             Request::SetMasterGain { gain_db } => {
+                self.check_manages(caller)?;
                 self.manager.gain_db = gain_db;
                 self.apply_gain(None);
                 Ok(Some(Reply::Done))
@@ -148,6 +182,7 @@ impl Core {
                 self.silence(token, targets, "muted")
             }
             Request::SetMasterMuted { muted } => {
+                self.check_manages(caller)?;
                 self.manager.muted = muted;
                 let targets = if muted {
                     self.utterances.keys().copied().collect()
@@ -157,6 +192,7 @@ impl Core {
                 self.silence(token, targets, "muted")
             }
             Request::SetMinPriority { priority } => {
+                self.check_manages(caller)?;
                 self.manager.min_priority = priority;
                 let targets = self
                     .utterances
@@ -186,6 +222,18 @@ impl Core {
                 self.out.push(Effect::Gain { track, linear });
             }
         }
+    }
+
+    /// What concerns everybody is root's and the daemon's own user's.
+    fn check_manages(&self, caller: &Caller) -> Result<(), Failure> {
+        let Some(manager) = self.settings.manager_uid else {
+            return Ok(());
+        };
+        if caller.uid == 0 || caller.uid == manager {
+            return Ok(());
+        }
+        let message = format!("this concerns every session: uid {manager} may set it, and root");
+        Err(Failure::new(ErrorKind::NotPermitted, message))
     }
 
     fn is_unopened_default(&self, target: &Target) -> bool {
@@ -284,8 +332,10 @@ impl Core {
             open: Vec::new(),
             issued: Default::default(),
             history: Default::default(),
+            history_bytes: 0,
             reports: Default::default(),
             waiters: Vec::new(),
+            phases: Default::default(),
             first_frame_sent: false,
             stale_turns: 0,
             closing: None,
@@ -297,6 +347,7 @@ impl Core {
         if let Some(after) = session.idle_timeout_us {
             self.arm(after, Timer::Idle(id, 0));
         }
+        self.open_output(output);
         let properties = self.properties(id, &session);
         self.sessions.insert(
             id,
@@ -361,7 +412,12 @@ impl Core {
             .extend(token);
         self.dirty.insert(id);
         self.end_listening(id);
+        self.drop_buffers(id);
         if drain {
+            // Nothing more is appended: what was accepted is spoken.
+            for utterance in self.sessions[&id].open.clone() {
+                self.end_stream(utterance);
+            }
             // A paused session would never drain.
             self.resume_session(id);
         } else {

@@ -15,7 +15,7 @@ pub(crate) enum Timer {
     Expire(UtteranceId),
     /// auto-resume-ms of the pause with this epoch.
     AutoResume(SessionId, u64),
-    /// A client's pause has lasted 2 s.
+    /// A client's pause has lasted 2 s, or a stream had no audio for as long.
     Yield(SessionId),
     /// An interrupted track should be silent.
     Quiet(FloorKey, TrackId),
@@ -25,6 +25,12 @@ pub(crate) enum Timer {
     Transition(GuardKey, OrderId),
     /// The session has had nothing accepted for 2 s.
     PlaybackEnds(SessionId),
+    /// ttl-ms of a turn that is collected.
+    Collect(SessionId, u64),
+    /// What a stream holds is spoken.
+    StreamFlush(UtteranceId),
+    /// idle-ms of a stream.
+    StreamIdle(UtteranceId),
     /// idle-timeout-ms, for the idle time with this epoch.
     Idle(SessionId, u64),
 }
@@ -63,13 +69,17 @@ impl Core {
                 Timer::PlaybackEnds(session) => self.playback_may_have_ended(session),
                 Timer::Quiet(floor, track) => self.should_be_silent(floor, track),
                 Timer::Forget(utterance) => self.out.push(crate::Effect::Forget { utterance }),
+                Timer::Collect(session, turn) => self.collect_overdue(session, turn),
+                Timer::StreamFlush(utterance) => self.flush_due(utterance),
+                Timer::StreamIdle(utterance) => self.stream_idle(utterance),
                 Timer::Idle(session, epoch) => {
-                    if self
-                        .sessions
-                        .get(&session)
-                        .is_some_and(|s| s.idle_epoch == epoch && s.open.is_empty())
-                    {
-                        self.close(session, None, false);
+                    let Some(s) = self.sessions.get(&session).filter(|s| s.idle_epoch == epoch && s.open.is_empty()) else {
+                        continue;
+                    };
+                    // Who collects is not idle.
+                    match s.idle_timeout_us {
+                        Some(after) if !s.phases.is_empty() => self.arm(after.max(1), Timer::Idle(session, epoch)),
+                        _ => self.close(session, None, false),
                     }
                 }
             }

@@ -184,8 +184,8 @@ fn told(outcome: &str, details: &Dict, out: &Out) {
     match outcome {
         "completed" => {}
         "failed" => out.trouble(&Trouble::new(format!("failed: {}", bus::text(details, "message")))),
-        "cancelled" if !reason.is_empty() => out.notice(&format!("cancelled ({reason})")),
-        other => out.notice(other),
+        "cancelled" if !reason.is_empty() => out.warning(&format!("cancelled ({reason})")),
+        other => out.warning(other),
     }
 }
 

@@ -11,6 +11,9 @@ use super::path::{ROOT, session_path};
 use super::values::{self, Dict};
 use super::{introspect, session};
 
+/// Of an error message.
+const MESSAGE_CHARS: usize = 1024;
+
 /// What a call leads to.
 #[expect(clippy::large_enum_variant, reason = "made and taken apart at once, never stored")]
 pub(super) enum Action {
@@ -59,7 +62,9 @@ pub(super) fn answer<B: serde::Serialize + DynamicType>(call: &Message, body: &B
 
 /// The error reply to a call.
 pub(super) fn refuse(call: &Message, refusal: &Refusal) -> Result<Message, zbus::Error> {
-    Message::error(&call.header(), refusal.name)?.build(&(refusal.message.as_str(),))
+    // Messages quote what the client sent; an answer must not grow with it.
+    let message: String = refusal.message.chars().take(MESSAGE_CHARS).collect();
+    Message::error(&call.header(), refusal.name)?.build(&(message,))
 }
 
 /// Nobody reads an answer to this call.
@@ -75,6 +80,8 @@ impl Pending {
             (Reply::Done, _) => answer(call, &()),
             (Reply::Session(id), _) => answer(call, &ObjectPath::try_from(session_path(&id))?),
             (Reply::Utterance(id), _) => answer(call, &id),
+            (Reply::Submitted { ack, utterance, buffered }, _) => answer(call, &(ack, utterance, buffered)),
+            (Reply::Ack(ack), _) => answer(call, &ack),
             (Reply::Report(report), _) => answer(call, &values::report(&report)),
             (Reply::Count(count), _) => answer(call, &count),
             (Reply::Waited { outcome, report }, _) => {

@@ -56,6 +56,10 @@ impl Dispatcher {
         match self.action(&call) {
             Ok(Action::Ask(request, shape)) => self.ask(call, arrived, request, shape),
             Ok(Action::Answer(message)) => self.send(&call, Ok(message)),
+            Ok(Action::Query(Query::Reload)) if !self.manages(&call) => {
+                let refusal = Refusal::not_permitted("the configuration is read again for root and for utterd's own user");
+                self.send(&call, refuse(&call, &refusal));
+            }
             Ok(Action::Query(query)) => {
                 if let Err(full) = self.queries.try_send((query, call)) {
                     let (_, call) = full.into_inner();
@@ -95,6 +99,14 @@ impl Dispatcher {
         {
             tracing::debug!("the daemon is stopping");
         }
+    }
+
+    fn manages(&mut self, call: &Message) -> bool {
+        let Some(sender) = call.header().sender().map(|s| s.as_str().to_owned()) else {
+            return false;
+        };
+        let uid = self.caller(&sender).uid;
+        uid == 0 || uid == rustix::process::getuid().as_raw()
     }
 
     /// Who calls; the bus is asked once for each connection.

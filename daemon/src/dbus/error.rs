@@ -26,6 +26,8 @@ refusals! {
     unknown_interface => "org.freedesktop.DBus.Error.UnknownInterface",
     unknown_property => "org.freedesktop.DBus.Error.UnknownProperty",
     read_only => "org.freedesktop.DBus.Error.PropertyReadOnly",
+    limit_exceeded => "org.utterd.Utterd1.Error.LimitExceeded",
+    not_permitted => "org.utterd.Utterd1.Error.NotPermitted",
     not_supported => "org.utterd.Utterd1.Error.NotSupported",
     no_such_session => "org.utterd.Utterd1.Error.NoSuchSession",
     failed => "org.utterd.Utterd1.Error.Failed",

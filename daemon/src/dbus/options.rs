@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use utterd_core::{CancelOptions, Mode, Output, Priority, Progress, SayOptions, SessionOptions};
+use utterd_core::{CancelOptions, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
 use zbus::zvariant::{OwnedValue, Value};
 
 use super::error::Refusal;
@@ -15,6 +15,9 @@ pub(super) type Options = BTreeMap<String, OwnedValue>;
 const MAX_NUMBER: u64 = 1 << 53;
 /// An hour; no timer of the contract is meant to be longer than a day.
 const MAX_MS: u64 = 86_400_000;
+
+/// An option that is text comes back in signals and reports; a message must hold them.
+const MAX_TEXT: usize = 1024;
 
 /// What is left to be understood of one call's options.
 pub(super) struct Reader(Options);
@@ -108,7 +111,10 @@ impl Reader {
     pub(super) fn end(self) -> Result<(), Refusal> {
         match self.0.keys().next() {
             None => Ok(()),
-            Some(key) => Err(Refusal::invalid_args(format!("there is no option \"{key}\" here"))),
+            Some(key) => {
+                let key: String = key.chars().take(64).collect();
+                Err(Refusal::invalid_args(format!("there is no option \"{key}\" here")))
+            }
         }
     }
 
@@ -159,6 +165,17 @@ pub(super) fn say(options: Options) -> Result<SayOptions, Refusal> {
     Ok(say)
 }
 
+/// Submit's phase; an old client's empty one commits.
+pub(super) fn phase(word: &str) -> Result<Phase, Refusal> {
+    match word {
+        "collect" => Ok(Phase::Collect),
+        "commit" | "" => Ok(Phase::Commit),
+        _ => Err(Refusal::invalid_args(format!(
+            "phase is \"{word}\"; allowed: collect, commit, and \"\" for commit"
+        ))),
+    }
+}
+
 /// Options of OpenSession and Configure.
 pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
     let mut reader = Reader::new(options);
@@ -179,14 +196,25 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
     };
     reader.only("barge-in", &["off"])?;
     reader.only("detector", &["none"])?;
-    for key in ["input", "backchannel", "record"] {
+    let later = [
+        "input",
+        "backchannel",
+        "record",
+        "false-interruption-ms",
+        "ttl-ms",
+        "max-bytes",
+        "max-chunks",
+        "idle-ms",
+    ];
+    for key in later {
         reader.later(key)?;
     }
     let session = SessionOptions {
         output,
         client_lifetime: reader.word("lifetime", &[("persistent", false), ("client", true)])?,
         own_floor: reader.word("floor", &[("shared", false), ("own", true)])?,
-        idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?,
+        // 0 = no time-out.
+        idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
         private: reader.flag("private")?,
         say: reader.say_fields()?,
     };
@@ -203,6 +231,9 @@ pub(super) fn cancel(options: Options) -> Result<CancelOptions, Refusal> {
         reason: reader.text("reason")?,
         fade_us: fade(&mut reader)?,
     };
+    if cancel.utterance == Some(0) {
+        return Err(Refusal::invalid_args("option \"utterance\" is 0: ids start at 1"));
+    }
     reader.end()?;
     Ok(cancel)
 }
@@ -307,6 +338,10 @@ fn real_of(key: &str, value: &Value<'_>, range: std::ops::RangeInclusive<f64>) -
 
 fn text_of<'v>(key: &str, value: &'v Value<'_>) -> Result<&'v str, Refusal> {
     match value {
+        Value::Str(text) if text.len() > MAX_TEXT => Err(Refusal::limit_exceeded(format!(
+            "option \"{key}\" has {} bytes; allowed: {MAX_TEXT}",
+            text.len()
+        ))),
         Value::Str(text) => Ok(text.as_str()),
         _ => Err(wrong_type(key, "s (string)", value)),
     }

@@ -11,16 +11,7 @@ use super::options::{self, Options};
 pub(super) const INTERFACE: &str = "org.utterd.Utterd1.Session";
 
 /// What later releases bring.
-const LATER: [&str; 8] = [
-    "SayOpen",
-    "SayAppend",
-    "SayEnd",
-    "Play",
-    "Submit",
-    "ReportSpeech",
-    "AcquireAudio",
-    "StartRecording",
-];
+const LATER: [&str; 4] = ["Play", "ReportSpeech", "AcquireAudio", "StartRecording"];
 
 pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Action, Refusal> {
     let body = call.body();
@@ -29,6 +20,34 @@ pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Act
             let (text, options): (String, Options) = body.deserialize()?;
             Request::Say {
                 target,
+                text,
+                options: options::say(options)?,
+            }
+        }
+        "SayOpen" => Request::SayOpen {
+            target,
+            options: options::say(body.deserialize()?)?,
+        },
+        "SayAppend" => {
+            let (utterance, seq, text): (u64, u64, String) = body.deserialize()?;
+            Request::SayAppend {
+                target,
+                utterance,
+                seq,
+                text,
+            }
+        }
+        "SayEnd" => Request::SayEnd {
+            target,
+            utterance: body.deserialize()?,
+        },
+        "Submit" => {
+            let (phase, turn, chunk_seq, text, options): (String, u64, u64, String, Options) = body.deserialize()?;
+            Request::Submit {
+                target,
+                phase: options::phase(&phase)?,
+                turn,
+                chunk_seq,
                 text,
                 options: options::say(options)?,
             }

@@ -87,7 +87,7 @@ pub(super) fn session(p: &SessionProperties) -> Dict {
         ("Turn", Value::from(p.turn)),
         ("ActiveUtterance", Value::from(p.active_utterance)),
         ("QueueLength", Value::from(p.queue_length)),
-        ("CollectedBytes", Value::from(0u32)),
+        ("CollectedBytes", Value::from(p.collected_bytes)),
         ("Output", Value::from(p.output)),
         ("GainDb", Value::from(p.gain_db)),
         ("Muted", Value::from(p.muted)),

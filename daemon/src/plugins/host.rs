@@ -2,8 +2,10 @@
 //! on purpose: R5 lets a plugin read it while the process lives, and instances are few.
 
 use std::ffi::c_void;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::level_filters::LevelFilter;
@@ -18,8 +20,27 @@ pub(super) struct HostSide {
     id: String,
     /// Where the plugin's file was found.
     folder: PathBuf,
+    acks: CancelAcks,
     /// Cleared by `destroy()`: later calls are dropped.
     open: AtomicBool,
+}
+
+/// Who hears how a server answered a cancel: the backend, the synthesis, and `UT_OK`, `UT_TIMEOUT` or `UT_EBACKEND`. Called on threads of plugins.
+#[derive(Clone, Default)]
+pub struct CancelAcks(Option<Arc<HearAck>>);
+
+type HearAck = dyn Fn(&str, u64, i32) + Send + Sync;
+
+impl CancelAcks {
+    pub fn new(hear: impl Fn(&str, u64, i32) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hear)))
+    }
+}
+
+impl fmt::Debug for CancelAcks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CancelAcks").field(&self.0.is_some()).finish()
+    }
 }
 
 // SAFETY: the table's raw pointers are to static strings and to this very struct, which is never freed; the rest is Sync by itself.
@@ -28,7 +49,7 @@ unsafe impl Sync for HostSide {}
 unsafe impl Send for HostSide {}
 
 impl HostSide {
-    pub(super) fn leak(id: &str, found: &Path) -> &'static Self {
+    pub(super) fn leak(id: &str, found: &Path, acks: &CancelAcks) -> &'static Self {
         let folder = found.parent().unwrap_or(Path::new("/")).to_path_buf();
         let table = UtHost {
             size: size_of::<UtHost>() as u32,
@@ -52,6 +73,7 @@ impl HostSide {
             table,
             id: id.to_owned(),
             folder,
+            acks: acks.clone(),
             open: AtomicBool::new(true),
         }));
         side.table.ctx = std::ptr::from_mut(side).cast();
@@ -211,6 +233,9 @@ unsafe extern "C" fn get_extension(_: *mut c_void, _: UtStr) -> *const c_void {
 
 unsafe extern "C" fn cancel_ack(ctx: *mut c_void, synthesis: u64, status: i32) {
     with(ctx, (), |side| {
-        tracing::debug!(plugin = side.id.as_str(), synthesis, status, "the server answered a cancel")
+        tracing::debug!(plugin = side.id.as_str(), synthesis, status, "the server answered a cancel");
+        if let Some(hear) = &side.acks.0 {
+            hear(&side.id, synthesis, status);
+        }
     });
 }

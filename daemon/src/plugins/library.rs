@@ -13,7 +13,7 @@ use utterd_plugin_api::abi::*;
 use utterd_plugin_api::json::Manifest;
 
 use super::elf;
-use super::host::{HostSide, clean};
+use super::host::{CancelAcks, HostSide, clean};
 use super::stage::Hash;
 
 /// Generations that one process keeps mapped (each 345 to 410 KiB).
@@ -60,7 +60,7 @@ pub(super) fn map(path: &Path, hash: Hash, manifest: &Manifest, found: &Path) ->
     let (Some(init), Some(_)) = (entry.init, entry.get_factory) else {
         return Err("its entry has no init or no get_factory".into());
     };
-    let host = HostSide::leak(&manifest.id, found);
+    let host = HostSide::leak(&manifest.id, found, &CancelAcks::default());
     let mut err = UtErr::new();
     // SAFETY: both arguments live through the call, the host for ever; nobody else is in this plugin yet.
     let status = unsafe { init(host.table(), &raw mut err) };

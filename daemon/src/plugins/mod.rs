@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use host::CancelAcks;
 pub use probe::probe_main;
 pub use tts::{TtsBackend, TtsCalls, TtsInfo};
 pub use types::{BackendCounts, CancelWay, MarkKind, SpeakEnd, SpeakRequest, SpeakSink, SynthError, Voice};
@@ -50,6 +51,8 @@ pub struct LoadOptions {
     pub probe_timeout: Duration,
     /// Where the private copies stand; `None` = the first of `$RUNTIME_DIRECTORY`, `$XDG_RUNTIME_DIR`, `/tmp` that is ours and not noexec.
     pub private_dir: Option<PathBuf>,
+    /// Who hears how servers answer cancels.
+    pub cancel_acks: CancelAcks,
 }
 
 impl Default for LoadOptions {
@@ -61,6 +64,7 @@ impl Default for LoadOptions {
             probe: Probe::OwnProgram,
             probe_timeout: Duration::from_secs(10),
             private_dir: None,
+            cancel_acks: CancelAcks::default(),
         }
     }
 }
@@ -182,7 +186,7 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
         ));
     }
     let mapped = library::map(&staged.path, staged.hash, &manifest, path)?;
-    let instance = table::Instance::create(mapped, id, path, &config)?;
+    let instance = table::Instance::create(mapped, id, path, &config, &options.cancel_acks)?;
     let info = instance.describe(id)?;
     tracing::info!(plugin = id.as_str(), version = manifest.version, voices = info.voices.len(), path = %path.display(), "loaded");
     let tts = Some(Arc::new(TtsBackend::new(info, Box::new(instance))));

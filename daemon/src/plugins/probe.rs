@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use serde_json::{Value, json};
 
-use super::{Probe, elf, library, stage, table};
+use super::{CancelAcks, Probe, elf, library, stage, table};
 
 /// Stands before the answer.
 const ANSWER: &str = "utterd-plugin-probe ";
@@ -103,7 +103,7 @@ fn attempt(path: &Path, config: &str) -> Result<(), String> {
     let hash = stage::rehash(path)?;
     let mapped = library::map(path, hash, &manifest, path)?;
     if manifest.kinds.iter().any(|k| k == "tts") {
-        let instance = table::Instance::create(mapped, &manifest.id, path, config)?;
+        let instance = table::Instance::create(mapped, &manifest.id, path, config, &CancelAcks::default())?;
         instance.describe(&manifest.id)?;
     }
     mapped.deinit();

@@ -6,7 +6,7 @@ use std::path::Path;
 use utterd_plugin_api::abi::*;
 use utterd_plugin_api::json::TtsDescription;
 
-use super::host::HostSide;
+use super::host::{CancelAcks, HostSide};
 use super::library::{FpMode, Mapped, describe_err, err_words};
 use super::sink::{Counters, RATES, Sink};
 use super::tts::{TtsCalls, TtsInfo};
@@ -31,13 +31,13 @@ unsafe impl Sync for Instance {}
 
 impl Instance {
     /// Makes one; `config` is a JSON object, `found` where the plugin's original stands.
-    pub(super) fn create(mapped: &Mapped, id: &str, found: &Path, config: &str) -> Result<Self, String> {
+    pub(super) fn create(mapped: &Mapped, id: &str, found: &Path, config: &str, acks: &CancelAcks) -> Result<Self, String> {
         let table = mapped.tts()?;
         let (Some(create), Some(_), Some(_), Some(_)) = (table.common.create, table.common.destroy, table.common.describe, table.speak)
         else {
             return Err("its table of tts lacks create, destroy, describe or speak".into());
         };
-        let host = HostSide::leak(id, found);
+        let host = HostSide::leak(id, found, acks);
         let _fp = FpMode::save();
         let mut inst = std::ptr::null_mut();
         let mut err = UtErr::new();

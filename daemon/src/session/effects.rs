@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use crossbeam::channel::Sender;
 use utterd_core::{DriverInfo, Effect, Note, Synthesis};
+use utterd_plugin_api::abi::{UT_OK, UT_TIMEOUT};
 use zbus::zvariant::Value;
 
 use super::Device;
+use super::owners::Owners;
 use crate::clock::now_us;
 use crate::dbus::Out;
 use crate::driver::{DeviceOp, DriverEvent, Of};
@@ -36,6 +38,7 @@ pub struct Hands {
     cuts: HashMap<u64, u64>,
     /// When each kind was last sent.
     alerts: HashMap<(&'static str, String), u64>,
+    owners: Owners,
 }
 
 /// The metrics of this room.
@@ -51,6 +54,11 @@ struct Counts {
     cut: Histogram,
     first_audio: Histogram,
     played: Counter,
+    wasted: Counter,
+    collect_buffers: Gauge,
+    collect_bytes: Gauge,
+    collect_gaps: Counter,
+    collect_expired: Counter,
     underruns_us: Counter,
     xruns: Counter,
 }
@@ -119,6 +127,23 @@ impl Counts {
                 "Acceptance of an utterance to its first sample heard.",
             ),
             played: metrics.counter("utterd_played_us_total", "microseconds", "Speech handed to the sink."),
+            wasted: metrics.counter(
+                "utterd_synthesis_wasted_us_total",
+                "microseconds",
+                "Speech synthesised and not heard.",
+            ),
+            collect_buffers: metrics.gauge("utterd_collect_buffers", "buffers", "Turns collected and not committed."),
+            collect_bytes: metrics.gauge("utterd_collect_bytes", "bytes", "Text collected and not committed."),
+            collect_gaps: metrics.counter(
+                "utterd_collect_gap_total",
+                "gaps",
+                "Places where a commit joined over missing chunks.",
+            ),
+            collect_expired: metrics.counter(
+                "utterd_collect_expired_total",
+                "buffers",
+                "Collected turns that nobody committed in time.",
+            ),
             underruns_us: metrics.counter(
                 "utterd_tx_underrun_us_total",
                 "microseconds",
@@ -169,6 +194,7 @@ impl Hands {
             account,
             cuts: HashMap::new(),
             alerts: HashMap::new(),
+            owners: Owners::default(),
         }
     }
 
@@ -242,6 +268,7 @@ impl Hands {
             Effect::Gain { track, linear } => self.tx.gain(track.get(), linear),
             Effect::Watch { utterance, output, at_us } => self.tx.watch(utterance.get(), tx_output(output), at_us),
             Effect::Synthesize(synthesis) => self.synthesize(synthesis),
+            Effect::CloseStore { utterance } => self.synth.finish(utterance.get()),
             Effect::CancelSynthesis { synthesis } => self.synth.cancel(synthesis.get()),
             Effect::Forget { utterance } => {
                 self.synth.forget(utterance.get());
@@ -257,7 +284,8 @@ impl Hands {
         }
     }
 
-    fn synthesize(&self, s: Synthesis) {
+    fn synthesize(&mut self, s: Synthesis) {
+        self.owners.requested(s.synthesis.get(), s.utterance.get());
         // The core names only backends it was given, and they are never unloaded.
         let Some(backend) = self.backends.get(&s.backend) else {
             tracing::error!(backend = s.backend, "the core asked for a backend that is not loaded");
@@ -279,6 +307,7 @@ impl Hands {
             params_json: "{}".to_owned(),
             first: s.first,
             last: s.last,
+            open: s.open,
         });
     }
 
@@ -287,6 +316,7 @@ impl Hands {
             Note::SessionOpened { session } => tracing::info!(%session, "session opened"),
             Note::SessionClosed { session } => tracing::info!(%session, "session closed"),
             Note::Accepted { session, utterance } => {
+                self.owners.accepted(utterance.get(), &session);
                 self.counts.utterances.add_for(&session, 1);
                 tracing::debug!(%session, %utterance, "accepted");
             }
@@ -304,11 +334,13 @@ impl Hands {
                 utterance,
                 outcome,
                 played_us,
+                wasted_us,
             } => {
                 if let Some(counter) = self.counts.finished.get(outcome) {
                     counter.add_for(&session, 1);
                 }
                 self.counts.played.add_for(&session, played_us);
+                self.counts.wasted.add_for(&session, wasted_us);
                 tracing::info!(%session, %utterance, outcome, played_ms = played_us / 1000, "utterance finished");
             }
             Note::Cancelled {
@@ -321,6 +353,29 @@ impl Hands {
                 self.counts.cancel_silent.record_for(&session, stages.silent_us);
                 self.counts.cancel_done.record_for(&session, stages.done_us);
                 tracing::info!(%session, reason, utterances, silent_us = stages.silent_us, done_us = stages.done_us, "cancelled");
+            }
+            Note::Collected {
+                session,
+                buffers,
+                bytes,
+                all_buffers,
+                all_bytes,
+            } => {
+                for (gauge, own, all) in [
+                    (&self.counts.collect_buffers, buffers, all_buffers),
+                    (&self.counts.collect_bytes, bytes, all_bytes),
+                ] {
+                    gauge.set(all as f64);
+                    gauge.set_for(&session, own as f64);
+                }
+            }
+            Note::CollectGaps { session, holes } => {
+                self.counts.collect_gaps.add_for(&session, holes);
+                tracing::debug!(%session, holes, "a commit joined over missing chunks");
+            }
+            Note::CollectExpired { session, turn } => {
+                self.counts.collect_expired.add_for(&session, 1);
+                tracing::info!(%session, turn, "collected text expired: nobody committed it");
             }
             Note::StaleTurn { session } => {
                 self.counts.stale_turns.add_for(&session, 1);
@@ -358,6 +413,30 @@ impl Hands {
                 self.alert("cancel-failed", &session, BTreeMap::from([("error", Value::from(error))]));
             }
         }
+    }
+
+    /// A server answered a cancel, or did not: the report has gone out by now, so this is for the operator.
+    pub(super) fn cancel_ack(&mut self, backend: &str, synthesis: u64, status: i32) {
+        let error = match status {
+            UT_OK => return,
+            UT_TIMEOUT => "the server did not acknowledge the cancel in time",
+            _ => "the server refused the cancel or could not be reached",
+        };
+        let session = self.owners.session(synthesis).to_owned();
+        self.counts.cancel_failed.add_for(&session, 1);
+        tracing::warn!(
+            session,
+            backend,
+            synthesis,
+            error,
+            "a cancel was not acknowledged: the server may still compute"
+        );
+        let details = [
+            ("error", Value::from(error)),
+            ("backend", Value::from(backend.to_owned())),
+            ("synthesis", Value::from(synthesis)),
+        ];
+        self.alert("cancel-failed", &session, details.into());
     }
 
     /// At most one alert of a kind and session a second; those between are in the metrics and the log.
@@ -472,7 +551,11 @@ impl Hands {
         if self.account.every_us == 0 || self.account.next.is_some_and(|at| now < at) {
             return;
         }
-        let Some(stats) = self.tx.stats(Output::Local) else { return };
+        let Some(stats) = self.tx.stats(Output::Local) else {
+            // Nothing to count while audio is away, and no time at which to look: one that has passed would never let the actor rest.
+            self.account.next = None;
+            return;
+        };
         let every_us = self.account.every_us;
         let before = std::mem::replace(
             &mut self.account,

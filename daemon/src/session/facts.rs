@@ -41,6 +41,10 @@ pub(super) fn playback(event: TxEvent, hands: &mut Hands) -> Option<Input> {
             track: TrackId::new(track)?,
         },
         TxEvent::Low { utterance } => PlaybackEvent::Low { utterance: id(utterance)? },
+        TxEvent::Dry { utterance, played_us } => PlaybackEvent::Dry {
+            utterance: id(utterance)?,
+            played_us,
+        },
         TxEvent::Paused { track, .. } => PlaybackEvent::Paused {
             track: TrackId::new(track)?,
         },

@@ -8,6 +8,7 @@
 mod device;
 mod effects;
 mod facts;
+mod owners;
 
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,12 @@ pub enum Fact {
     Tx(TxEvent),
     Synth(SynthEvent),
     Driver(Output, DriverEvent),
+    /// A server's answer to a cancel: `UT_OK`, or why it failed.
+    CancelAck {
+        backend: String,
+        synthesis: u64,
+        status: i32,
+    },
     /// For the core, as it is.
     Core(Input),
     /// The daemon is to stop.
@@ -151,6 +158,11 @@ impl Actor {
                     self.step(Input::Driver(info));
                 }
             }
+            Fact::CancelAck {
+                backend,
+                synthesis,
+                status,
+            } => self.hands.cancel_ack(&backend, synthesis, status),
             Fact::Core(input) => self.step(input),
             Fact::Stop => {}
         }

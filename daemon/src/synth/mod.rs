@@ -49,6 +49,8 @@ pub struct Job {
     pub first: bool,
     /// No piece follows: the store is complete after this one.
     pub last: bool,
+    /// Not the last, but what follows is not known yet: an end of its audio is no lack of it.
+    pub open: bool,
 }
 
 /// What a `cancel` did at the backend.
@@ -151,6 +153,11 @@ impl Synth {
     /// Cancels one synthesis, whatever became of it; answered by one `Told`.
     pub fn cancel(&self, synthesis: u64) {
         self.shared.cancel(synthesis);
+    }
+
+    /// No piece follows those that were submitted.
+    pub fn finish(&self, utterance: u64) {
+        self.shared.finish(utterance);
     }
 
     /// The utterance is finished: its delivered syntheses will not be cancelled any more.

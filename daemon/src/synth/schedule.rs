@@ -117,6 +117,14 @@ impl Shared {
         self.dispatch(&mut inner, id);
     }
 
+    /// The utterance has all its pieces; what of them is not spoken yet still is.
+    pub(super) fn finish(&self, id: u64) {
+        if let Some(utterance) = lock(&self.inner).utterances.get_mut(&id) {
+            utterance.ends = true;
+            utterance.close_if_over();
+        }
+    }
+
     /// Lets the utterance's next piece into its backend's queue, if none is there.
     pub(super) fn dispatch(self: &Arc<Self>, inner: &mut Inner, id: u64) {
         loop {
@@ -202,12 +210,16 @@ impl Shared {
             let end = self.speak(&task, writer, speed);
             inner = lock(&self.inner);
             inner.running -= 1;
-            let event = inner.settle(&task, end, key);
+            let (event, failed) = inner.settle(&task, end, key);
             self.dispatch(&mut inner, task.utterance);
             drop(inner);
             // After the state, so that who hears of the end finds it ended.
             if let Some(event) = event {
                 (self.events)(event);
+            }
+            // After the event, or an utterance that failed could be heard to its end before anybody knows that it failed.
+            if let Some(mut writer) = failed {
+                writer.finish();
             }
             self.over.notify_all();
             inner = lock(&self.inner);
@@ -232,6 +244,7 @@ impl Shared {
         );
         let _in_span = span.enter();
         let mut writer = writer.unwrap_or_else(|| self.tx.store(job.utterance, job.output));
+        writer.rest(false);
         writer.set_blocking(job.backend.concurrent());
         writer.set_give_up(task.cancelled_flag());
         if let Some(speed) = speed {
@@ -329,8 +342,8 @@ impl Inner {
         }
     }
 
-    /// A worker is done with a task. What is to be said of it, if it has not been said.
-    fn settle(&mut self, task: &Task, end: Ending, key: usize) -> Option<SynthEvent> {
+    /// A worker is done with a task. What is to be said of it, if it has not been said, and the store to be closed after that.
+    fn settle(&mut self, task: &Task, end: Ending, key: usize) -> (Option<SynthEvent>, Option<StoreWriter>) {
         let synthesis = task.synthesis;
         let speed = end.writer.as_ref().and_then(StoreWriter::speed);
         if let (Some(new), Some(pool)) = (speed, self.pools.get_mut(&key)) {
@@ -338,16 +351,23 @@ impl Inner {
             pool.speed = Some(old + (new - old) * SPEED_WEIGHT);
         }
         let ahead_us = end.writer.as_ref().map_or(0, StoreWriter::ahead_us);
+        let mut failed = None;
         if let Some(utterance) = self.utterances.get_mut(&task.utterance) {
             utterance.busy = false;
             utterance.writer = end.writer;
             utterance.ends |= task.last;
-            if end.refused || matches!(end.verdict, Some(Verdict::Failed(_))) {
+            if matches!(end.verdict, Some(Verdict::Failed(_))) {
+                utterance.closed = true;
+                failed = utterance.writer.take();
+            } else if end.refused {
                 utterance.close();
             }
             utterance.close_if_over();
+            if task.open {
+                utterance.rest();
+            }
         }
-        Some(match end.verdict? {
+        let event = end.verdict.map(|verdict| match verdict {
             Verdict::Complete => SynthEvent::Delivered {
                 synthesis,
                 audio_us: end.audio_us,
@@ -360,7 +380,8 @@ impl Inner {
                 error,
                 audio_us: end.audio_us,
             },
-        })
+        });
+        (event, failed)
     }
 }
 
@@ -374,6 +395,13 @@ impl Utterance {
     fn close_if_over(&mut self) {
         if self.ends && !self.busy && self.waiting.is_empty() {
             self.close();
+        }
+    }
+
+    /// Nothing more is known to be spoken; the next piece ends it.
+    fn rest(&self) {
+        if let Some(writer) = self.writer.as_ref().filter(|_| !self.busy && self.waiting.is_empty()) {
+            writer.rest(true);
         }
     }
 

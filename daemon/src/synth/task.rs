@@ -58,6 +58,7 @@ pub(super) struct Task {
     pub(super) utterance: u64,
     pub(super) session: u64,
     pub(super) last: bool,
+    pub(super) open: bool,
     /// Order of submission.
     pub(super) ticket: u64,
     pub(super) backend: Arc<TtsBackend>,
@@ -75,6 +76,7 @@ impl Task {
             utterance: job.utterance,
             session: job.session,
             last: job.last,
+            open: job.open,
             ticket,
             backend: Arc::clone(&job.backend),
             job: Mutex::new(Some(job)),
@@ -148,6 +150,8 @@ pub(super) struct Sink<'a> {
     index: CharIndex<'a>,
     char_base: u32,
     events: &'a (dyn Fn(SynthEvent) + Send + Sync),
+    /// The writer refused: the utterance was cut. Beside the lock, which a write that waits for room holds.
+    refused: AtomicBool,
     piece: Mutex<Piece>,
 }
 
@@ -158,8 +162,6 @@ struct Piece {
     gain: f32,
     samples: u64,
     early: Vec<PieceMark>,
-    /// The writer refused: the utterance was cut.
-    refused: bool,
 }
 
 /// What is left when `speak` has returned.
@@ -183,8 +185,8 @@ impl<'a> Sink<'a> {
                 gain: utterd_core::db_to_linear(job.gain_db),
                 samples: 0,
                 early: Vec::new(),
-                refused: false,
             }),
+            refused: AtomicBool::new(false),
         }
     }
 
@@ -195,7 +197,7 @@ impl<'a> Sink<'a> {
         piece.writer.end_piece();
         Written {
             audio_us: piece.samples * 1_000_000 / u64::from(piece.rate),
-            refused: piece.refused,
+            refused: self.refused.into_inner(),
             writer: piece.writer,
         }
     }
@@ -217,7 +219,7 @@ impl Piece {
 impl SpeakSink for Sink<'_> {
     fn write(&self, rate: u32, mono: &[f32]) -> bool {
         let mut piece = lock(&self.piece);
-        if self.task.is_cancelled() || piece.refused {
+        if self.cancelled() {
             return false;
         }
         if mono.is_empty() {
@@ -236,7 +238,7 @@ impl SpeakSink for Sink<'_> {
                 true
             }
             Err(_) => {
-                piece.refused = !self.task.is_cancelled();
+                self.refused.store(!self.task.is_cancelled(), Ordering::Release);
                 false
             }
         }
@@ -260,7 +262,7 @@ impl SpeakSink for Sink<'_> {
     }
 
     fn cancelled(&self) -> bool {
-        self.task.is_cancelled() || lock(&self.piece).refused
+        self.task.is_cancelled() || self.refused.load(Ordering::Acquire)
     }
 
     fn cancel_fd(&self) -> RawFd {

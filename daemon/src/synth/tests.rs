@@ -154,6 +154,7 @@ fn is_end(event: &SynthEvent, id: u64) -> bool {
 
 fn job(backend: &Arc<TtsBackend>, synthesis: u64, utterance: u64, text: &str) -> Job {
     Job {
+        open: false,
         synthesis,
         utterance,
         session: 1,
@@ -682,4 +683,26 @@ fn the_eventfd_is_readable_once_cancelled() {
     house.synth.cancel(1);
     house.wait_end(1);
     assert!(readable.load(Ordering::SeqCst));
+}
+
+#[test]
+fn an_utterance_without_a_last_piece_is_complete_when_it_is_finished() {
+    let mut house = House::new();
+    let voice = backend("tts-quick", false, quick, |_| {});
+    let open = |synthesis| Job {
+        open: true,
+        last: false,
+        ..job(&voice, synthesis, 50, "hello")
+    };
+    house.synth.submit(open(1));
+    house.wait_end(1);
+    house.synth.submit(open(2));
+    house.synth.finish(50);
+    house.wait_end(2);
+    assert_eq!(house.tx.store(50, Output::Local).total_us(), 100_000);
+    // Complete: what comes now is not wanted.
+    house.synth.submit(open(3));
+    let end = house.wait_end(3);
+    assert!(matches!(end, SynthEvent::Stopped { .. }), "{end:?}");
+    house.synth.finish(51);
 }

@@ -13,6 +13,8 @@ use super::resample::{samples_to_us, us_to_samples};
 use super::store::Store;
 use super::track::Out;
 
+/// A span whose utterance waits for its next piece ends when no more than this is left in the ring.
+const REST_US: u64 = 50_000;
 /// Samples copied at a time from store to ring.
 const COPY: usize = 1024;
 
@@ -31,6 +33,9 @@ pub(super) struct Entry {
     pub(super) starved: bool,
     pub(super) starved_at_us: u64,
     pub(super) was_ahead: bool,
+    /// Its span has ended on the lane, and goes on with the next piece.
+    pub(super) resting: bool,
+    pub(super) dry_told: bool,
 }
 
 /// Where the entry lies on the present lane.
@@ -87,6 +92,8 @@ impl Entry {
             starved: false,
             starved_at_us: 0,
             was_ahead: false,
+            resting: false,
+            dry_told: false,
         }
     }
 
@@ -118,10 +125,16 @@ impl Entry {
         loop {
             let level = self.store.level();
             let left = level.end.saturating_sub(self.pushed);
+            let queued = lane.tx.pushed() - lane.tx.position();
             if left == 0 {
+                if level.resting && !level.complete && !self.resting && queued <= us_to_samples(REST_US, level.rate) {
+                    self.rest(lane);
+                }
                 return level.complete;
             }
-            let queued = lane.tx.pushed() - lane.tx.position();
+            if self.resting && !self.wake(lane, queued) {
+                return false;
+            }
             let room = target.saturating_sub(queued).min(lane.tx.free() as u64);
             let want = left.min(room).min(COPY as u64) as usize;
             let read = self.store.read(self.pushed, &mut copy[..want]);
@@ -140,6 +153,32 @@ impl Entry {
                 return false;
             }
         }
+    }
+
+    /// Ends the span while there is still something to sound, so that no period takes the pause between two pieces for an underrun.
+    fn rest(&mut self, lane: &mut Lane) {
+        if lane.tx.end().is_ok() {
+            lane.open = false;
+            self.resting = true;
+            self.starved = false;
+            self.starved_at_us = 0;
+        }
+    }
+
+    /// Goes on with a span of the same name, once the one before is over: a cut never meets two of them.
+    fn wake(&mut self, lane: &mut Lane, queued: u64) -> bool {
+        if queued > 0 || !self.store.ready(self.pushed) || lane.tx.begin(self.span_id).is_err() {
+            return false;
+        }
+        lane.open = true;
+        self.resting = false;
+        true
+    }
+
+    /// It waits for its next piece, and all it has was heard.
+    pub(super) fn is_dry(&self) -> bool {
+        let level = self.store.level();
+        self.started && level.resting && !level.complete && self.held >= level.end
     }
 
     pub(super) fn is_all_pushed(&self) -> bool {

@@ -30,6 +30,7 @@ impl Track {
             self.end_without_sound(now, out);
         }
         self.look_ahead(&mut out.events);
+        self.say_dry(&mut out.events);
         self.say_hungry(&mut out.events);
         self.release(now, out);
         if wants_lane { Wish::Soon } else { self.wish() }
@@ -187,7 +188,7 @@ impl Track {
             }
             Fact::Resumed { .. } => {}
             Fact::Underrun { span, at_us, .. } => {
-                if let Some(i) = self.on_lane(span) {
+                if let Some(i) = self.on_lane(span).filter(|i| !self.queue[*i].resting) {
                     self.queue[i].starved = true;
                     self.queue[i].starved_at_us = at_us;
                 }
@@ -296,6 +297,20 @@ impl Track {
         }
     }
 
+    /// Says Dry once each time a waiting utterance was consumed as far as it goes.
+    fn say_dry(&mut self, events: &mut Vec<TxEvent>) {
+        for entry in &mut self.queue {
+            let dry = entry.cut.is_none() && entry.is_dry();
+            if dry && !std::mem::replace(&mut entry.dry_told, dry) {
+                events.push(TxEvent::Dry {
+                    utterance: entry.utterance,
+                    played_us: samples_to_us(entry.held, entry.store.rate()),
+                });
+            }
+            entry.dry_told = dry;
+        }
+    }
+
     fn say_hungry(&mut self, events: &mut Vec<TxEvent>) {
         if self.owes_hungry && self.queue.iter().all(Entry::is_all_pushed) {
             self.owes_hungry = false;
@@ -319,7 +334,7 @@ impl Track {
         let due = self.due.front().map_or(Wish::Never, |d| Wish::At(d.at_us));
         let Some(lane) = &self.lane else { return due };
         let waits = self.owes_paused || !lane.commands.is_empty() || self.queue.iter().any(|e| e.cut.is_some());
-        let sounds = !self.paused && self.queue.iter().any(|e| e.span.is_some());
+        let sounds = !self.paused && self.queue.iter().any(|e| e.span.is_some() && !(e.resting && e.dry_told));
         if waits || sounds {
             return Wish::Soon;
         }

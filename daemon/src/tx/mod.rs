@@ -108,6 +108,8 @@ pub enum TxEvent {
     Hungry { track: u64 },
     /// An incomplete utterance's unplayed audio fell below the look-ahead. Once each time.
     Low { utterance: u64 },
+    /// An utterance that waits for its next piece was consumed as far as it goes. Once each time.
+    Dry { utterance: u64, played_us: u64 },
     /// The track is silent and holds. One answers each `pause` that no `resume` or further `pause` overtakes.
     Paused { track: u64, at_us: u64 },
     /// There was nothing to play within the utterance, for this long.

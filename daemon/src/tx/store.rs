@@ -14,8 +14,9 @@ use std::time::Duration;
 use super::resample::{Pool, Resampler, rescale, samples_to_us, us_to_samples};
 use super::{MarkKind, StoreMark};
 
-/// Samples in a chunk, the unit of freeing.
-const CHUNK: usize = 4096;
+/// Samples in a chunk, the unit of freeing. With malloc's own 16 bytes it is 64 KiB, from where on malloc maps memory for itself (lib.rs): what is
+/// freed is then unmapped at once, which a hole in the heap never is while memory is locked. Pages not yet written cost nothing.
+const CHUNK: usize = (64 * 1024 - 16) / size_of::<f32>();
 /// Kept behind the play position.
 const MARGIN_US: u64 = 300_000;
 /// Marks waiting to be heard; a backend that sends more loses the excess.
@@ -49,6 +50,8 @@ struct State {
     played: u64,
     complete: bool,
     cut: bool,
+    /// Nothing is being written, and nothing is known to follow.
+    resting: bool,
     piece_open: bool,
     piece_start: u64,
     /// From the rate at which the open piece began to the present one; empty unless the rate changed within it.
@@ -79,6 +82,7 @@ impl Meter {
 pub(crate) struct Level {
     pub(crate) end: u64,
     pub(crate) complete: bool,
+    pub(crate) resting: bool,
     pub(crate) rate: u32,
 }
 
@@ -94,6 +98,7 @@ impl Store {
                 played: 0,
                 complete: false,
                 cut: false,
+                resting: false,
                 piece_open: false,
                 piece_start: 0,
                 chain: Vec::new(),
@@ -112,6 +117,7 @@ impl Store {
         Level {
             end: state.end,
             complete: state.complete,
+            resting: state.resting,
             rate: state.rate,
         }
     }
@@ -198,6 +204,10 @@ impl Store {
         state.complete = true;
     }
 
+    pub(crate) fn rest(&self, resting: bool) {
+        self.state().resting = resting;
+    }
+
     /// Waits until less than `look_ahead_us` is stored unplayed, or `give_up` is set. False once cut or given up.
     pub(crate) fn wait_for_room(&self, look_ahead_us: u64, give_up: &AtomicBool) -> bool {
         let mut state = self.state();
@@ -227,10 +237,10 @@ impl Store {
     /// Whether playback may start at `position` without an underrun to be expected.
     pub(crate) fn ready(&self, position: u64) -> bool {
         let state = self.state();
-        if state.complete {
+        let stored_us = samples_to_us(state.end.saturating_sub(position), state.rate);
+        if state.complete || (state.resting && stored_us > 0) {
             return true;
         }
-        let stored_us = samples_to_us(state.end.saturating_sub(position), state.rate);
         let quick = state.meter.speed().is_none_or(|s| s >= QUICK);
         stored_us >= if quick { START_US } else { SLOW_START_US }
     }
@@ -239,7 +249,7 @@ impl Store {
     pub(crate) fn recovered(&self, position: u64) -> bool {
         let state = self.state();
         let stored_us = samples_to_us(state.end.saturating_sub(position), state.rate);
-        state.complete || stored_us >= RESTART_US
+        state.complete || state.resting || stored_us >= RESTART_US
     }
 
     /// Copies from `position` on into `out`; returns how many samples there were.
@@ -338,7 +348,7 @@ impl State {
             let room = match self.chunks.back() {
                 Some(last) if last.len() < CHUNK => CHUNK - last.len(),
                 _ => {
-                    self.chunks.push_back(Vec::new());
+                    self.chunks.push_back(Vec::with_capacity(CHUNK));
                     CHUNK
                 }
             };

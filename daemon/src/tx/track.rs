@@ -198,6 +198,7 @@ impl Track {
             entry.starved = false;
             entry.tell_underrun(now, out);
             entry.starved_at_us = 0;
+            entry.resting = false;
         }
         if std::mem::take(&mut self.owes_paused) {
             out.events.push(TxEvent::Paused {

@@ -144,6 +144,12 @@ impl StoreWriter {
         self.env.wake.wake();
     }
 
+    /// Between two pieces, and what follows is not known yet: that the listener runs dry is idleness, not an underrun.
+    pub fn rest(&self, resting: bool) {
+        self.store.rest(resting);
+        self.env.wake.wake();
+    }
+
     /// The utterance ends with what is there.
     pub fn fail(&mut self) {
         self.finish();

@@ -8,7 +8,9 @@ mod cancel;
 mod floor;
 mod owner;
 mod pause;
+mod phase;
 mod sessions;
+mod streams;
 mod turns;
 mod utterance;
 

@@ -1,6 +1,8 @@
 //! Backends that can be slow, fail, never answer, or answer after they were cancelled, on request.
 
-use utterd_core::{Backend, ErrorKind, Failure, Input, Micros, Synthesis, SynthesisEvent, SynthesisId, SynthesisState, Told, Voice};
+use utterd_core::{
+    Backend, ErrorKind, Failure, Input, Micros, Synthesis, SynthesisEvent, SynthesisId, SynthesisState, Told, UtteranceId, Voice,
+};
 
 use super::{Event, World};
 
@@ -60,7 +62,7 @@ impl World {
     pub(crate) fn synthesize(&mut self, order: Synthesis) {
         let fate = self.fates.pop_front().unwrap_or_else(|| self.random_fate());
         let id = order.synthesis;
-        self.sound.stores.entry(order.utterance).or_default();
+        self.sound.stores.entry(order.utterance).or_default().resting = false;
         let job = Job {
             order,
             state: SynthesisState::Queued,
@@ -72,6 +74,14 @@ impl World {
         self.jobs.insert(id, job);
         let after = self.chance(self.plan.request_us);
         self.later(after, Event::Work(id, 0));
+    }
+
+    /// No piece follows those that were asked for.
+    pub(crate) fn close_store(&mut self, utterance: UtteranceId) {
+        let busy = self.jobs.values().any(|j| j.order.utterance == utterance && !j.over);
+        let store = self.sound.stores.entry(utterance).or_default();
+        store.closing = true;
+        store.complete |= !busy;
     }
 
     fn random_fate(&mut self) -> Fate {
@@ -138,7 +148,8 @@ impl World {
                 job.state = SynthesisState::Delivered;
                 job.over = true;
                 goes_on = false;
-                store.complete |= job.order.last;
+                store.complete |= job.order.last || store.closing;
+                store.resting = job.order.open;
                 events.push(SynthesisEvent::Delivered {
                     audio_us: job.brought_us,
                     ahead_us: store.ahead_us(),

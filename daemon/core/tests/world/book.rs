@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use utterd_core::{
-    Effect, Failure, HeardSource, Micros, Mode, Note, Outcome, Output, Priority, Reply, Report, Request, SessionProperties, Signal,
+    Effect, Failure, HeardSource, Micros, Mode, Note, Outcome, Output, Phase, Priority, Reply, Report, Request, SessionProperties, Signal,
     SynthesisId, Target, Token, TrackId, UtteranceId,
 };
 
+use super::phases::Phases;
 use super::sound::Sound;
 
 /// A cancel answers by then.
@@ -19,6 +20,11 @@ pub(crate) struct Utterance {
     pub(crate) session: String,
     pub(crate) text: String,
     class: Priority,
+    /// Its text grows.
+    pub(crate) stream: bool,
+    /// The last append that was accepted.
+    pub(crate) seq: u64,
+    closed: bool,
     turn: u64,
     protected: bool,
     shared: bool,
@@ -59,6 +65,8 @@ struct Call {
     scope: Vec<UtteranceId>,
     allowed: bool,
     uid: u32,
+    /// Of its session when it came.
+    turn: u64,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +78,7 @@ pub(crate) struct Book {
     calls: BTreeMap<Token, Call>,
     /// The call that is being decided.
     current: Option<Token>,
+    phases: BTreeMap<String, Phases>,
     tracks: BTreeSet<TrackId>,
     syntheses: BTreeMap<SynthesisId, (UtteranceId, bool)>,
     muted: bool,
@@ -187,12 +196,20 @@ impl Book {
             Request::Close { target, .. } => {
                 if let Some(s) = self.sessions.get_mut(name(target)).filter(|s| may(s)) {
                     s.closing = true;
+                    self.phases.remove(name(target));
                 }
             }
             _ => {}
         }
+        let turn = match request {
+            Request::Cancel { target, .. } | Request::Submit { target, .. } => {
+                self.sessions.get(name(target)).map_or(1, |s| s.properties.turn)
+            }
+            _ => 0,
+        };
         let request = request.clone();
         let call = Call {
+            turn,
             at,
             request,
             dooms,
@@ -206,12 +223,28 @@ impl Book {
     }
 
     pub(crate) fn decided(&mut self) {
+        if let Some(token) = self.current.take()
+            && let call = &self.calls[&token]
+            && let Request::Cancel { target, options } = &call.request
+            && let (Some(turn), true) = (options.turn, call.allowed)
+        {
+            let refused = match self.replies.get(&token) {
+                Some((_, Ok(Reply::Report(report)))) => report.result == Some("protected"),
+                Some((_, Err(_))) => true,
+                _ => false,
+            };
+            let turn = if turn == 0 { call.turn } else { turn };
+            if let Some(phases) = self.phases.get_mut(name(target)).filter(|_| !refused) {
+                phases.buffers.remove(&turn);
+            }
+        }
         self.current = None;
     }
 
     /// An effect leaves the core.
     pub(crate) fn saw(&mut self, now: Micros, effect: &Effect) {
         self.seen += 1;
+        self.check_i9(effect);
         match effect {
             Effect::Reply { token, reply } => self.saw_reply(now, *token, reply),
             Effect::Device { session, .. } => {
@@ -230,6 +263,7 @@ impl Book {
             Effect::SessionOpened { session, properties } => self.saw_opened(session, properties),
             Effect::SessionClosed { session } => {
                 assert!(self.sessions.remove(session).is_some(), "{session} was closed, but was not open");
+                self.phases.remove(session);
                 let open = self.utterances.values().any(|u| u.session == *session && u.end.is_none());
                 assert!(!open, "{session} closed with an unfinished utterance");
             }
@@ -249,7 +283,7 @@ impl Book {
                 assert!(self.tracks.contains(track), "played on an unknown track");
                 let u = self.alive(*utterance, "played");
                 assert!(!u.played, "{utterance} was played twice");
-                assert!(!u.asked.is_empty(), "{utterance} was played before it was asked for");
+                assert!(u.stream || !u.asked.is_empty(), "{utterance} was played before it was asked for");
                 u.played = true;
             }
             Effect::Synthesize(s) => {
@@ -263,7 +297,25 @@ impl Book {
                 assert_eq!(s.char_base as usize, u.asked.chars().count(), "pieces follow each other");
                 u.asked.push_str(&s.text);
                 assert!(u.text.starts_with(&u.asked), "asked for what was not said");
-                assert_eq!(s.last, u.asked == u.text, "last piece");
+                assert!(!u.closed, "a piece after the last");
+                assert!(!s.open || (u.stream && !s.last));
+                if u.stream {
+                    u.closed = s.last;
+                    assert!(!s.last || u.asked.trim_end() == u.text.trim_end(), "last piece");
+                } else {
+                    assert_eq!(s.last, u.asked == u.text, "last piece");
+                }
+            }
+            Effect::CloseStore { utterance } => {
+                let u = self.alive(*utterance, "closed");
+                assert!(u.stream && !u.closed, "{utterance} was closed twice");
+                u.closed = true;
+                assert_eq!(u.asked.trim_end(), u.text.trim_end(), "closed before all was asked for");
+            }
+            Effect::Note(Note::CollectExpired { session, turn }) => {
+                let phases = self.phases.entry(session.clone()).or_default();
+                phases.buffers.remove(turn).expect("what expires was collected");
+                phases.expired.insert(*turn, false);
             }
             Effect::Cut { utterance, .. } => {
                 self.only_its_own(*utterance, "cut");
@@ -301,6 +353,8 @@ impl Book {
         let of = match &call.request {
             Request::Close { target, .. }
             | Request::Configure { target, .. }
+            | Request::SayAppend { target, .. }
+            | Request::SayEnd { target, .. }
             | Request::Wait { target, .. }
             | Request::Cancel { target, .. }
             | Request::Pause { target, .. }
@@ -310,6 +364,21 @@ impl Book {
             _ => return,
         };
         assert_eq!(self.utterances[&utterance].session, of, "I14: {utterance} was {what}");
+    }
+
+    /// I9: a collect has no effect but its timer; what it changes is a number that is read.
+    fn check_i9(&self, effect: &Effect) {
+        let call = self.current.and_then(|t| self.calls.get(&t));
+        if let Some(Request::Submit { phase: Phase::Collect, .. }) = call.map(|c| &c.request) {
+            let harmless = matches!(
+                effect,
+                Effect::Reply { .. }
+                    | Effect::SessionChanged { .. }
+                    | Effect::SessionOpened { .. }
+                    | Effect::Note(Note::Collected { .. } | Note::SessionOpened { .. })
+            );
+            assert!(harmless, "I9: a collect had an effect: {effect:?}");
+        }
     }
 
     fn saw_opened(&mut self, session: &str, properties: &SessionProperties) {
@@ -340,16 +409,32 @@ impl Book {
             "I1: ids rise"
         );
         let call = &self.calls[&self.current.expect("a Say is being decided")];
-        let Request::Say { text, options, .. } = &call.request else {
-            panic!("accepted without a Say");
-        };
         let s = &self.sessions[session];
         assert!(!s.closing, "accepted by a session that closes");
-        let asked = options.turn.unwrap_or(0);
+        let (text, options, asked, stream) = match &call.request {
+            Request::Say { text, options, .. } => (text.clone(), options, options.turn.unwrap_or(0), false),
+            Request::SayOpen { options, .. } => (String::new(), options, options.turn.unwrap_or(0), true),
+            Request::Submit {
+                phase: Phase::Commit,
+                turn,
+                chunk_seq,
+                text,
+                options,
+                ..
+            } => {
+                let phases = self.phases.entry(session.to_owned()).or_default();
+                let turn = phases.meant(*turn, s.properties.turn);
+                (phases.commit(turn, *chunk_seq, text, utterance), options, turn, false)
+            }
+            other => panic!("accepted by {other:?}"),
+        };
         assert!(asked == 0 || asked >= s.properties.turn, "I4: accepted for an older turn");
         let u = Utterance {
             session: session.to_owned(),
-            text: text.clone(),
+            text,
+            stream,
+            seq: 0,
+            closed: false,
             class: options.priority.unwrap_or_default(),
             turn: if asked == 0 { s.properties.turn } else { asked },
             protected: options.interruptible == Some(false),
@@ -439,7 +524,7 @@ impl Book {
             assert!(now - call.at <= bound, "{:?} was answered after {} us", call.request, now - call.at);
         };
         match (&call.request, reply) {
-            (Request::Say { .. }, Ok(Reply::Utterance(id))) => {
+            (Request::Say { .. } | Request::SayOpen { .. }, Ok(Reply::Utterance(id))) => {
                 if let Some(id) = UtteranceId::new(*id) {
                     self.utterances.get_mut(&id).expect("an accepted utterance").named = true;
                 }
@@ -457,6 +542,45 @@ impl Book {
                     let at_once = self.current == Some(token);
                     assert!(!at_once || !self.device_ordered, "I7: {outcome}, and the device was ordered");
                 }
+            }
+            (Request::SayAppend { utterance, seq, text, .. }, Ok(Reply::Ack(ack))) => {
+                let u = UtteranceId::new(*utterance).and_then(|id| self.utterances.get_mut(&id));
+                let u = u.expect("a known utterance");
+                if *ack == "accepted" {
+                    assert!(u.stream && u.end.is_none() && !u.cut && !u.closed, "appended to what is over");
+                    assert_eq!(*seq, u.seq + 1, "appends follow each other");
+                    u.seq = *seq;
+                    u.text.push_str(text);
+                }
+                assert!(*ack != "duplicate" || *seq <= u.seq);
+            }
+            (
+                Request::Submit { .. },
+                Ok(Reply::Submitted {
+                    ack: "COMMIT_STARTED",
+                    utterance,
+                    ..
+                }),
+            ) => {
+                within(REPLY_US);
+                let id = UtteranceId::new(*utterance).expect("an id");
+                self.utterances.get_mut(&id).expect("an accepted utterance").named = true;
+            }
+            (
+                Request::Submit {
+                    target,
+                    phase,
+                    turn,
+                    chunk_seq,
+                    text,
+                    ..
+                },
+                Ok(Reply::Submitted { ack, utterance, buffered }),
+            ) => {
+                let phases = self.phases.entry(name(target).to_owned()).or_default();
+                let turn = phases.meant(*turn, call.turn);
+                let chunk = (*chunk_seq, text.as_str());
+                phases.acknowledged(*phase, (turn, call.turn), chunk, (ack, *utterance, *buffered));
             }
             (Request::Cancel { options, .. }, Ok(Reply::Report(report))) => {
                 let unopened = report.result == Some("nothing");
@@ -569,7 +693,8 @@ fn check_report(u: &Utterance, outcome: &Outcome, report: &Report, chaos: bool) 
     match outcome {
         Outcome::Completed => {
             assert_eq!(report.heard_text, u.text, "I13: completed is heard to the end");
-            assert_eq!(u.asked, u.text, "completed without having been asked for");
+            assert_eq!(u.asked.trim_end(), u.text.trim_end(), "completed without having been asked for");
+            assert!(u.stream || u.asked == u.text);
         }
         Outcome::Cancelled => {
             assert!(!report.reason.is_empty());

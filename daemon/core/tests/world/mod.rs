@@ -8,6 +8,7 @@
 pub(crate) mod backend;
 pub(crate) mod book;
 pub(crate) mod device;
+pub(crate) mod phases;
 pub(crate) mod rng;
 pub(crate) mod sound;
 
@@ -15,8 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use utterd_core::{
-    Caller, CancelOptions, Core, DeviceOp, Effect, Failure, Input, Micros, OrderId, Outcome, Output, PlaybackEvent, Reply, Report, Request,
-    SayOptions, SessionOptions, Settings, Signal, SynthesisEvent, SynthesisId, Target, Token, TrackId, Transition, UtteranceId,
+    Caller, CancelOptions, Core, DeviceOp, Effect, Failure, Input, Micros, OrderId, Outcome, Output, Phase, PlaybackEvent, Reply, Report,
+    Request, SayOptions, SessionOptions, Settings, Signal, SynthesisEvent, SynthesisId, Target, Token, TrackId, Transition, UtteranceId,
 };
 
 use backend::{Fate, Job};
@@ -176,6 +177,76 @@ impl World {
     pub(crate) fn try_say(&mut self, session: &str, text: &str, options: SayOptions) -> Token {
         let (target, text) = (target(session), text.to_owned());
         self.ask(1, Request::Say { target, text, options })
+    }
+
+    pub(crate) fn say_open(&mut self, session: &str) -> UtteranceId {
+        self.say_open_with(session, SayOptions::default())
+    }
+
+    pub(crate) fn say_open_with(&mut self, session: &str, options: SayOptions) -> UtteranceId {
+        let target = target(session);
+        let token = self.ask(1, Request::SayOpen { target, options });
+        match self.reply(token) {
+            Ok(Reply::Utterance(id)) => UtteranceId::new(id).expect("the SayOpen was accepted"),
+            other => panic!("SayOpen was answered {other:?}"),
+        }
+    }
+
+    pub(crate) fn try_append(&mut self, session: &str, utterance: u64, seq: u64, text: &str) -> Result<Reply, Failure> {
+        let request = Request::SayAppend {
+            target: target(session),
+            utterance,
+            seq,
+            text: text.to_owned(),
+        };
+        let token = self.ask(1, request);
+        self.reply(token)
+    }
+
+    pub(crate) fn append(&mut self, session: &str, utterance: UtteranceId, seq: u64, text: &str) -> &'static str {
+        match self.try_append(session, utterance.get(), seq, text) {
+            Ok(Reply::Ack(ack)) => ack,
+            other => panic!("SayAppend was answered {other:?}"),
+        }
+    }
+
+    pub(crate) fn say_end(&mut self, session: &str, utterance: UtteranceId) {
+        let target = target(session);
+        let utterance = utterance.get();
+        let token = self.ask(1, Request::SayEnd { target, utterance });
+        self.reply(token).expect("SayEnd succeeds");
+    }
+
+    pub(crate) fn try_submit(&mut self, session: &str, phase: Phase, turn: u64, chunk_seq: u64, text: &str, options: SayOptions) -> Token {
+        let request = Request::Submit {
+            target: target(session),
+            phase,
+            turn,
+            chunk_seq,
+            text: text.to_owned(),
+            options,
+        };
+        self.ask(1, request)
+    }
+
+    pub(crate) fn collect(&mut self, session: &str, turn: u64, chunk_seq: u64, text: &str) -> (&'static str, u32) {
+        let token = self.try_submit(session, Phase::Collect, turn, chunk_seq, text, SayOptions::default());
+        match self.reply(token) {
+            Ok(Reply::Submitted {
+                ack,
+                utterance: 0,
+                buffered,
+            }) => (ack, buffered),
+            other => panic!("the collect was answered {other:?}"),
+        }
+    }
+
+    pub(crate) fn commit(&mut self, session: &str, turn: u64, chunk_seq: u64, text: &str) -> (&'static str, u64) {
+        let token = self.try_submit(session, Phase::Commit, turn, chunk_seq, text, SayOptions::default());
+        match self.reply(token) {
+            Ok(Reply::Submitted { ack, utterance, .. }) => (ack, utterance),
+            other => panic!("the commit was answered {other:?}"),
+        }
     }
 
     pub(crate) fn cancel(&mut self, session: &str, options: CancelOptions) -> Report {
@@ -440,6 +511,7 @@ impl World {
             }
             Effect::ResumeTrack { track } => self.sound.resume(track),
             Effect::Synthesize(order) => self.synthesize(order),
+            Effect::CloseStore { utterance } => self.close_store(utterance),
             Effect::CancelSynthesis { synthesis } => self.cancel_synthesis(synthesis),
             Effect::Forget { utterance } => {
                 self.sound.drop_from_track(utterance);

@@ -18,6 +18,11 @@ pub(crate) struct Store {
     pub(crate) pos_us: Micros,
     pub(crate) cut: bool,
     pub(crate) ended: bool,
+    /// No piece follows.
+    pub(crate) closing: bool,
+    /// Between two pieces, and the next is not known.
+    pub(crate) resting: bool,
+    dry_told: bool,
     started: bool,
     above: bool,
     /// Onset, is a word, code points.
@@ -226,6 +231,14 @@ impl Sound {
                     facts.push(PlaybackEvent::Low { utterance });
                 }
                 store.above = store.ahead_us() >= self.look_ahead_us;
+                let dry = store.started && store.resting && !store.complete && store.ahead_us() == 0;
+                if dry && !store.dry_told {
+                    facts.push(PlaybackEvent::Dry {
+                        utterance,
+                        played_us: store.pos_us,
+                    });
+                }
+                store.dry_told = dry;
                 let done = runs && store.complete && store.ahead_us() == 0;
                 if !done || store.cut {
                     break;

@@ -5,6 +5,7 @@ mod cut;
 mod engines;
 mod play;
 mod random;
+mod rest;
 mod threads;
 
 use std::sync::atomic::{AtomicU64, Ordering};
