@@ -165,6 +165,22 @@ impl Jack {
         String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
     }
 
+    /// Every port with what it is connected to.
+    pub fn graph(&self) -> String {
+        let out = self.command("jack_lsp").arg("-c").stdin(Stdio::null()).output().unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+
+    /// What a port is connected to.
+    pub fn connections(&self, port: &str) -> Vec<String> {
+        let graph = self.graph();
+        let of_port = graph.lines().skip_while(|line| *line != port).skip(1);
+        of_port
+            .take_while(|line| line.starts_with(' '))
+            .map(|line| line.trim().to_owned())
+            .collect()
+    }
+
     fn log(&self) -> PathBuf {
         self.dir.join("jackd.log")
     }

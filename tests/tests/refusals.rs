@@ -1,7 +1,7 @@
 //! Bad input gets a clear error that says what to do; nothing crashes, nothing hangs, other sessions do not notice.
 #![allow(clippy::unwrap_used)]
 
-use utterd_tests::client::{CALLS, Client, OWNER, Options, PLUGINS, ROOT, TRANSITIONS};
+use utterd_tests::client::{CALLS, Client, Options, PLUGINS, ROOT};
 use utterd_tests::opts;
 use utterd_tests::world::{Quiet, TONE};
 
@@ -147,9 +147,6 @@ fn what_a_later_release_brings_says_so() {
     refused(session.call("AcquireAudio", &("rx", opts! {})), "NotSupported", "");
     refused(session.call("StartRecording", &("x.wav", opts! {})), "NotSupported", "");
     refused(session.call("StopRecording", &()), "NotSupported", "");
-    for member in TRANSITIONS {
-        refused(quiet.client.call(ROOT, OWNER, member, &("one", 0u64)), "NotSupported", "");
-    }
     refused(quiet.client.call(ROOT, PLUGINS, "SetEnabled", &(TONE, false)), "NotSupported", "");
     refused(
         quiet.client.call(ROOT, CALLS, "Dial", &("sip", "sip:a@b", opts! {})),

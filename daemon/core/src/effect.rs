@@ -1,6 +1,8 @@
 //! What goes out: what the shell carries out, in this order, and what clients are told.
 
-use crate::ids::{Micros, SynthesisId, Token, TrackId, UtteranceId};
+use std::collections::BTreeMap;
+
+use crate::ids::{Micros, OrderId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
 
 /// One thing to do. The shell carries effects out in the order in which they were decided.
@@ -14,6 +16,23 @@ pub enum Effect {
     SessionChanged { session: String, properties: SessionProperties },
     /// The manager's properties changed.
     ManagerChanged { properties: ManagerProperties },
+    /// Owner of the local audio changed hands.
+    OwnerChanged {
+        old: String,
+        new: String,
+        transition: &'static str,
+        generation: u64,
+    },
+    /// AudioOwner's properties changed.
+    OwnerPropertiesChanged { properties: OwnerProperties },
+    /// The one effect that opens and closes the microphone and repairs routes; answered by `Input::Device` with this order.
+    Device {
+        order: OrderId,
+        op: DeviceOp,
+        output: Output,
+        session: String,
+        generation: u64,
+    },
     /// A session object appeared.
     SessionOpened { session: String, properties: SessionProperties },
     /// A session object is gone.
@@ -55,6 +74,18 @@ pub enum Effect {
     Forget { utterance: UtteranceId },
     /// For the log and the metrics.
     Note(Note),
+}
+
+/// What the audio device is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceOp {
+    /// Open the microphone, in place of what is open of this output (of "null": of this session); answered by `Opened` or `Failed`. From then on the device tells of this
+    /// order by `Lost` and `Back`, until it is closed or replaced.
+    OpenCapture,
+    /// Close what this order opened, or is still opening; answered by `Closed`, also if there is nothing to close.
+    CloseCapture { capture: OrderId },
+    /// Repair playback's connections where they differ from what they should be; answered by `Asserted`.
+    AssertRoutes,
 }
 
 /// A request to a backend.
@@ -122,6 +153,10 @@ pub enum Reply {
     Sessions(Vec<(String, SessionProperties)>),
     /// Properties of the manager.
     ManagerProperties(Box<ManagerProperties>),
+    /// One of the four transitions: "applied" | "joined" | "already" | "stale".
+    Transition { outcome: &'static str, generation: u64 },
+    /// Properties of the audio owner, and its counters.
+    OwnerProperties(OwnerProperties, BTreeMap<&'static str, u64>),
 }
 
 /// Signals of a session.
@@ -149,6 +184,13 @@ pub enum Signal {
         utterance: UtteranceId,
         outcome: Outcome,
         report: Box<Report>,
+    },
+    /// The session began to listen, or ceased to.
+    ListeningChanged {
+        on: bool,
+        reason: &'static str,
+        turn: u64,
+        generation: u64,
     },
     /// Once a session.
     FirstFrameSent { utterance: UtteranceId },
@@ -304,6 +346,27 @@ pub struct ManagerProperties {
     pub min_priority: Priority,
 }
 
+/// Properties of the audio owner as published; they speak of the local device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerProperties {
+    /// Session id, "" = nobody.
+    pub owner: String,
+    /// "idle" | "listening" | "speaking" | "listening-and-speaking".
+    pub state: &'static str,
+    /// Applied transitions.
+    pub generation: u64,
+}
+
+impl Default for OwnerProperties {
+    fn default() -> Self {
+        Self {
+            owner: String::new(),
+            state: "idle",
+            generation: 0,
+        }
+    }
+}
+
 /// Facts for the log and the metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Note {
@@ -353,4 +416,26 @@ pub enum Note {
     StaleTurn { session: String },
     /// A step of the cancel chain did not answer in time.
     CancelFailed { session: String, error: String },
+    /// A transition of the audio owner was decided.
+    Transition {
+        session: String,
+        transition: &'static str,
+        outcome: &'static str,
+        generation: u64,
+    },
+    /// A transition named no session that may have it; `session` is what was named, perhaps nothing.
+    TransitionRefused {
+        session: String,
+        transition: &'static str,
+        error: String,
+    },
+    /// The device did not do what a transition needed.
+    TransitionFailed {
+        session: String,
+        transition: &'static str,
+        generation: u64,
+        error: String,
+    },
+    /// The microphone was closed, and not by us.
+    DeviceLost { session: String, generation: u64 },
 }

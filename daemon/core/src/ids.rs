@@ -57,6 +57,10 @@ id!(
     TrackId
 );
 id!(
+    /// One order to the audio device; the captures it opens go by it.
+    OrderId
+);
+id!(
     /// A cancel that is being carried out.
     CancelId
 );
@@ -85,4 +89,10 @@ macro_rules! counter {
         }
     )*};
 }
-counter!(SessionId, UtteranceId, SynthesisId, TrackId, CancelId);
+counter!(SessionId, UtteranceId, SynthesisId, TrackId, CancelId, OrderId);
+
+impl Counter<OrderId> {
+    pub(crate) fn has_issued(&self, id: OrderId) -> bool {
+        id < self.0
+    }
+}

@@ -12,6 +12,7 @@ mod cancel;
 mod effect;
 mod floor;
 mod ids;
+mod owner;
 mod phase;
 mod request;
 mod say;
@@ -24,12 +25,13 @@ mod timer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use effect::{
-    Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, Reply, Report, SessionProperties, Signal, Stages, Synthesis,
+    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
+    Signal, Stages, Synthesis,
 };
-pub use ids::{CancelId, Micros, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority, Progress, Request,
-    SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Voice,
+    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority,
+    Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition, Voice,
 };
 
 use floor::{Floor, FloorKey};
@@ -55,6 +57,7 @@ pub struct Core {
     by_track: BTreeMap<TrackId, (SessionId, Part)>,
     cancels: BTreeMap<CancelId, cancel::Cancel>,
     floors: BTreeMap<FloorKey, Floor>,
+    owners: owner::Owners,
     timers: BTreeSet<(Micros, Timer)>,
     outputs: BTreeSet<Output>,
     manager: ManagerProperties,
@@ -92,6 +95,7 @@ impl Core {
             by_track: BTreeMap::new(),
             cancels: BTreeMap::new(),
             floors: BTreeMap::from([(FloorKey::Shared, Floor::default())]),
+            owners: owner::Owners::default(),
             timers: BTreeSet::new(),
             outputs: BTreeSet::new(),
             manager_published: manager.clone(),
@@ -120,6 +124,7 @@ impl Core {
             Input::ConnectionLost { connection } => self.connection_lost(&connection),
             Input::Synthesis { synthesis, event } => self.synthesis_event(synthesis, event),
             Input::Playback(event) => self.playback(event),
+            Input::Device { order, output, event } => self.device(order, output, event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
             Input::Settings(settings) => self.configured(*settings),
@@ -202,6 +207,15 @@ impl Core {
                 continue;
             };
             let properties = self.properties(id, session);
+            if properties.speaking && session.output == Output::Local {
+                self.owners.speaking.insert(id);
+            } else {
+                self.owners.speaking.remove(&id);
+            }
+            self.playback_turn(id, properties.turn);
+            let Some(session) = self.sessions.get(&id) else {
+                continue;
+            };
             // How much is collected is for who asks: no news.
             let told = SessionProperties {
                 collected_bytes: properties.collected_bytes,
@@ -223,6 +237,7 @@ impl Core {
                 properties: self.manager.clone(),
             });
         }
+        self.publish_owner();
     }
 
     fn properties(&self, id: SessionId, session: &Session) -> SessionProperties {
@@ -310,6 +325,7 @@ impl Core {
                 }
             }
         }
+        self.check_owners();
         for (key, floor) in &self.floors {
             assert!(floor.is_watched(*key, &self.timers), "{key:?} waits for silence without a deadline");
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ids::{Micros, SynthesisId, Token, TrackId, UtteranceId};
+use crate::ids::{Micros, OrderId, SynthesisId, Token, TrackId, UtteranceId};
 
 /// Everything the core can be told.
 #[derive(Clone, Debug)]
@@ -35,6 +35,12 @@ pub enum Input {
     Playback(PlaybackEvent),
     /// The audio server came, went or changed.
     Driver(DriverInfo),
+    /// The audio device answered an order, or tells of the capture that this order opened.
+    Device {
+        order: OrderId,
+        output: Output,
+        event: DeviceEvent,
+    },
     /// The plugins that can speak.
     Backends(Vec<Backend>),
     /// A new configuration.
@@ -120,6 +126,10 @@ pub enum Request {
     Sessions,
     /// The manager's properties.
     ManagerProperties,
+    /// One of AudioOwner's four methods; turn 0 = the current one.
+    Transition { transition: Transition, target: Target, turn: u64 },
+    /// AudioOwner's properties.
+    OwnerProperties,
     /// A write of Session.GainDb.
     SetSessionGain { target: Target, gain_db: f64 },
     /// A write of Session.Muted.
@@ -130,6 +140,44 @@ pub enum Request {
     SetMasterMuted { muted: bool },
     /// A write of Manager.MinPriority.
     SetMinPriority { priority: Priority },
+}
+
+/// The four transitions of the audio owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transition {
+    EnterListening,
+    LeaveListening,
+    MicClosedRecovery,
+    PlaybackReassert,
+}
+
+impl Transition {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::EnterListening => "enter-listening",
+            Self::LeaveListening => "leave-listening",
+            Self::MicClosedRecovery => "mic-closed-recovery",
+            Self::PlaybackReassert => "playback-reassert",
+        }
+    }
+}
+
+/// What the audio device reports of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceEvent {
+    /// The capture is open.
+    Opened,
+    /// It is closed.
+    Closed,
+    /// So many connections were made or undone; 0 = all were right.
+    Asserted { repaired: u32 },
+    /// It cannot.
+    Failed { reason: String },
+    /// The capture that this order opened is gone: its ports vanished or the server died.
+    Lost,
+    /// It could be opened again.
+    Back,
 }
 
 /// SSIP's priorities, lowest first.

@@ -495,6 +495,7 @@ impl Core {
         let first_frame = !std::mem::replace(&mut session.first_frame_sent, true);
         let name = session.id.clone();
         self.dirty.insert(session_id);
+        self.playback_started(session_id, turn);
         self.signal(
             session_id,
             Signal::UtteranceStarted {
@@ -670,6 +671,9 @@ impl Core {
                 let epoch = session.idle_epoch;
                 self.arm(after, Timer::Idle(session_id, epoch));
             }
+        }
+        if idle {
+            self.playback_rests(session_id);
         }
         self.dirty.insert(session_id);
         let word = outcome.word();

@@ -154,6 +154,8 @@ impl Core {
                 let all = self.sessions.iter().map(|(id, s)| (s.id.clone(), self.properties(*id, s)));
                 Ok(Some(Reply::Sessions(all.collect())))
             }
+            Request::Transition { transition, target, turn } => self.transition(token, caller, transition, &target, turn),
+            Request::OwnerProperties => Ok(Some(Reply::OwnerProperties(self.owner_properties(), self.owner_counters()))),
             Request::ManagerProperties => Ok(Some(Reply::ManagerProperties(Box::new(self.manager.clone())))),
             Request::SetSessionGain { target, gain_db } => {
                 let id = self.find(caller, &target)?;
@@ -239,7 +241,7 @@ impl Core {
     }
 
     /// The session a caller means and may control.
-    fn find(&self, caller: &Caller, target: &Target) -> Result<SessionId, Failure> {
+    pub(crate) fn find(&self, caller: &Caller, target: &Target) -> Result<SessionId, Failure> {
         let id = self.find_any(target)?;
         let session = &self.sessions[&id];
         if !may(caller, session) {
@@ -254,7 +256,7 @@ impl Core {
 
     /// As `find`, for what a session that drains takes no longer: new work and new options. What is queued can still be cancelled,
     /// paused and waited for.
-    fn find_open(&self, caller: &Caller, target: &Target) -> Result<SessionId, Failure> {
+    pub(crate) fn find_open(&self, caller: &Caller, target: &Target) -> Result<SessionId, Failure> {
         let id = self.find(caller, target)?;
         let session = &self.sessions[&id];
         if session.closing.is_some() {
@@ -409,6 +411,7 @@ impl Core {
             .tokens
             .extend(token);
         self.dirty.insert(id);
+        self.end_listening(id);
         self.drop_buffers(id);
         if drain {
             // Nothing more is appended: what was accepted is spoken.
@@ -445,6 +448,8 @@ impl Core {
             self.by_track.remove(track);
             self.out.push(Effect::CloseTrack { track: *track });
         }
+        self.end_listening(id);
+        self.forget_owner(id);
         self.sessions.remove(&id);
         self.names.remove(&name);
         self.dirty.remove(&id);
@@ -578,7 +583,7 @@ fn may(caller: &Caller, session: &Session) -> bool {
     caller.uid == session.uid || caller.uid == 0
 }
 
-fn closed(name: &str) -> Failure {
+pub(crate) fn closed(name: &str) -> Failure {
     Failure::new(
         ErrorKind::SessionClosed,
         format!("session \"{name}\" is closed: open it again with OpenSession"),

@@ -2,7 +2,8 @@
 
 use crate::Core;
 use crate::floor::FloorKey;
-use crate::ids::{CancelId, Micros, SessionId, Token, TrackId, UtteranceId};
+use crate::ids::{CancelId, Micros, OrderId, SessionId, Token, TrackId, UtteranceId};
+use crate::owner::GuardKey;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
@@ -20,6 +21,10 @@ pub(crate) enum Timer {
     Quiet(FloorKey, TrackId),
     /// The tombstone of an utterance falls.
     Forget(UtteranceId),
+    /// The device has not answered this order of a guard.
+    Transition(GuardKey, OrderId),
+    /// The session has had nothing accepted for 2 s.
+    PlaybackEnds(SessionId),
     /// ttl-ms of a turn that is collected.
     Collect(SessionId, u64),
     /// What a stream holds is spoken.
@@ -60,6 +65,8 @@ impl Core {
                         self.schedule(floor);
                     }
                 }
+                Timer::Transition(guard, order) => self.transition_overdue(guard, order),
+                Timer::PlaybackEnds(session) => self.playback_may_have_ended(session),
                 Timer::Quiet(floor, track) => self.should_be_silent(floor, track),
                 Timer::Forget(utterance) => self.out.push(crate::Effect::Forget { utterance }),
                 Timer::Collect(session, turn) => self.collect_overdue(session, turn),

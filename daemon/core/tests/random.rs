@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use utterd_core::{
-    Caller, CancelOptions, Input, Mode, Output, Phase, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Token,
+    Caller, CancelOptions, Input, Mode, Output, Phase, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Token, Transition,
 };
 use world::rng::Rng;
 use world::{MS, Plan, S, World, book, target};
@@ -42,6 +42,12 @@ enum Op {
     Lost(u32),
     Away(bool),
     Forged(u64),
+    /// The microphone goes or comes, told so often.
+    Microphone(bool, u32),
+    /// The audio device reads no orders, or does again.
+    Dead(bool),
+    /// Connections that somebody took away.
+    Routes(u32),
     /// To one of the streams, mostly in sequence.
     Append(u64, &'static str),
     End(u64),
@@ -94,7 +100,7 @@ fn session_options(r: &mut Rng) -> SessionOptions {
 fn op(r: &mut Rng) -> Op {
     let t = |r: &mut Rng| target(SESSIONS[r.below(4) as usize]);
     let uid = [1, 1, 1, 2, 0][r.below(5) as usize];
-    let request = match r.below(100) {
+    let request = match r.below(130) {
         0..=37 => Request::Say {
             target: t(r),
             text: (*r.pick(&TEXTS)).to_owned(),
@@ -156,6 +162,21 @@ fn op(r: &mut Rng) -> Op {
         91 => return Op::Lost(uid),
         92 => return Op::Away(r.percent(40)),
         93 => return Op::Forged(r.next()),
+        100..=121 => Request::Transition {
+            transition: *r.pick(&[
+                Transition::EnterListening,
+                Transition::EnterListening,
+                Transition::LeaveListening,
+                Transition::LeaveListening,
+                Transition::MicClosedRecovery,
+                Transition::PlaybackReassert,
+            ]),
+            target: t(r),
+            turn: if r.percent(60) { 0 } else { turn(r) },
+        },
+        122..=126 => return Op::Microphone(r.percent(50), 1 + r.below(4) as u32),
+        127 => return Op::Dead(r.percent(50)),
+        128..=129 => return Op::Routes(r.below(3) as u32),
         _ => {
             return Op::Later(match r.below(4) {
                 0 => r.below(10 * MS),
@@ -244,10 +265,10 @@ fn sequence(seed: u64) -> Vec<Op> {
 
 /// Facts about things that never were, or are long gone: they change nothing.
 fn forged(r: u64) -> Input {
-    use utterd_core::{PlaybackEvent, SynthesisEvent, SynthesisId, TrackId, UtteranceId};
+    use utterd_core::{DeviceEvent, OrderId, PlaybackEvent, SynthesisEvent, SynthesisId, TrackId, UtteranceId};
     let utterance = UtteranceId::new(100_000 + r % 7).unwrap();
     let track = TrackId::new(100_000).unwrap();
-    match r % 6 {
+    match r % 8 {
         0 => Input::Playback(PlaybackEvent::Ended {
             utterance,
             played_us: r % S,
@@ -260,6 +281,11 @@ fn forged(r: u64) -> Input {
         2 => Input::Playback(PlaybackEvent::Hungry { track }),
         3 => Input::Playback(PlaybackEvent::Paused { track }),
         4 => Input::Playback(PlaybackEvent::Low { utterance }),
+        5 | 6 => Input::Device {
+            order: OrderId::new(100_000).unwrap(),
+            output: Output::Local,
+            event: if r % 8 == 5 { DeviceEvent::Lost } else { DeviceEvent::Opened },
+        },
         _ => Input::Synthesis {
             synthesis: SynthesisId::new(100_000).unwrap(),
             event: SynthesisEvent::FirstAudio,
@@ -321,6 +347,10 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
                 w.feed(Input::ConnectionLost { connection });
             }
             Op::Away(away) => w.sound.away = *away,
+            Op::Microphone(away, times) => w.microphone(*away, *times),
+            Op::Dead(true) => w.device.is_dead = true,
+            Op::Dead(false) => w.revive_device(),
+            Op::Routes(wrong) => w.device.wrong_routes = *wrong,
             Op::Forged(r) => {
                 let before = w.log.len();
                 w.feed(Input::Tick);
@@ -341,10 +371,29 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
     );
     // Mend what was broken: then everything ends and everybody is answered.
     w.sound.away = false;
+    w.revive_device();
     w.ask_by(caller(0), Request::CancelAll { reason: None });
     w.rest();
     assert_eq!(w.book.open_utterances(), [], "I1, I2: unfinished");
+    // I6: whoever listens, and leaves, listens no more.
+    for id in SESSIONS.iter().filter(|id| w.book.sessions.contains_key(**id)).collect::<Vec<_>>() {
+        let (transition, turn) = (Transition::LeaveListening, 0);
+        let left = w.ask_by(
+            caller(0),
+            Request::Transition {
+                transition,
+                target: target(id),
+                turn,
+            },
+        );
+        w.rest();
+        if !chaos {
+            assert!(w.reply(left).is_ok(), "I6: {id} cannot leave");
+            assert!(!w.book.sessions[*id].listens, "I6: {id} listens on");
+        }
+    }
     assert_eq!(w.book.unanswered(), [], "unanswered");
+    assert!(chaos || w.device.captures.is_empty(), "I6: a microphone is open and nobody listens");
 }
 
 /// I5: a Say without a turn is not refused, whatever was cancelled before it.

@@ -101,6 +101,11 @@ impl Pending {
                 }
                 answer(call, &objects)
             }
+            (Reply::Transition { outcome, generation }, _) => answer(call, &(outcome, generation)),
+            (Reply::OwnerProperties(p, counters), Shape::Property(name)) => {
+                self.property(&values::audio_owner_and_counters(&p, &counters), name)
+            }
+            (Reply::OwnerProperties(p, counters), _) => answer(call, &values::audio_owner_and_counters(&p, &counters)),
             (Reply::ManagerProperties(p), Shape::Property(name)) => self.property(&values::manager(&p), name),
             (Reply::ManagerProperties(p), _) => answer(call, &values::manager(&p)),
         }

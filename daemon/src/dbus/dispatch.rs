@@ -16,7 +16,7 @@ use super::call::{Action, Pending, Query, Shape, answer, property, refuse, wants
 use super::error::Refusal;
 use super::outbox::{Calls, Out};
 use super::path::Node;
-use super::{Services, introspect, root, session, values};
+use super::{Services, introspect, root, session};
 use crate::clock::now_us;
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -242,12 +242,9 @@ impl Dispatcher {
                 target: Target::Object(id),
             },
             Node::Root if interface == root::MANAGER => Request::ManagerProperties,
+            Node::Root if interface == root::AUDIO_OWNER => Request::OwnerProperties,
             _ => {
-                let all = if interface == root::AUDIO_OWNER {
-                    values::audio_owner()
-                } else {
-                    BTreeMap::new()
-                };
+                let all = BTreeMap::new();
                 return Ok(Action::Answer(match shape {
                     Shape::Property(name) => property(call, &all, &name)?,
                     _ => answer(call, &all)?,

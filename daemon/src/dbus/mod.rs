@@ -184,6 +184,7 @@ impl Bus {
             calls: Arc::clone(&calls),
             sessions: HashMap::new(),
             manager: BTreeMap::new(),
+            owner: BTreeMap::new(),
         };
         thread::Builder::new().name("bus-out".into()).spawn(move || sender.run(&queue))?;
         let (queries, asked) = bounded(QUERIES);

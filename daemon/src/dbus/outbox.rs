@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam::channel::Receiver;
-use utterd_core::{Failure, ManagerProperties, Reply, SessionProperties, Signal, Token};
+use utterd_core::{Failure, ManagerProperties, OwnerProperties, Reply, SessionProperties, Signal, Token};
 use zbus::blocking::Connection;
 use zbus::message::Message;
 use zbus::zvariant::{DynamicType, ObjectPath, OwnedObjectPath, Value};
@@ -32,6 +32,15 @@ pub enum Out {
     SessionChanged { session: String, properties: SessionProperties },
     /// PropertiesChanged of the manager.
     ManagerChanged { properties: ManagerProperties },
+    /// AudioOwner.OwnerChanged.
+    OwnerChanged {
+        old: String,
+        new: String,
+        transition: &'static str,
+        generation: u64,
+    },
+    /// PropertiesChanged of the audio owner.
+    OwnerPropertiesChanged { properties: OwnerProperties },
     /// Metrics.Alert.
     Alert {
         kind: &'static str,
@@ -62,6 +71,7 @@ pub(super) struct Outbox {
     /// As last announced, to announce only what differs.
     pub(super) sessions: HashMap<String, Dict>,
     pub(super) manager: Dict,
+    pub(super) owner: Dict,
 }
 
 impl Outbox {
@@ -136,6 +146,21 @@ impl Outbox {
                 }
                 properties_changed(ROOT, root::MANAGER, &changed)?
             }
+            Out::OwnerChanged {
+                old,
+                new,
+                transition,
+                generation,
+            } => emit(ROOT, root::AUDIO_OWNER, "OwnerChanged", &(old, new, transition, generation))?,
+            Out::OwnerPropertiesChanged { properties } => {
+                let new = values::audio_owner(&properties);
+                let changed = values::changed(&self.owner, &new);
+                self.owner = new;
+                if changed.is_empty() {
+                    return Ok(None);
+                }
+                properties_changed(ROOT, root::AUDIO_OWNER, &changed)?
+            }
             Out::Alert { kind, session, details } => emit(ROOT, root::METRICS, "Alert", &(kind, session, details))?,
             Out::Flush(_) => return Ok(None),
         }))
@@ -150,6 +175,7 @@ fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Er
         Signal::UtteranceProgress { utterance, .. } => (utterance.get(), "UtteranceProgress"),
         Signal::UtteranceFinished { utterance, .. } => (utterance.get(), "UtteranceFinished"),
         Signal::FirstFrameSent { utterance } => (utterance.get(), "FirstFrameSent"),
+        Signal::ListeningChanged { .. } => (0, "ListeningChanged"),
     };
     match signal {
         Signal::UtteranceStarted {
@@ -186,6 +212,15 @@ fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Er
             &(utterance, outcome.word(), values::finished(outcome, report)),
         ),
         Signal::FirstFrameSent { .. } => emit(&path, session::INTERFACE, member, &(utterance, Dict::new())),
+        Signal::ListeningChanged {
+            on,
+            reason,
+            turn,
+            generation,
+        } => {
+            let details = Dict::from([("turn", Value::from(*turn)), ("generation", Value::from(*generation))]);
+            emit(&path, session::INTERFACE, member, &(*on, *reason, details))
+        }
     }
 }
 

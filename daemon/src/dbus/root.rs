@@ -1,6 +1,6 @@
 //! The interfaces of the root object: Manager, Metrics, Plugins, AudioOwner, Calls. Calls to requests and questions; decides nothing.
 
-use utterd_core::{Request, Target};
+use utterd_core::{Request, Target, Transition};
 use zbus::message::Message;
 use zbus::zvariant::Value;
 
@@ -59,6 +59,7 @@ pub(super) fn method(call: &Message, interface: Option<&str>, member: &str, serv
     match (*interface, member) {
         (MANAGER, _) => manager(call, member, services),
         (METRICS, _) => metrics(call, member, services),
+        (AUDIO_OWNER, _) => transition(call, member),
         (PLUGINS, "List") => {
             call.body().deserialize::<()>()?;
             let rows: Vec<_> = services
@@ -70,6 +71,18 @@ pub(super) fn method(call: &Message, interface: Option<&str>, member: &str, serv
         }
         _ => Err(Refusal::not_supported(format!("{member} is not supported by this release"))),
     }
+}
+
+fn transition(call: &Message, member: &str) -> Result<Action, Refusal> {
+    let (id, turn): (String, u64) = call.body().deserialize()?;
+    let transition = match member {
+        "EnterListening" => Transition::EnterListening,
+        "LeaveListening" => Transition::LeaveListening,
+        "MicClosedRecovery" => Transition::MicClosedRecovery,
+        _ => Transition::PlaybackReassert,
+    };
+    let target = Target::Id(id);
+    Ok(Action::Ask(Request::Transition { transition, target, turn }, Shape::Method))
 }
 
 fn manager(call: &Message, member: &str, services: &dyn Services) -> Result<Action, Refusal> {

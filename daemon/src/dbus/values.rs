@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use utterd_core::{Failure, HistoryEntry, ManagerProperties, Outcome, Report, SessionProperties};
+use utterd_core::{Failure, HistoryEntry, ManagerProperties, Outcome, OwnerProperties, Report, SessionProperties};
 use zbus::zvariant::Value;
 
 use super::error::error_name;
@@ -110,14 +110,21 @@ pub(super) fn manager(p: &ManagerProperties) -> Dict {
     ])
 }
 
-/// AudioOwner's properties while nobody can own anything: their empty values.
-pub(super) fn audio_owner() -> Dict {
+/// AudioOwner's properties that are announced.
+pub(super) fn audio_owner(p: &OwnerProperties) -> Dict {
     Dict::from([
-        ("Owner", Value::from("")),
-        ("State", Value::from("idle")),
-        ("Generation", Value::from(0u64)),
-        ("Counters", Value::from(HashMap::<String, u64>::new())),
+        ("Owner", Value::from(p.owner.clone())),
+        ("State", Value::from(p.state)),
+        ("Generation", Value::from(p.generation)),
     ])
+}
+
+/// All of AudioOwner's properties.
+pub(super) fn audio_owner_and_counters(p: &OwnerProperties, counters: &BTreeMap<&'static str, u64>) -> Dict {
+    let mut all = audio_owner(p);
+    let counters: HashMap<&str, u64> = counters.iter().map(|(name, count)| (*name, *count)).collect();
+    all.insert("Counters", Value::from(counters));
+    all
 }
 
 /// What differs: the body of PropertiesChanged. `Id` is constant, `CollectedBytes` is not announced.

@@ -12,8 +12,8 @@
 
 use super::seat::{RenderSeat, Replace, Watch};
 use super::supervisor::Notice;
-use super::{DriverConfig, PortInfo, PortList};
-use jack::{AudioOut, Client, ClientOptions, ClientStatus, Frames, LatencyType, Port, PortFlags, PortId, ProcessScope, Unowned};
+use super::{DeviceAnswer, DeviceOp, DriverConfig, Of, PortInfo, PortList};
+use jack::{AudioIn, AudioOut, Client, ClientOptions, ClientStatus, Frames, LatencyType, Port, PortFlags, PortId, ProcessScope, Unowned};
 use std::collections::HashSet;
 use std::ffi::{CStr, c_char};
 use std::sync::atomic::Ordering::*;
@@ -25,6 +25,8 @@ use std::{fmt, io};
 use utterd_rt::Control;
 
 const AUDIO: &str = "32 bit float mono audio";
+/// A microphone is heard through so many of its channels.
+const CAPTURE_PORTS: usize = 2;
 /// Latencies and ports are looked at so often, and whenever the graph changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -63,7 +65,25 @@ impl fmt::Display for OpenError {
 enum Order {
     /// The graph changed: look at connections, latency and ports.
     Look,
+    /// Of the guard.
+    Device(Of, DeviceOp),
+    /// Say when there is something to capture from, for this capture that was lost.
+    LookOut(Of),
     Close,
+}
+
+/// A keeper's voice.
+struct Teller {
+    generation: u64,
+    notices: Sender<Notice>,
+}
+
+impl Teller {
+    fn tell(&self, of: Of, answer: DeviceAnswer) {
+        let generation = self.generation;
+        // Nobody listens any more: the daemon stops.
+        self.notices.send(Notice::Device { generation, of, answer }).ok();
+    }
 }
 
 /// The supervisor's hold on a keeper. [control]
@@ -79,6 +99,17 @@ impl Keeper {
         self.watch.is_retired.store(true, Release);
         // A keeper that has ended already has closed its client.
         self.orders.send(Order::Close).ok();
+    }
+
+    /// Hands an order on. [control]
+    pub(super) fn order(&self, of: Of, op: DeviceOp) {
+        // A keeper that has ended is about to be given up, and its orders are answered then.
+        self.orders.send(Order::Device(of, op)).ok();
+    }
+
+    /// [control]
+    pub(super) fn look_out(&self, of: Of) {
+        self.orders.send(Order::LookOut(of)).ok();
     }
 
     /// Its client is closed. Before that no other client may be opened: see [`probe`]. [control]
@@ -101,7 +132,11 @@ pub(super) fn open(cfg: &DriverConfig, generation: u64, notices: Sender<Notice>,
     let (orders, inbox) = channel();
     let (cfg, seen, hints) = (cfg.clone(), watch.clone(), orders.clone());
     let thread = thread::Builder::new().name("utterd-jack".into()).spawn(move || {
-        let (mut kept, opened) = match Kept::open(&cfg, seen, hints, ports) {
+        let teller = Teller {
+            generation,
+            notices: notices.clone(),
+        };
+        let (mut kept, opened) = match Kept::open(&cfg, seen, hints, ports, teller) {
             Ok(both) => both,
             Err(error) => {
                 // Nobody listens any more: nothing is open either.
@@ -177,10 +212,29 @@ struct Kept {
     made: HashSet<(usize, String)>,
     /// Connections the server refused, so that each is told once.
     refused: HashSet<(usize, String)>,
+    teller: Teller,
+    capture: Option<Capture>,
+    /// A capture whose ports are gone.
+    awaited: Option<Of>,
+}
+
+/// The open microphone: `in_1` and on. Its samples go nowhere yet: the server fills the ports, and until there are detectors and readers the
+/// render thread does not even look at them.
+struct Capture {
+    of: Of,
+    ins: Vec<Port<AudioIn>>,
+    /// The ports they were connected to.
+    sources: Vec<String>,
 }
 
 impl Kept {
-    fn open(cfg: &DriverConfig, watch: Arc<Watch>, orders: Sender<Order>, ports: PortList) -> Result<(Kept, Opened), OpenError> {
+    fn open(
+        cfg: &DriverConfig,
+        watch: Arc<Watch>,
+        orders: Sender<Order>,
+        ports: PortList,
+        teller: Teller,
+    ) -> Result<(Kept, Opened), OpenError> {
         let (client, _status) = Client::new(&sayable(&cfg.client_name), ClientOptions::NO_START_SERVER).map_err(|error| match error {
             jack::Error::LibraryError(message) => OpenError::NoLibrary(message),
             jack::Error::ClientError(status) if status.contains(ClientStatus::SERVER_FAILED) => OpenError::NoServer,
@@ -219,6 +273,9 @@ impl Kept {
             first,
             made: HashSet::new(),
             refused: HashSet::new(),
+            teller,
+            capture: None,
+            awaited: None,
         };
         Ok((
             kept,
@@ -234,14 +291,22 @@ impl Kept {
 
     fn keep(&mut self, cfg: &DriverConfig, orders: &Receiver<Order>) {
         loop {
-            match orders.recv_timeout(LOOK_EVERY) {
-                Ok(Order::Close) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
-            }
+            let mut next = match orders.recv_timeout(LOOK_EVERY) {
+                Ok(order) => order,
+                Err(RecvTimeoutError::Timeout) => Order::Look,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             // One look answers all that was asked for meanwhile.
-            while let Ok(order) = orders.try_recv() {
-                if matches!(order, Order::Close) {
-                    return;
+            loop {
+                match next {
+                    Order::Close => return,
+                    Order::Look => {}
+                    Order::Device(of, op) => self.carry_out(cfg, of, op),
+                    Order::LookOut(of) => self.awaited = Some(of),
+                }
+                match orders.try_recv() {
+                    Ok(order) => next = order,
+                    Err(_) => break,
                 }
             }
             self.look(cfg);
@@ -254,6 +319,7 @@ impl Kept {
             return;
         }
         self.connect(cfg);
+        self.watch_capture();
         let (_, latency) = self.first.get_latency_range(LatencyType::Playback);
         self.watch.latency.store(latency, Release);
         let seen = self.list();
@@ -284,6 +350,121 @@ impl Kept {
             }
             self.made.insert((i, target));
         }
+    }
+
+    fn carry_out(&mut self, cfg: &DriverConfig, of: Of, op: DeviceOp) {
+        // The supervisor answers for a server that has died.
+        if self.watch.has_ended.load(Acquire) || self.watch.is_retired.load(Acquire) {
+            return;
+        }
+        let answer = match op {
+            DeviceOp::OpenCapture => self.open_capture(&of),
+            DeviceOp::CloseCapture { capture } => {
+                self.awaited.take_if(|of| of.order == capture);
+                if let Some(capture) = self.capture.take_if(|c| c.of.order == capture) {
+                    self.close_capture(capture);
+                }
+                DeviceAnswer::Closed
+            }
+            DeviceOp::AssertRoutes => DeviceAnswer::Asserted {
+                repaired: self.repair(cfg, &of),
+            },
+        };
+        self.teller.tell(of, answer);
+    }
+
+    fn open_capture(&mut self, of: &Of) -> DeviceAnswer {
+        if let Some(before) = self.capture.take() {
+            self.close_capture(before);
+        }
+        self.awaited = None;
+        let sources = sources(self.client.as_client());
+        if sources.is_empty() {
+            self.awaited = Some(of.clone());
+            return DeviceAnswer::Failed {
+                reason: "the JACK server has no physical capture port".into(),
+            };
+        }
+        let mut capture = Capture {
+            of: of.clone(),
+            ins: Vec::new(),
+            sources: Vec::new(),
+        };
+        for (n, source) in sources.into_iter().enumerate() {
+            if let Err(error) = self.open_in(&mut capture, n, source) {
+                self.close_capture(capture);
+                return DeviceAnswer::Failed { reason: error.to_string() };
+            }
+        }
+        tracing::info!(session = %of.session, generation = of.generation, from = ?capture.sources, "the microphone is open");
+        self.capture = Some(capture);
+        DeviceAnswer::Opened
+    }
+
+    fn open_in(&self, capture: &mut Capture, n: usize, source: String) -> Result<(), jack::Error> {
+        let client = self.client.as_client();
+        let port = client.register_port(&format!("in_{}", n + 1), AudioIn::default())?;
+        let name = port.name();
+        capture.ins.push(port);
+        match client.connect_ports_by_name(&source, &name?) {
+            Ok(()) | Err(jack::Error::PortAlreadyConnected(..)) => {
+                capture.sources.push(source);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn close_capture(&self, capture: Capture) {
+        let Of { session, generation, .. } = &capture.of;
+        for port in capture.ins {
+            if let Err(error) = self.client.as_client().unregister_port(port) {
+                tracing::warn!(%session, generation, %error, "a capture port was not closed");
+            }
+        }
+        tracing::info!(%session, generation, "the microphone is closed");
+    }
+
+    /// Tells of a microphone whose ports have gone, and of one that could be opened again.
+    fn watch_capture(&mut self) {
+        let client = self.client.as_client();
+        let is_gone = |c: &mut Capture| c.sources.iter().any(|source| client.port_by_name(source).is_none());
+        if let Some(capture) = self.capture.take_if(is_gone) {
+            let of = capture.of.clone();
+            self.close_capture(capture);
+            self.teller.tell(of.clone(), DeviceAnswer::Lost);
+            self.awaited = Some(of);
+        }
+        if self.awaited.is_some()
+            && !sources(self.client.as_client()).is_empty()
+            && let Some(of) = self.awaited.take()
+        {
+            self.teller.tell(of, DeviceAnswer::Back);
+        }
+    }
+
+    /// Makes the playback connections that are missing, and tells how many.
+    fn repair(&mut self, cfg: &DriverConfig, of: &Of) -> u32 {
+        let client = self.client.as_client();
+        let mut repaired = 0;
+        for (i, target) in targets(client, &cfg.connect).into_iter().take(self.outs.len()).enumerate() {
+            let own = client.port_by_name(&self.outs[i]);
+            let is_right = own.is_some_and(|port| port.is_connected_to(&target).unwrap_or(false));
+            if is_right || client.port_by_name(&target).is_none() {
+                continue;
+            }
+            match client.connect_ports_by_name(&self.outs[i], &target) {
+                Ok(()) => {
+                    let Of { session, generation, .. } = of;
+                    tracing::info!(%session, generation, from = self.outs[i], to = target, "connected again");
+                    repaired += 1;
+                    self.made.insert((i, target));
+                }
+                Err(jack::Error::PortAlreadyConnected(..)) => {}
+                Err(error) => tracing::warn!(session = %of.session, generation = of.generation, to = target, %error, "not connected"),
+            }
+        }
+        repaired
     }
 
     fn list(&self) -> Vec<PortInfo> {
@@ -328,6 +509,14 @@ fn sayable(name: &str) -> String {
 /// The part of a port's full name that names its client.
 fn owner(port: &str) -> &str {
     port.split_once(':').map_or(port, |(client, _)| client)
+}
+
+/// The ports our inputs should hear, in order: channels of the first sound card that captures.
+fn sources(client: &Client) -> Vec<String> {
+    let physical = client.ports(None, Some(AUDIO), PortFlags::IS_OUTPUT | PortFlags::IS_PHYSICAL);
+    let card = physical.first().map(|port| owner(port).to_owned());
+    let of_card = physical.into_iter().filter(|port| Some(owner(port)) == card.as_deref());
+    of_card.take(CAPTURE_PORTS).collect()
 }
 
 /// The ports our outputs should reach, in order.

@@ -15,6 +15,7 @@
 
 #![allow(rustdoc::broken_intra_doc_links, reason = "thread tags look like links")]
 
+mod capture;
 mod jack;
 pub mod sched;
 mod seat;
@@ -50,6 +51,44 @@ pub struct DriverConfig {
     pub timer_period: u32,
 }
 
+/// Whose order it is: whatever comes of it says so, and no log line about the device is without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Of {
+    /// Never used twice.
+    pub order: u64,
+    pub session: Arc<str>,
+    pub generation: u64,
+}
+
+/// What the audio-owner guard orders of the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceOp {
+    /// Open `in_1` and on in place of what is open, connected to the physical capture ports. With the timer: a source of nothing.
+    OpenCapture,
+    /// Close what this order opened.
+    CloseCapture { capture: u64 },
+    /// Make the playback connections that are missing; what others have connected beside them stays.
+    AssertRoutes,
+}
+
+/// What became of an order. `Lost` and `Back` are told of the order that opened the capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceAnswer {
+    Opened,
+    Closed,
+    /// So many connections were made.
+    Asserted {
+        repaired: u32,
+    },
+    Failed {
+        reason: String,
+    },
+    /// The ports it was connected to are gone, or the server is.
+    Lost,
+    /// There is something to capture from again.
+    Back,
+}
+
 /// What the session side must know. Told from the supervisor thread only.
 #[derive(Debug)]
 pub enum DriverEvent {
@@ -70,6 +109,8 @@ pub enum DriverEvent {
     Latency { frames: u32 },
     /// The server missed deadlines: so many since the client was opened.
     Xrun { total: u64 },
+    /// The answer to an order, or news of what it opened.
+    Device { of: Of, answer: DeviceAnswer },
     /// Nobody called for longer than 300 ms though the server lives: the whole gap, once, when it ended or when the server was given up.
     Stall { gap_us: u64 },
 }
@@ -141,6 +182,13 @@ impl Driver {
     /// The ports of the audio server as last seen; none with the timer or while the server is away. Never blocks on it. [any]
     pub fn ports(&self) -> Vec<PortInfo> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Hands in an order and returns; the answer is an event. Orders are carried out one after the other. [any]
+    pub fn order(&self, of: Of, op: DeviceOp) {
+        if self.notices.send(supervisor::Notice::Order { of, op }).is_err() {
+            tracing::debug!("the audio driver has stopped");
+        }
     }
 
     /// Closes the audio connection, waiting no longer than a second for a server that hangs. [control]

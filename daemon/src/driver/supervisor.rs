@@ -4,11 +4,12 @@
 //! second client opened on a thread of its own. Refused: the server is dead (PipeWire's dies without a word). No answer: it is wedged. Opened:
 //! it lives and either calls us again or has forgotten us.
 
+use super::capture::{Captures, Where};
 use super::jack::{Keeper, OpenError, Opened, open};
 use super::seat::{Replace, STALL_US};
 use super::timer::{self, Timer};
 use super::watch::{Found, Probe, Told, age, watch_age, watch_levels};
-use super::{DriverConfig, DriverEvent, DriverKind, PortList, sched};
+use super::{DeviceAnswer, DeviceOp, DriverConfig, DriverEvent, DriverKind, Of, PortList, sched};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::*;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -32,6 +33,17 @@ pub(super) enum Notice {
     Probed {
         generation: u64,
         is_alive: bool,
+    },
+    /// A keeper answers an order, or tells of what it opened.
+    Device {
+        generation: u64,
+        of: Of,
+        answer: DeviceAnswer,
+    },
+    /// The guard orders.
+    Order {
+        of: Of,
+        op: DeviceOp,
     },
     Stop,
 }
@@ -64,6 +76,7 @@ pub(super) struct Supervisor<E> {
     notices: Sender<Notice>,
     ports: PortList,
     state: State,
+    captures: Captures,
     generation: u64,
     /// JACK has run once, or `Lost` has been told: not the start any more.
     has_begun: bool,
@@ -83,6 +96,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             notices,
             ports,
             state,
+            captures: Captures::default(),
             generation: 0,
             has_begun: false,
             is_lost: false,
@@ -100,6 +114,8 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
                 Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
                 Ok(Notice::Opened { generation, result }) if generation == self.generation => self.opened(result),
                 Ok(Notice::Probed { generation, is_alive }) if generation == self.generation => self.probed(is_alive),
+                Ok(Notice::Device { generation, of, answer }) if generation == self.generation => self.device(of, answer),
+                Ok(Notice::Order { of, op }) => self.order(of, op),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -144,6 +160,21 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
                 }
             }
             State::Timer { timer, told } => watch_levels(&timer.watch, &mut timer.replace, told, "timer", &self.events),
+        }
+    }
+
+    fn order(&mut self, of: Of, op: DeviceOp) {
+        let to = match &self.state {
+            State::Jack { keeper, .. } => Where::Jack(keeper),
+            State::Timer { .. } => Where::Timer,
+            State::Waiting { .. } | State::Opening { .. } => Where::Nowhere,
+        };
+        self.captures.order(of, op, &to, &self.events);
+    }
+
+    fn device(&mut self, of: Of, answer: DeviceAnswer) {
+        if matches!(self.state, State::Jack { .. }) {
+            self.captures.told(of, answer, &self.events);
         }
     }
 
@@ -201,6 +232,9 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             period,
             latency_frames: latency,
         });
+        if let (Some(of), State::Jack { keeper, .. }) = (self.captures.awaited(), &self.state) {
+            keeper.look_out(of);
+        }
     }
 
     fn open_failed(&mut self, reason: String) {
@@ -280,6 +314,7 @@ impl<E: Fn(DriverEvent)> Supervisor<E> {
             *closing = Some(keeper);
         }
         self.tell_lost(reason);
+        self.captures.lost(&self.events);
     }
 
     fn tell_lost(&mut self, reason: String) {

@@ -1,12 +1,12 @@
-//! The one place that opens and closes audio: every driver of the daemon is started here, by one effect of the core, so that the audio-owner
-//! guard can stand before it. A wall test names this file.
+//! The one place that opens and closes audio: every driver of the daemon is started here by one effect of the core, and gets its orders here by
+//! another one, behind the audio-owner guard. A wall test names this file.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::channel::Sender;
 
 use super::Fact;
-use crate::driver::{Driver, DriverConfig, DriverError, DriverKind, PortInfo};
+use crate::driver::{DeviceAnswer, DeviceOp, Driver, DriverConfig, DriverError, DriverEvent, DriverKind, Of, PortInfo};
 use crate::tx::Output;
 
 /// The audio devices: the loudspeaker's driver, and a timer for what is heard nowhere. Clones share them. [any]
@@ -55,6 +55,29 @@ impl Device {
             *slot = Some(driver);
         }
         Ok(())
+    }
+
+    /// Carries out an order of the guard; the answer is a fact. A session that is heard nowhere hears nothing: its microphone is open at once.
+    pub fn order(&self, output: Output, of: Of, op: DeviceOp) {
+        let answer = match output {
+            Output::Local => {
+                let drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(driver) = &drivers.local {
+                    return driver.order(of, op);
+                }
+                DeviceAnswer::Failed {
+                    reason: "no audio driver runs".into(),
+                }
+            }
+            Output::Null => match op {
+                DeviceOp::OpenCapture => DeviceAnswer::Opened,
+                DeviceOp::CloseCapture { .. } => DeviceAnswer::Closed,
+                DeviceOp::AssertRoutes => DeviceAnswer::Asserted { repaired: 0 },
+            },
+        };
+        if self.facts.send(Fact::Driver(output, DriverEvent::Device { of, answer })).is_err() {
+            tracing::debug!("the daemon is stopping");
+        }
     }
 
     /// What output and input may name.

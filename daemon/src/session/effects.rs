@@ -12,7 +12,7 @@ use super::Device;
 use super::owners::Owners;
 use crate::clock::now_us;
 use crate::dbus::Out;
-use crate::driver::DriverEvent;
+use crate::driver::{DeviceOp, DriverEvent, Of};
 use crate::observe::metrics::{Counter, Gauge, Histogram};
 use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
@@ -219,6 +219,32 @@ impl Hands {
                     tracing::error!(output = output.word(), %error, "audio could not be opened");
                 }
             }
+            Effect::Device {
+                order,
+                op,
+                output,
+                session,
+                generation,
+            } => {
+                let of = Of {
+                    order: order.get(),
+                    session: session.into(),
+                    generation,
+                };
+                self.device.order(tx_output(output), of, device_op(op));
+            }
+            Effect::OwnerChanged {
+                old,
+                new,
+                transition,
+                generation,
+            } => self.send(Out::OwnerChanged {
+                old,
+                new,
+                transition,
+                generation,
+            }),
+            Effect::OwnerPropertiesChanged { properties } => self.send(Out::OwnerPropertiesChanged { properties }),
             Effect::OpenTrack {
                 track,
                 output,
@@ -355,6 +381,32 @@ impl Hands {
                 self.counts.stale_turns.add_for(&session, 1);
                 tracing::debug!(%session, "an older turn was dropped");
             }
+            Note::Transition {
+                session,
+                transition,
+                outcome,
+                generation,
+            } => {
+                if outcome == "applied" {
+                    tracing::info!(%session, transition, generation, "audio owner: applied");
+                } else {
+                    tracing::debug!(%session, transition, outcome, generation, "audio owner");
+                }
+            }
+            Note::TransitionRefused {
+                session,
+                transition,
+                error,
+            } => tracing::info!(asked = ?session, transition, error, "audio owner: refused"),
+            Note::TransitionFailed {
+                session,
+                transition,
+                generation,
+                error,
+            } => tracing::warn!(%session, transition, generation, error, "audio owner: failed"),
+            Note::DeviceLost { session, generation } => {
+                tracing::warn!(%session, generation, "the microphone was closed, and not by us");
+            }
             Note::CancelFailed { session, error } => {
                 self.counts.cancel_failed.add_for(&session, 1);
                 tracing::warn!(%session, error, "a step of the cancel chain did not answer in time");
@@ -465,6 +517,8 @@ impl Hands {
             }
             DriverEvent::Period { frames } if local => self.driver.period = frames,
             DriverEvent::Period { .. } => return None,
+            // It is told to the core before it comes here.
+            DriverEvent::Device { .. } => return None,
             DriverEvent::Latency { frames } => {
                 self.tx.latency(output, frames);
                 return None;
@@ -532,5 +586,13 @@ fn tx_output(output: utterd_core::Output) -> Output {
     match output {
         utterd_core::Output::Local => Output::Local,
         utterd_core::Output::Null => Output::Null,
+    }
+}
+
+fn device_op(op: utterd_core::DeviceOp) -> DeviceOp {
+    match op {
+        utterd_core::DeviceOp::OpenCapture => DeviceOp::OpenCapture,
+        utterd_core::DeviceOp::CloseCapture { capture } => DeviceOp::CloseCapture { capture: capture.get() },
+        utterd_core::DeviceOp::AssertRoutes => DeviceOp::AssertRoutes,
     }
 }

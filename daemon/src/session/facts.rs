@@ -1,11 +1,14 @@
 //! What the sound path reports, as inputs of the core.
 
-use utterd_core::{ErrorKind, Failure, Input, PlaybackEvent, SynthesisEvent, SynthesisId, SynthesisState, Told, TrackId, UtteranceId};
+use utterd_core::{
+    DeviceEvent, ErrorKind, Failure, Input, OrderId, PlaybackEvent, SynthesisEvent, SynthesisId, SynthesisState, Told, TrackId, UtteranceId,
+};
 
 use super::Hands;
+use crate::driver::{DeviceAnswer, Of};
 use crate::plugins::{MarkKind, SynthError};
 use crate::synth::{How, Stage, SynthEvent};
-use crate::tx::TxEvent;
+use crate::tx::{Output, TxEvent};
 
 /// `None` for what only concerns the metrics.
 pub(super) fn playback(event: TxEvent, hands: &mut Hands) -> Option<Input> {
@@ -92,6 +95,26 @@ pub(super) fn synthesis(event: SynthEvent) -> Option<Input> {
     Some(Input::Synthesis {
         synthesis: SynthesisId::new(synthesis)?,
         event,
+    })
+}
+
+/// What the audio device tells; it is known by its order, whoever owns now.
+pub(super) fn device(output: Output, of: &Of, answer: DeviceAnswer) -> Option<Input> {
+    tracing::debug!(session = %of.session, generation = of.generation, ?answer, "the audio device");
+    Some(Input::Device {
+        order: OrderId::new(of.order)?,
+        output: match output {
+            Output::Local => utterd_core::Output::Local,
+            Output::Null => utterd_core::Output::Null,
+        },
+        event: match answer {
+            DeviceAnswer::Opened => DeviceEvent::Opened,
+            DeviceAnswer::Closed => DeviceEvent::Closed,
+            DeviceAnswer::Asserted { repaired } => DeviceEvent::Asserted { repaired },
+            DeviceAnswer::Failed { reason } => DeviceEvent::Failed { reason },
+            DeviceAnswer::Lost => DeviceEvent::Lost,
+            DeviceAnswer::Back => DeviceEvent::Back,
+        },
     })
 }
 

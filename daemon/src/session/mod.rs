@@ -148,6 +148,11 @@ impl Actor {
                     self.step(input);
                 }
             }
+            Fact::Driver(output, DriverEvent::Device { of, answer }) => {
+                if let Some(input) = facts::device(output, &of, answer) {
+                    self.step(input);
+                }
+            }
             Fact::Driver(output, event) => {
                 if let Some(info) = self.hands.driver_event(output, event) {
                     self.step(Input::Driver(info));

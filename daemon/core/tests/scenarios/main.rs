@@ -6,6 +6,7 @@ mod world;
 
 mod cancel;
 mod floor;
+mod owner;
 mod pause;
 mod phase;
 mod sessions;
@@ -14,8 +15,9 @@ mod turns;
 mod utterance;
 
 use utterd_core::{
-    Caller, CancelOptions, DriverInfo, Effect, ErrorKind, HeardSource, Input, Mode, Outcome, Output, PlaybackEvent, Priority, Progress,
-    Reply, Request, SayOptions, SessionOptions, Signal, SynthesisEvent, SynthesisState, Token, Told, UtteranceId,
+    Caller, CancelOptions, DeviceEvent, DeviceOp, DriverInfo, Effect, ErrorKind, HeardSource, Input, Mode, Outcome, Output, PlaybackEvent,
+    Priority, Progress, Reply, Request, SayOptions, SessionOptions, Signal, SynthesisEvent, SynthesisState, Token, Told, Transition,
+    UtteranceId,
 };
 use world::backend::{CHAR_US, Fate};
 use world::{MS, S, World, target};

@@ -12,6 +12,8 @@ use super::sound::Sound;
 
 /// A cancel answers by then.
 const REPLY_US: Micros = 100_000;
+/// A transition in flight is over by then; a test's line is never longer than twenty.
+const DEVICE_US: Micros = 2_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Utterance {
@@ -48,6 +50,8 @@ pub(crate) struct Session {
     private: bool,
     muted: bool,
     closing: bool,
+    /// As ListeningChanged tells it.
+    pub(crate) listens: bool,
     pub(crate) properties: SessionProperties,
 }
 
@@ -80,6 +84,10 @@ pub(crate) struct Book {
     muted: bool,
     min_priority: Priority,
     seen: u64,
+    /// The generation last told of each guard: "" is the local one.
+    generations: BTreeMap<String, u64>,
+    /// The device was ordered in this step.
+    device_ordered: bool,
     quiet_once: bool,
 }
 
@@ -210,6 +218,7 @@ impl Book {
             uid,
         };
         self.calls.insert(token, call);
+        self.device_ordered = false;
         self.current = Some(token);
     }
 
@@ -238,6 +247,18 @@ impl Book {
         self.check_i9(effect);
         match effect {
             Effect::Reply { token, reply } => self.saw_reply(now, *token, reply),
+            Effect::Device { session, .. } => {
+                assert!(
+                    self.sessions.contains_key(session),
+                    "O5: the device was ordered for session \"{session}\""
+                );
+                self.device_ordered = true;
+            }
+            Effect::OwnerChanged { old, new, .. } => {
+                assert_ne!(old, new);
+                let is_local = new.is_empty() || self.sessions.get(new).is_some_and(|s| s.local);
+                assert!(is_local, "{new} became owner and is not on the loudspeaker");
+            }
             Effect::Signal { session, signal } => self.saw_signal(session, signal),
             Effect::SessionOpened { session, properties } => self.saw_opened(session, properties),
             Effect::SessionClosed { session } => {
@@ -374,9 +395,11 @@ impl Book {
             private: options.private == Some(true),
             muted: false,
             closing: false,
+            listens: false,
             properties: properties.clone(),
         };
         assert_eq!(properties.turn, 1, "a session starts at turn 1");
+        self.generations.remove(session);
         assert!(self.sessions.insert(session.to_owned(), fresh).is_none(), "{session} opened twice");
     }
 
@@ -431,10 +454,18 @@ impl Book {
 
     fn saw_signal(&mut self, session: &str, signal: &Signal) {
         assert!(self.sessions.contains_key(session), "a signal of a session that is not open");
+        if let Signal::ListeningChanged { on, .. } = signal {
+            let listens = &mut self.sessions.get_mut(session).expect("just seen").listens;
+            assert_ne!(std::mem::replace(listens, *on), *on, "told what was known already");
+            return;
+        }
         let (Signal::UtteranceStarted { utterance, .. }
         | Signal::UtteranceProgress { utterance, .. }
         | Signal::UtteranceFinished { utterance, .. }
-        | Signal::FirstFrameSent { utterance }) = signal;
+        | Signal::FirstFrameSent { utterance }) = signal
+        else {
+            return;
+        };
         let utterance = *utterance;
         if matches!(signal, Signal::UtteranceFinished { .. }) {
             self.only_its_own(utterance, "finished");
@@ -479,6 +510,7 @@ impl Book {
                 u.end = Some((outcome.clone(), (**report).clone(), seen));
             }
             Signal::FirstFrameSent { .. } => assert!(u.started),
+            Signal::ListeningChanged { .. } => {}
         }
     }
 
@@ -497,6 +529,19 @@ impl Book {
                     self.utterances.get_mut(&id).expect("an accepted utterance").named = true;
                 }
                 within(REPLY_US);
+            }
+            (Request::Transition { target, .. }, Ok(Reply::Transition { outcome, generation })) => {
+                within(DEVICE_US * 20);
+                let local = self.sessions.get(name(target)).is_none_or(|s| s.local);
+                let guard = if local { "" } else { name(target) };
+                let before = self.generations.insert(guard.to_owned(), *generation).unwrap_or(0);
+                if *outcome == "applied" {
+                    assert!(*generation > before, "I7: applied, and the generation did not grow");
+                } else {
+                    assert!(*generation >= before, "I7: the generation fell");
+                    let at_once = self.current == Some(token);
+                    assert!(!at_once || !self.device_ordered, "I7: {outcome}, and the device was ordered");
+                }
             }
             (Request::SayAppend { utterance, seq, text, .. }, Ok(Reply::Ack(ack))) => {
                 let u = UtteranceId::new(*utterance).and_then(|id| self.utterances.get_mut(&id));

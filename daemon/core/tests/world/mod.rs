@@ -7,6 +7,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod book;
+pub(crate) mod device;
 pub(crate) mod phases;
 pub(crate) mod rng;
 pub(crate) mod sound;
@@ -15,12 +16,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use utterd_core::{
-    Caller, CancelOptions, Core, Effect, Failure, Input, Micros, Outcome, Output, Phase, PlaybackEvent, Reply, Report, Request, SayOptions,
-    SessionOptions, Settings, Signal, SynthesisEvent, SynthesisId, Target, Token, TrackId, UtteranceId,
+    Caller, CancelOptions, Core, DeviceOp, Effect, Failure, Input, Micros, OrderId, Outcome, Output, Phase, PlaybackEvent, Reply, Report,
+    Request, SayOptions, SessionOptions, Settings, Signal, SynthesisEvent, SynthesisId, Target, Token, TrackId, Transition, UtteranceId,
 };
 
 use backend::{Fate, Job};
 use book::Book;
+use device::Device;
 use rng::Rng;
 use sound::Sound;
 
@@ -62,6 +64,8 @@ impl Default for Plan {
 pub(crate) enum Event {
     Arrives(Box<Input>),
     Work(SynthesisId, u64),
+    /// The device gets to an order.
+    Device(OrderId, DeviceOp, String),
     /// A cut's ramp is over.
     Silent(UtteranceId),
     /// A pause's ramp is over, if it is still this pause.
@@ -75,6 +79,7 @@ pub(crate) struct World {
     /// What the next syntheses come to; then chance decides.
     pub(crate) fates: VecDeque<Fate>,
     pub(crate) sound: Sound,
+    pub(crate) device: Device,
     pub(crate) jobs: BTreeMap<SynthesisId, Job>,
     pub(crate) book: Book,
     /// Everything that was decided, with its time.
@@ -103,6 +108,10 @@ impl World {
             plan,
             fates: VecDeque::new(),
             sound,
+            device: Device {
+                answer_us: 5 * MS,
+                ..Device::default()
+            },
             jobs: BTreeMap::new(),
             book: Book::default(),
             log: Vec::new(),
@@ -268,6 +277,19 @@ impl World {
         );
     }
 
+    pub(crate) fn transition(&mut self, transition: Transition, session: &str, turn: u64) -> Token {
+        let target = target(session);
+        self.ask(1, Request::Transition { transition, target, turn })
+    }
+
+    pub(crate) fn enter(&mut self, session: &str, turn: u64) -> Token {
+        self.transition(Transition::EnterListening, session, turn)
+    }
+
+    pub(crate) fn leave(&mut self, session: &str, turn: u64) -> Token {
+        self.transition(Transition::LeaveListening, session, turn)
+    }
+
     pub(crate) fn resume(&mut self, session: &str) {
         let target = target(session);
         self.ask(1, Request::Resume { target });
@@ -388,6 +410,7 @@ impl World {
             match entry.remove() {
                 Event::Arrives(input) => self.feed(*input),
                 Event::Work(synthesis, step) => self.work(synthesis, step),
+                Event::Device(order, op, place) => self.device_works(order, op, place),
                 Event::Silent(utterance) => self.silent(utterance),
                 Event::Held(track, until) => {
                     let away = self.sound.away;
@@ -435,7 +458,7 @@ impl World {
         self.deliver(0, Input::Synthesis { synthesis, event });
     }
 
-    fn deliver(&mut self, after: Micros, input: Input) {
+    pub(crate) fn deliver(&mut self, after: Micros, input: Input) {
         if !self.plan.chaos {
             self.later(after, Event::Arrives(Box::new(input)));
             return;
@@ -465,6 +488,7 @@ impl World {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
+            Effect::Device { .. } => self.order_device(&effect),
             Effect::OpenTrack { track, output, paused, .. } => self.sound.open(track, output == Output::Local, paused),
             Effect::CloseTrack { track } => self.sound.close(track),
             Effect::Play { track, utterance } => {
