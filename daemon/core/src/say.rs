@@ -528,7 +528,13 @@ impl Core {
             return;
         }
         // espeak-ng marks "can" of "can't": what was heard must not say the opposite.
-        let chars = chars.start..text::word_end(&u.text, chars.end);
+        let piece_end = u
+            .syntheses
+            .iter()
+            .map(|s| s.chars_end)
+            .find(|end| *end >= chars.end)
+            .unwrap_or(chars.end);
+        let chars = chars.start..text::word_end(&u.text, chars.end).min(piece_end);
         u.heard_chars = u.heard_chars.max(chars.end);
         if u.cancel.is_some() || u.progress == Progress::None {
             return;

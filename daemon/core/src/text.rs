@@ -146,11 +146,17 @@ pub(crate) fn prefix(text: &str, chars: u32) -> &str {
 
 /// Where the word ends (in code points) that reaches up to `chars`: past apostrophes, hyphens and points inside it.
 pub(crate) fn word_end(text: &str, chars: u32) -> u32 {
-    let mut rest = text.chars().skip((chars as usize).saturating_sub(1));
-    if chars == 0 || !rest.next().is_some_and(|last| last.is_alphanumeric() || is_joint(last)) {
+    let around: Vec<char> = text.chars().skip((chars as usize).saturating_sub(2)).take(64).collect();
+    let (before, rest) = around.split_at((chars as usize).min(2).min(around.len()));
+    let goes_on = match before {
+        // "$3," of "$3,500": a number is one word; "three." of "three.Four" ends.
+        [digit, mark] if is_joint(*mark) => digit.is_ascii_digit() && rest.first().is_some_and(char::is_ascii_digit),
+        [.., last] => last.is_alphanumeric(),
+        [] => false,
+    };
+    if !goes_on {
         return chars;
     }
-    let rest: Vec<char> = rest.take(64).collect();
     let inside =
         |at: usize| rest[at].is_alphanumeric() || (is_joint(rest[at]) && rest.get(at + 1).is_some_and(|next| next.is_alphanumeric()));
     chars + (0..rest.len()).take_while(|at| inside(*at)).count() as u32

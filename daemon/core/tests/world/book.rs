@@ -375,6 +375,8 @@ impl Book {
                 Effect::Reply { .. }
                     | Effect::SessionChanged { .. }
                     | Effect::SessionOpened { .. }
+                    // A session opened on demand opens its output; the daemon's own is open from the start.
+                    | Effect::OpenOutput { .. }
                     | Effect::Note(Note::Collected { .. } | Note::SessionOpened { .. })
             );
             assert!(harmless, "I9: a collect had an effect: {effect:?}");
