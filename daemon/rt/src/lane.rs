@@ -39,7 +39,7 @@ impl Hold {
     pub(crate) const CLEAN: Hold = Hold::Held { up: Some(0), peeked: 0 };
 }
 
-/// The renderer's end of a lane. [rt & active]
+/// The renderer's end of a lane. `[rt & active]`
 #[derive(Debug)]
 pub(crate) struct LaneRx {
     samples: Consumer<f32>,
@@ -115,12 +115,12 @@ impl LaneRx {
         }
     }
 
-    /// Nothing of this lane will sound again: it may go home. [rt & active]
+    /// Nothing of this lane will sound again: it may go home. `[rt & active]`
     pub(crate) fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Adds this lane's period to `out`. [rt & active]
+    /// Adds this lane's period to `out`. `[rt & active]`
     pub(crate) fn render(&mut self, out: &mut [f32], clock: Clock, tally: &mut Tally) {
         if self.finished {
             return;

@@ -7,7 +7,7 @@ use crate::{COMMANDS, FACTS, Full, LaneSpec, MAX_LANES, MAX_SPANS};
 use core::mem::MaybeUninit;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-/// Makes the two halves of an engine for `rate` frames a second. [control]
+/// Makes the two halves of an engine for `rate` frames a second. `[control]`
 pub fn engine(rate: u32) -> (Control, Renderer) {
     let rate = rate.max(1);
     let (lanes_in, lanes) = RingBuffer::new(MAX_LANES);
@@ -23,7 +23,7 @@ pub fn engine(rate: u32) -> (Control, Renderer) {
     (control, Renderer { rate, lanes, home, stats })
 }
 
-/// The half that makes lanes and frees them. [control]
+/// The half that makes lanes and frees them. `[control]`
 #[derive(Debug)]
 pub struct Control {
     rate: u32,
@@ -33,7 +33,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Makes a lane; the renderer has it from its next period on. `Full`: [`MAX_LANES`] are alive. [control]
+    /// Makes a lane; the renderer has it from its next period on. `Full`: [`MAX_LANES`] are alive. `[control]`
     pub fn add_lane(&mut self, spec: LaneSpec) -> Result<LaneTx, Full> {
         self.collect();
         if self.lanes.is_full() {
@@ -59,30 +59,30 @@ impl Control {
         })
     }
 
-    /// Frees the lanes that came home. [control]
+    /// Frees the lanes that came home. `[control]`
     pub fn collect(&mut self) {
         while let Ok(lane) = self.home.pop() {
             drop(lane);
         }
     }
 
-    /// A share in the engine's levels. [control]
+    /// A share in the engine's levels. `[control]`
     pub fn stats(&self) -> StatsHandle {
         self.stats.clone()
     }
 
-    /// Frames a second. [control]
+    /// Frames a second. `[control]`
     pub fn rate(&self) -> u32 {
         self.rate
     }
 
-    /// The renderer is gone: this engine will never sound again. [control]
+    /// The renderer is gone: this engine will never sound again. `[control]`
     pub fn is_abandoned(&self) -> bool {
         self.lanes.is_abandoned()
     }
 }
 
-/// The half that sounds. [rt & active]
+/// The half that sounds. `[rt & active]`
 #[derive(Debug)]
 pub struct Renderer {
     rate: u32,
@@ -93,7 +93,7 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Fills one period with the mix of all lanes; `at_us` is the time of `out[0]`. [rt & active]
+    /// Fills one period with the mix of all lanes; `at_us` is the time of `out[0]`. `[rt & active]`
     pub fn render(&mut self, out: &mut [f32], at_us: u64) {
         self.stats.begin(at_us);
         out.fill(0.0);
@@ -149,12 +149,12 @@ impl Renderer {
         true
     }
 
-    /// Frames a second. [any]
+    /// Frames a second. `[any]`
     pub fn rate(&self) -> u32 {
         self.rate
     }
 
-    /// A share in the engine's levels. [control]
+    /// A share in the engine's levels. `[control]`
     pub fn stats(&self) -> StatsHandle {
         self.stats.clone()
     }

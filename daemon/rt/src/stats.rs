@@ -6,7 +6,7 @@
 use core::ops::Deref;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
 
-/// The levels of one engine. All counters only grow while the engine lives. [any]
+/// The levels of one engine. All counters only grow while the engine lives. `[any]`
 #[derive(Debug)]
 pub struct Stats {
     /// Odd while a period is being rendered: see [`Stats::between_periods`].
@@ -45,53 +45,53 @@ impl Stats {
         }
     }
 
-    /// Periods rendered. [any]
+    /// Periods rendered. `[any]`
     pub fn periods(&self) -> u64 {
         self.sequence.load(Acquire) / 2
     }
 
-    /// Frames rendered. [any]
+    /// Frames rendered. `[any]`
     pub fn frames(&self) -> u64 {
         self.frames.load(Relaxed)
     }
 
-    /// Time of the first sample of the last period; 0 before the first. [any]
+    /// Time of the first sample of the last period; 0 before the first. `[any]`
     pub fn last_period_us(&self) -> u64 {
         self.last_period_us.load(Acquire)
     }
 
-    /// The longest time between two calls of `render` since this was last asked. [any]
+    /// The longest time between two calls of `render` since this was last asked. `[any]`
     pub fn take_gap_max_us(&self) -> u64 {
         self.gap_max_us.swap(0, Relaxed)
     }
 
-    /// The same without forgetting it. [any]
+    /// The same without forgetting it. `[any]`
     pub fn gap_max_us(&self) -> u64 {
         self.gap_max_us.load(Relaxed)
     }
 
-    /// Times a lane ran dry inside a span. [any]
+    /// Times a lane ran dry inside a span. `[any]`
     pub fn underruns(&self) -> u64 {
         self.underruns.load(Relaxed)
     }
 
-    /// Frames lanes lacked inside spans. [any]
+    /// Frames lanes lacked inside spans. `[any]`
     pub fn underrun_frames(&self) -> u64 {
         self.underrun_frames.load(Relaxed)
     }
 
-    /// Periods in which no lane had anything to play: silence by right, not for lack of samples. [any]
+    /// Periods in which no lane had anything to play: silence by right, not for lack of samples. `[any]`
     pub fn idle_periods(&self) -> u64 {
         self.idle_periods.load(Relaxed)
     }
 
-    /// Lanes in the renderer's hands. [any]
+    /// Lanes in the renderer's hands. `[any]`
     pub fn lanes(&self) -> u32 {
         self.lanes.load(Relaxed)
     }
 
     /// Reads something (a lane's position) that no period changed meanwhile, and the time at which the sample after all those counted in
-    /// it is played. `None` when periods kept coming in between, or before the first: ask again later. [any]
+    /// it is played. `None` when periods kept coming in between, or before the first: ask again later. `[any]`
     pub fn between_periods<R>(&self, mut read: impl FnMut() -> R) -> Option<(R, u64)> {
         for _ in 0..4 {
             let before = self.sequence.load(Acquire);
@@ -109,7 +109,7 @@ impl Stats {
         None
     }
 
-    /// Opens a period. [rt & active]
+    /// Opens a period. `[rt & active]`
     pub(crate) fn begin(&self, at_us: u64) {
         let sequence = self.sequence.load(Relaxed);
         self.sequence.store(sequence.wrapping_add(1), Relaxed);
@@ -124,7 +124,7 @@ impl Stats {
         self.last_period_us.store(at_us, Release);
     }
 
-    /// Closes a period. [rt & active]
+    /// Closes a period. `[rt & active]`
     pub(crate) fn end(&self, frames: usize, next_us: u64, tally: Tally, lanes: usize) {
         // One writer: a load and a store do, and cost less than a locked instruction.
         let add = |level: &AtomicU64, n: u64| {
@@ -172,7 +172,7 @@ static TABLE: [Slot; SLOTS] = [const {
     }
 }; SLOTS];
 
-/// A share in an engine's [`Stats`]; may outlive the engine. [any]
+/// A share in an engine's [`Stats`]; may outlive the engine. `[any]`
 #[derive(Debug)]
 pub struct StatsHandle {
     slot: usize,

@@ -9,7 +9,7 @@ use crate::{Command, Fact, Full, Mark, Marker};
 use core::num::NonZeroU64;
 use rtrb::{Consumer, Producer};
 
-/// The feeder's end of a lane. Dropping it closes the lane. [control]
+/// The feeder's end of a lane. Dropping it closes the lane. `[control]`
 #[derive(Debug)]
 pub struct LaneTx {
     pub(crate) samples: Producer<f32>,
@@ -22,7 +22,7 @@ pub struct LaneTx {
 
 impl LaneTx {
     /// A new span starts at the next pushed sample and the one before it, if still open, is complete. Returns that lane position.
-    /// `Full`: [`crate::MAX_SPANS`] or more are on the lane and not reached yet. [control]
+    /// `Full`: [`crate::MAX_SPANS`] or more are on the lane and not reached yet. `[control]`
     pub fn begin(&mut self, span: NonZeroU64) -> Result<u64, Full> {
         // The second place is kept for this span's end, which therefore never finds the ring full.
         if self.markers.slots() < 2 {
@@ -33,7 +33,7 @@ impl LaneTx {
         Ok(self.pushed)
     }
 
-    /// The current span is complete: what follows it is idle. Returns its end. Without an open span nothing changes. [control]
+    /// The current span is complete: what follows it is idle. Returns its end. Without an open span nothing changes. `[control]`
     pub fn end(&mut self) -> Result<u64, Full> {
         if self.is_open {
             self.mark(Mark::End)?;
@@ -42,7 +42,7 @@ impl LaneTx {
         Ok(self.pushed)
     }
 
-    /// Appends to the open span what there is room for and says how much that was; nothing outside a span. [control]
+    /// Appends to the open span what there is room for and says how much that was; nothing outside a span. `[control]`
     pub fn push(&mut self, samples: &[f32]) -> usize {
         if !self.is_open {
             return 0;
@@ -53,7 +53,7 @@ impl LaneTx {
     }
 
     /// Like `push` of a span's last samples followed by `end`, but no period can fall between the two and take the end for an underrun.
-    /// If not all fit, it is a plain `push`: call again with the rest. [control]
+    /// If not all fit, it is a plain `push`: call again with the rest. `[control]`
     pub fn push_last(&mut self, samples: &[f32]) -> Result<usize, Full> {
         if !self.is_open {
             return Ok(0);
@@ -68,42 +68,42 @@ impl LaneTx {
         Ok(taken)
     }
 
-    /// Samples that fit now. [control]
+    /// Samples that fit now. `[control]`
     pub fn free(&self) -> usize {
         self.samples.slots()
     }
 
-    /// Samples that the ring can hold. [control]
+    /// Samples that the ring can hold. `[control]`
     pub fn capacity(&self) -> usize {
         self.samples.buffer().capacity()
     }
 
-    /// Samples pushed since the lane was made. [control]
+    /// Samples pushed since the lane was made. `[control]`
     pub fn pushed(&self) -> u64 {
         self.pushed
     }
 
-    /// Samples the renderer has consumed, skipped ones included. [control]
+    /// Samples the renderer has consumed, skipped ones included. `[control]`
     pub fn position(&self) -> u64 {
         self.pushed - (self.capacity() - self.samples.slots()) as u64
     }
 
-    /// Sends an order. `Full` only while nobody renders, or nobody reads this lane's facts. [control]
+    /// Sends an order. `Full` only while nobody renders, or nobody reads this lane's facts. `[control]`
     pub fn command(&mut self, command: Command) -> Result<(), Full> {
         self.commands.push(command).map_err(|_| Full)
     }
 
-    /// The oldest fact not read yet. [control]
+    /// The oldest fact not read yet. `[control]`
     pub fn next_fact(&mut self) -> Option<Fact> {
         self.facts.pop().ok()
     }
 
-    /// The renderer is gone, and with it everything that was in the rings. [control]
+    /// The renderer is gone, and with it everything that was in the rings. `[control]`
     pub fn is_abandoned(&self) -> bool {
         self.samples.is_abandoned()
     }
 
-    /// Gives the lane up: if it sounds it fades within 5 ms, then it goes home. [control]
+    /// Gives the lane up: if it sounds it fades within 5 ms, then it goes home. `[control]`
     pub fn close(self) {}
 
     fn mark(&mut self, kind: Mark) -> Result<(), Full> {

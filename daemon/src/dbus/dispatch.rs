@@ -1,4 +1,4 @@
-//! The dispatcher: reads calls in the order in which they arrive and hands each to whoever answers it. [worker]
+//! The dispatcher: reads calls in the order in which they arrive and hands each to whoever answers it. `[worker]`
 //!
 //! Why not zbus's object server: it runs every call as a task of its own and sends replies when it pleases, but the contract fixes the
 //! order of replies and signals (a Say's reply before its signals, a Cancel's after them). One reader, one actor, one outbox keep it.

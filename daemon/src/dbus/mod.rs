@@ -114,7 +114,7 @@ pub struct PluginInfo {
     pub details: BTreeMap<&'static str, Value<'static>>,
 }
 
-/// What the bus asks of the rest of the house beside the core. [worker]
+/// What the bus asks of the rest of the house beside the core. `[worker]`
 pub trait Services: Send + Sync {
     fn voices(&self) -> Vec<VoiceInfo>;
     /// May take its time: the audio server is asked.

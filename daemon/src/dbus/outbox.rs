@@ -1,4 +1,4 @@
-//! The outbox: one thread that sends replies and signals in the order in which the actor decided them. [worker]
+//! The outbox: one thread that sends replies and signals in the order in which the actor decided them. `[worker]`
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};

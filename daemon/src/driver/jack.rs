@@ -86,7 +86,7 @@ impl Teller {
     }
 }
 
-/// The supervisor's hold on a keeper. [control]
+/// The supervisor's hold on a keeper. `[control]`
 pub(super) struct Keeper {
     pub(super) watch: Arc<Watch>,
     orders: Sender<Order>,
@@ -94,30 +94,30 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Lets go of the client; it is closed as soon as the server lets it. [control]
+    /// Lets go of the client; it is closed as soon as the server lets it. `[control]`
     pub(super) fn retire(&self) {
         self.watch.is_retired.store(true, Release);
         // A keeper that has ended already has closed its client.
         self.orders.send(Order::Close).ok();
     }
 
-    /// Hands an order on. [control]
+    /// Hands an order on. `[control]`
     pub(super) fn order(&self, of: Of, op: DeviceOp) {
         // A keeper that has ended is about to be given up, and its orders are answered then.
         self.orders.send(Order::Device(of, op)).ok();
     }
 
-    /// [control]
+    /// `[control]`
     pub(super) fn look_out(&self, of: Of) {
         self.orders.send(Order::LookOut(of)).ok();
     }
 
-    /// Its client is closed. Before that no other client may be opened: see [`probe`]. [control]
+    /// Its client is closed. Before that no other client may be opened: see [`probe`]. `[control]`
     pub(super) fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Waits for the close, but not for ever. [control]
+    /// Waits for the close, but not for ever. `[control]`
     pub(super) fn wait(self, within: Duration) {
         let deadline = Instant::now() + within;
         while !self.thread.is_finished() && Instant::now() < deadline {
@@ -126,7 +126,7 @@ impl Keeper {
     }
 }
 
-/// Starts a keeper; what came of it is told by [`Notice::Opened`]. Returns at once. [control]
+/// Starts a keeper; what came of it is told by [`Notice::Opened`]. Returns at once. `[control]`
 pub(super) fn open(cfg: &DriverConfig, generation: u64, notices: Sender<Notice>, ports: PortList) -> io::Result<Keeper> {
     let watch = Arc::new(Watch::default());
     let (orders, inbox) = channel();
@@ -171,7 +171,7 @@ pub(super) fn open(cfg: &DriverConfig, generation: u64, notices: Sender<Notice>,
 /// Opens and closes a second client on a thread of its own, if that is safe: does the server still answer? False: not asked.
 ///
 /// Only PipeWire is asked. jackd always tells its death, and its libjack, when it opens a client after that, destroys every client that is
-/// still there, under whoever is about to close it. [control]
+/// still there, under whoever is about to close it. `[control]`
 pub(super) fn probe(client_name: &str, generation: u64, notices: Sender<Notice>) -> bool {
     if !is_pipewire() {
         return false;

@@ -152,7 +152,7 @@ impl std::error::Error for DriverError {
 /// The ports as a keeper saw them last.
 type PortList = Arc<Mutex<Vec<PortInfo>>>;
 
-/// The running driver. [any]
+/// The running driver. `[any]`
 #[derive(Debug)]
 pub struct Driver {
     notices: Sender<supervisor::Notice>,
@@ -161,7 +161,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Starts the supervisor and returns; what came of it is told by events. [control]
+    /// Starts the supervisor and returns; what came of it is told by events. `[control]`
     pub fn start(cfg: DriverConfig, events: impl Fn(DriverEvent) + Send + Sync + 'static) -> Result<Driver, DriverError> {
         sched::quieten_render_panics();
         sched::lock_memory();
@@ -179,19 +179,19 @@ impl Driver {
         })
     }
 
-    /// The ports of the audio server as last seen; none with the timer or while the server is away. Never blocks on it. [any]
+    /// The ports of the audio server as last seen; none with the timer or while the server is away. Never blocks on it. `[any]`
     pub fn ports(&self) -> Vec<PortInfo> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Hands in an order and returns; the answer is an event. Orders are carried out one after the other. [any]
+    /// Hands in an order and returns; the answer is an event. Orders are carried out one after the other. `[any]`
     pub fn order(&self, of: Of, op: DeviceOp) {
         if self.notices.send(supervisor::Notice::Order { of, op }).is_err() {
             tracing::debug!("the audio driver has stopped");
         }
     }
 
-    /// Closes the audio connection, waiting no longer than a second for a server that hangs. [control]
+    /// Closes the audio connection, waiting no longer than a second for a server that hangs. `[control]`
     pub fn stop(self) {}
 }
 

@@ -24,12 +24,12 @@ pub struct Schedule {
     pub priority: i32,
 }
 
-/// Asks for SCHED_FIFO for the calling thread, lost again by whatever it forks. [any]
+/// Asks for SCHED_FIFO for the calling thread, lost again by whatever it forks. `[any]`
 pub fn become_realtime(priority: i32) -> io::Result<()> {
     set_scheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, priority)
 }
 
-/// Adds RESET_ON_FORK to a real-time thread that another library made; needs no right. [control]
+/// Adds RESET_ON_FORK to a real-time thread that another library made; needs no right. `[control]`
 pub fn reset_on_fork(tid: i32, now: Schedule) -> io::Result<()> {
     // PipeWire's threads may be RR, JACK's are FIFO: only the flag is ours to add.
     // SAFETY: plain numbers go in and out.
@@ -50,7 +50,7 @@ fn set_scheduler(tid: i32, policy: i32, priority: i32) -> io::Result<()> {
     }
 }
 
-/// How the thread `tid` (0: the calling one) really is scheduled. [any]
+/// How the thread `tid` (0: the calling one) really is scheduled. `[any]`
 pub fn schedule_of(tid: i32) -> io::Result<Schedule> {
     // SAFETY: plain numbers go in and out.
     let policy = unsafe { libc::sched_getscheduler(tid) };
@@ -70,7 +70,7 @@ pub fn schedule_of(tid: i32) -> io::Result<Schedule> {
     })
 }
 
-/// Says in the log how the render thread came out, and adds RESET_ON_FORK where it is missing. [control]
+/// Says in the log how the render thread came out, and adds RESET_ON_FORK where it is missing. `[control]`
 pub fn check_render_thread(tid: i32, driver: &str) {
     match schedule_of(tid) {
         Ok(now) if now.is_realtime => {
@@ -103,7 +103,7 @@ pub fn check_render_thread(tid: i32, driver: &str) {
 }
 
 /// Keeps the process in memory, page by page as it is touched, if CAP_IPC_LOCK allows: below the limit of an ordinary user it would make
-/// the next thread's stack fail instead. Once per process. [control]
+/// the next thread's stack fail instead. Once per process. `[control]`
 pub fn lock_memory() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -122,7 +122,7 @@ pub fn lock_memory() {
     });
 }
 
-/// Denormals become zero on the calling thread: a decaying tail must not cost a hundred times as much as silence. [rt]
+/// Denormals become zero on the calling thread: a decaying tail must not cost a hundred times as much as silence. `[rt]`
 pub fn flush_denormals() {
     #[cfg(target_arch = "x86_64")]
     {
@@ -152,18 +152,18 @@ thread_local! {
 }
 static RENDER_PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Marks the calling thread as one whose panics must not print. [rt]
+/// Marks the calling thread as one whose panics must not print. `[rt]`
 pub fn mark_render_thread() {
     IS_RENDER_THREAD.with(|is| is.set(true));
 }
 
-/// Panics of render threads since the process began. [any]
+/// Panics of render threads since the process began. `[any]`
 pub fn render_panics() -> u64 {
     RENDER_PANICS.load(Ordering::Relaxed)
 }
 
 /// Puts a hook in front of the present one: on a render thread it counts and is silent (a backtrace there costs 100 ms and dozens of xruns).
-/// Once per process. [control]
+/// Once per process. `[control]`
 pub fn quieten_render_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -178,7 +178,7 @@ pub fn quieten_render_panics() {
     });
 }
 
-/// Touches the stack that render code will use, so that no page fault falls into a period. [rt]
+/// Touches the stack that render code will use, so that no page fault falls into a period. `[rt]`
 #[inline(never)]
 pub fn touch_stack() {
     let mut room = [0_u8; 64 * 1024];

@@ -14,7 +14,7 @@ use utterd_rt::Renderer;
 /// A gap between two callbacks beyond this is a stall (T3).
 pub(super) const STALL_US: u64 = 300_000;
 
-/// Levels of one open driver, written by its threads and read by the supervisor. [any]
+/// Levels of one open driver, written by its threads and read by the supervisor. `[any]`
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// When `cycle` was last entered; 0 before the first time.
@@ -37,7 +37,7 @@ pub(super) struct Watch {
     pub(super) poison: AtomicBool,
 }
 
-/// The supervisor's side of a seat. [control]
+/// The supervisor's side of a seat. `[control]`
 #[derive(Debug)]
 pub(super) struct Replace {
     incoming: Producer<Renderer>,
@@ -87,7 +87,7 @@ impl RenderSeat {
         )
     }
 
-    /// Fills `out`, whose first sample is due at `at_us`. Never allocates, locks or calls the system, but for the thread's very first cycle. [rt & active]
+    /// Fills `out`, whose first sample is due at `at_us`. Never allocates, locks or calls the system, but for the thread's very first cycle. `[rt & active]`
     pub(super) fn cycle(&mut self, out: &mut [f32], at_us: u64) {
         let now_us = sched::now_us();
         let last_us = self.watch.called_us.swap(now_us.max(1), AcqRel);

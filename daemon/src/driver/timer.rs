@@ -23,7 +23,7 @@ pub(super) struct Timer {
     pub(super) replace: Replace,
 }
 
-/// Starts the thread; it ends within a period of `watch.is_retired`. [control]
+/// Starts the thread; it ends within a period of `watch.is_retired`. `[control]`
 pub(super) fn start(rate: u32, period: u32) -> io::Result<(Timer, Control)> {
     let (rate, period) = (rate.max(1), period.max(1));
     let (control, renderer) = utterd_rt::engine(rate);

@@ -9,7 +9,7 @@ use super::Fact;
 use crate::driver::{DeviceAnswer, DeviceOp, Driver, DriverConfig, DriverError, DriverEvent, DriverKind, Of, PortInfo};
 use crate::tx::Output;
 
-/// The audio devices: the loudspeaker's driver, and a timer for what is heard nowhere. Clones share them. [any]
+/// The audio devices: the loudspeaker's driver, and a timer for what is heard nowhere. Clones share them. `[any]`
 #[derive(Clone)]
 pub struct Device {
     config: DriverConfig,

@@ -126,7 +126,7 @@ pub enum SynthEvent {
     },
 }
 
-/// The handle of the workers; cheap to clone. No method blocks. [any]
+/// The handle of the workers; cheap to clone. No method blocks. `[any]`
 #[derive(Clone)]
 pub struct Synth {
     shared: Arc<Shared>,

@@ -52,7 +52,7 @@ impl Phase {
     }
 }
 
-/// A job and what became of it; kept until its utterance is forgotten. [any]
+/// A job and what became of it; kept until its utterance is forgotten. `[any]`
 pub(super) struct Task {
     pub(super) synthesis: u64,
     pub(super) utterance: u64,
@@ -144,7 +144,7 @@ impl Task {
     }
 }
 
-/// Where a backend's audio goes while its `speak` runs. [worker]
+/// Where a backend's audio goes while its `speak` runs. `[worker]`
 pub(super) struct Sink<'a> {
     task: &'a Task,
     index: CharIndex<'a>,

@@ -5,7 +5,7 @@
 
 const STRIDE: usize = 64;
 
-/// Code points before each offset of one text. [worker]
+/// Code points before each offset of one text. `[worker]`
 pub(super) struct CharIndex<'a> {
     text: &'a str,
     before: Vec<u32>,

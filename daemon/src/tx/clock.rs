@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use crate::clock::now_us;
 
-/// Where a Tx takes its time from. [any]
+/// Where a Tx takes its time from. `[any]`
 #[derive(Clone)]
 pub(crate) enum Clock {
     Monotonic,

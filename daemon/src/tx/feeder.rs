@@ -30,7 +30,7 @@ const TOMBSTONES: usize = 4096;
 const FORGET_FADE_US: u32 = 5_000;
 const FIRST_RATE: u32 = 48_000;
 
-/// Ends the feeder's sleep. [any]
+/// Ends the feeder's sleep. `[any]`
 #[derive(Clone, Default)]
 pub(crate) struct Wake(Arc<Sleeper>);
 
@@ -168,7 +168,7 @@ impl Shared {
         }
     }
 
-    /// One look at every track; then everything that is to be said is said. [control]
+    /// One look at every track; then everything that is to be said is said. `[control]`
     pub(super) fn pump(&self, now: u64) -> Wish {
         let mut inner = lock(&self.inner);
         let wish = inner.pump(&self.cfg, now);

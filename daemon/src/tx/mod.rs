@@ -116,7 +116,7 @@ pub enum TxEvent {
     Underrun { utterance: u64, lost_us: u64 },
 }
 
-/// The handle of the sound path; cheap to clone. No method blocks for longer than a look at the tracks takes. [any]
+/// The handle of the sound path; cheap to clone. No method blocks for longer than a look at the tracks takes. `[any]`
 #[derive(Clone)]
 pub struct Tx {
     shared: Arc<Shared>,

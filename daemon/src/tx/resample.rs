@@ -44,7 +44,7 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Idle filters by their two rates; cheap to clone. [any]
+/// Idle filters by their two rates; cheap to clone. `[any]`
 #[derive(Clone, Default)]
 pub(crate) struct Pool(Arc<Mutex<VecDeque<Filter>>>);
 
@@ -143,7 +143,7 @@ fn alignment(taps: u64, up: u64, down: u64, phases: u64) -> (usize, u64) {
     (best.0, best.1.saturating_sub(1))
 }
 
-/// One stretch of audio on its way from `from` to `to`. [control]
+/// One stretch of audio on its way from `from` to `to`. `[control]`
 pub(crate) struct Resampler {
     from: u32,
     to: u32,

@@ -33,7 +33,7 @@ const GIVE_UP_POLL: Duration = Duration::from_millis(20);
 /// Wall time before a writer's measured speed means something.
 const METER_US: u64 = 10_000;
 
-/// The samples and marks of one utterance. [any]
+/// The samples and marks of one utterance. `[any]`
 pub(crate) struct Store {
     state: Mutex<State>,
     room: Condvar,

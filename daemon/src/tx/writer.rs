@@ -26,7 +26,7 @@ pub(crate) struct WriterEnv {
     pub(crate) look_ahead_us: u64,
 }
 
-/// Writes one utterance; see the module. [worker]
+/// Writes one utterance; see the module. `[worker]`
 pub struct StoreWriter {
     utterance: u64,
     store: Arc<Store>,
