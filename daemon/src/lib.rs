@@ -22,6 +22,17 @@ pub fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// Runs a thread that the sound cannot do without. Should it panic, the process ends with an error, and whoever watches it starts it
+/// again: a daemon that answers and stays mute would be worse.
+pub(crate) fn or_end(who: &str, run: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+        tracing::error!(who, "panicked: this is a bug in utterd; it ends");
+        // The log has a writer of its own: it gets a moment.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        exit_now(1);
+    }
+}
+
 /// Keeps the heap small: a daemon of many mostly idle threads needs no arena for each, and what is freed goes back to the system.
 /// To be called before the first thread starts.
 pub fn spare_memory() {

@@ -170,7 +170,7 @@ impl Driver {
         let supervisor = supervisor::Supervisor::new(cfg, events, notices.clone(), ports.clone());
         let thread = thread::Builder::new()
             .name("utterd-driver".into())
-            .spawn(move || supervisor.run(&inbox))
+            .spawn(move || crate::or_end("the driver's supervisor", || supervisor.run(&inbox)))
             .map_err(DriverError::Thread)?;
         Ok(Driver {
             notices,

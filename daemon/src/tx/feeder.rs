@@ -145,7 +145,7 @@ impl Shared {
         let feeder = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("utterd-feeder".to_owned())
-            .spawn(move || feeder.run())?;
+            .spawn(move || crate::or_end("the feeder", || feeder.run()))?;
         let known = shared.env.wake.0.thread.set(thread.thread().clone());
         debug_assert!(known.is_ok(), "set once, here");
         shared.env.wake.wake();
