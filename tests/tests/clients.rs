@@ -40,7 +40,7 @@ fn the_example_clients_do_what_they_promise() {
 /// What to tell somebody whose machine reaches no registry.
 fn hint(said: &str) -> &'static str {
     if said.contains("cannot be installed") {
-        "pip or npm cannot install what the clients need; is a registry (pypi.org, registry.npmjs.org or your mirror) reachable?\n"
+        "pip or npm cannot install what the clients need; is a package registry reachable?\n"
     } else {
         ""
     }
