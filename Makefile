@@ -8,7 +8,7 @@ PREFIX ?= /usr
 build: ; $(CARGO) build --release --workspace
 setup: ; @tests/setup
 check: ; $(CARGO) fmt --all --check && $(CARGO) clippy --workspace --all-targets -- -D warnings && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
-demo: setup ; $(CARGO) build --workspace && $(CARGO) run -q -p utterd-tests --bin demo
+demo: setup ; $(CARGO) build --workspace && $${CARGO_TARGET_DIR:-target}/debug/demo
 test: setup check ; tests/run
 fences: setup ; $(CARGO) run -q -p utterd-tests --bin fences
 bench: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin bench
