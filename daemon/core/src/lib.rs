@@ -4,7 +4,7 @@
 //! [`Effect`]s in the order in which they are to be carried out, and what the world answers comes back as [`Input`]s. Ids are never
 //! reused, so whatever arrives late is recognised by not being known any more.
 //!
-//! Deliberately absent: the plugin ABI, D-Bus, JACK, logging. `fuzz`-like random sequences against [`Core::check_invariants`] stand in `tests/`.
+//! Deliberately absent: the plugin ABI, D-Bus, JACK, logging. Random sequences against [`Core::check_invariants`] stand in `tests/`.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

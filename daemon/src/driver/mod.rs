@@ -7,7 +7,7 @@
 //!
 //! Invariants:
 //! - The supervisor never waits for an audio server: blocking calls belong to keepers, and a keeper whose server hangs is left behind.
-//! - Events come from the supervisor thread alone, in order; after `Engine` a fresh renderer runs and the old one, if any, has been given up.
+//! - Events come from the supervisor thread alone, in order; after `Engine` a fresh renderer runs; the old one, if any, may still be in its last period.
 //! - A dead server is `Lost` within 500 ms; a wedged one is a `Stall`, and `Lost` only when it is given up. No lane is touched by either.
 //! - `jack.rs` is the only file that opens, activates, connects or closes audio, and the only one that names the `jack` crate.
 //!

@@ -1,7 +1,8 @@
 //! What systemd is told: readiness, reloads, the stop, a status line and the watchdog's beat, over $NOTIFY_SOCKET (`Type=notify`).
 //!
 //! Without that variable everything here does nothing. A failure is logged and no more: the daemon's work does not depend on being watched.
-//! Who beats: the actor and the driver's supervisor, never the render clock, so that a stopped audio server does not get the daemon killed.
+//! Who beats: the actor, never the render clock, so that a stopped audio server does not get the daemon killed. (A feeder or supervisor
+//! that panics ends the process itself.)
 
 use crate::paced;
 use sd_notify::NotifyState;

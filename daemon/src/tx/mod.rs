@@ -116,7 +116,8 @@ pub enum TxEvent {
     Underrun { utterance: u64, lost_us: u64 },
 }
 
-/// The handle of the sound path; cheap to clone. No method blocks for longer than a look at the tracks takes. `[any]`
+/// The handle of the sound path; cheap to clone. No method blocks for longer than a look at the tracks takes, but
+/// for `engine` at another rate: it resamples what is stored and not yet played. `[any]`
 #[derive(Clone)]
 pub struct Tx {
     shared: Arc<Shared>,
