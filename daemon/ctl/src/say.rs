@@ -228,8 +228,16 @@ fn own_session() -> String {
 /// The same for all hooks of one user in one terminal or agent: their `progress` messages replace each other, and nobody else's.
 pub(crate) fn shell_session() -> String {
     let uid = rustix::process::getuid().as_raw();
-    let sid = rustix::process::getsid(None).map_or(0, |pid| pid.as_raw_nonzero().get());
-    format!("shell-{uid}-{sid}")
+    format!("shell-{uid}-{}", process_session(&std::fs::read_to_string("/proc/self/stat").unwrap_or_default()))
+}
+
+/// Field 6 of proc(5)'s stat, after a command name that may hold anything. It is 0 in a container whose session began outside it,
+/// which `getsid` of rustix takes for impossible.
+fn process_session(stat: &str) -> u32 {
+    stat.rsplit(')')
+        .next()
+        .and_then(|fields| fields.split_whitespace().nth(3)?.parse().ok())
+        .unwrap_or(0)
 }
 
 pub(crate) fn wait(bus: &Bus, utterance: Option<u64>, timeout: Option<f64>, session: Option<&str>, out: &Out) -> Result<Exit, Trouble> {
@@ -301,6 +309,13 @@ mod tests {
     #[test]
     fn words_of_another_utterance_are_not_ours() {
         assert_eq!(heard_until(&progress("word", 8), 7), None);
+    }
+
+    #[test]
+    fn the_process_session_is_read_whatever_the_command_is_called() {
+        assert_eq!(process_session("7 (a) S 1 2) S 1 7 42 0 -1 0"), 42);
+        assert_eq!(process_session("7 (sh) S 0 0 0 0 -1 0"), 0);
+        assert_eq!(process_session(""), 0);
     }
 
     #[test]
