@@ -228,7 +228,10 @@ fn own_session() -> String {
 /// The same for all hooks of one user in one terminal or agent: their `progress` messages replace each other, and nobody else's.
 pub(crate) fn shell_session() -> String {
     let uid = rustix::process::getuid().as_raw();
-    format!("shell-{uid}-{}", process_session(&std::fs::read_to_string("/proc/self/stat").unwrap_or_default()))
+    format!(
+        "shell-{uid}-{}",
+        process_session(&std::fs::read_to_string("/proc/self/stat").unwrap_or_default())
+    )
 }
 
 /// Field 6 of proc(5)'s stat, after a command name that may hold anything. It is 0 in a container whose session began outside it,
