@@ -11,6 +11,7 @@
 mod cancel;
 mod effect;
 mod floor;
+pub mod hearing;
 mod ids;
 mod owner;
 mod phase;
