@@ -347,7 +347,7 @@ fn random_lives_keep_every_rule() {
                 _ => policy.tick(now),
             };
             let context = format!("seed {seed}, step {step}: {verdict:?} in {policy:?}");
-            if fresh || (was_protected && !situation.protected) || situation.protected {
+            if fresh || was_protected || situation.protected {
                 spent = false;
             }
             match verdict {
