@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod check;
+mod check_detector;
 mod check_suite;
 mod detector;
 mod elf;
