@@ -21,6 +21,8 @@ mod sessions;
 mod stream;
 mod text;
 mod timer;
+mod verbs;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
