@@ -10,15 +10,19 @@
 
 mod cancel;
 mod effect;
+mod finish;
 mod floor;
 mod ids;
 mod owner;
 mod phase;
+mod progress;
 mod request;
 mod say;
 mod session;
 mod sessions;
+mod speaker;
 mod stream;
+mod synthesis;
 mod text;
 mod timer;
 mod verbs;
