@@ -1,7 +1,7 @@
 //! The driver: who calls the renderer, and what happens when it stops calling.
 //!
 //! ```text
-//! Driver ── supervisor thread ──┬─ keeper thread, one per JACK client: every libjack call that may block (jack.rs)
+//! Driver ── supervisor thread ──┬─ keeper thread, one per JACK client: every libjack call that may block (jack/)
 //!           (decides, tells)    └─ render thread: JACK's, or the timer's (timer.rs) ── RenderSeat::cycle (seat.rs)
 //! ```
 //!
@@ -9,7 +9,7 @@
 //! - The supervisor never waits for an audio server: blocking calls belong to keepers, and a keeper whose server hangs is left behind.
 //! - Events come from the supervisor thread alone, in order; after `Engine` a fresh renderer runs; the old one, if any, may still be in its last period.
 //! - A dead server is `Lost` within 500 ms; a wedged one is a `Stall`, and `Lost` only when it is given up. No lane is touched by either.
-//! - `jack.rs` is the only file that opens, activates, connects or closes audio, and the only one that names the `jack` crate.
+//! - `jack/` is the only room that opens, activates, connects or closes audio, and the only one that names the `jack` crate.
 //!
 //! Not here: lanes and what they play (the feeder owns them and rebuilds them on `Engine`), and who may have the device (the core decides).
 
