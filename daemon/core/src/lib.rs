@@ -10,17 +10,23 @@
 
 mod cancel;
 mod effect;
+mod finish;
 mod floor;
 mod ids;
 mod owner;
 mod phase;
+mod progress;
 mod request;
 mod say;
 mod session;
 mod sessions;
+mod speaker;
 mod stream;
+mod synthesis;
 mod text;
 mod timer;
+mod verbs;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
