@@ -107,8 +107,8 @@ pub enum DriverEvent {
     Period { frames: u32 },
     /// The playback latency of our ports changed.
     Latency { frames: u32 },
-    /// The server missed deadlines: so many since the client was opened.
-    Xrun { total: u64 },
+    /// The server missed so many deadlines since this was last told.
+    Xrun { count: u64 },
     /// The answer to an order, or news of what it opened.
     Device { of: Of, answer: DeviceAnswer },
     /// Nobody called for longer than 300 ms though the server lives: the whole gap, once, when it ended or when the server was given up.
