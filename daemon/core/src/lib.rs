@@ -12,6 +12,7 @@ mod cancel;
 mod effect;
 mod finish;
 mod floor;
+pub mod hearing;
 mod ids;
 mod owner;
 mod phase;
