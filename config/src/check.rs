@@ -8,8 +8,8 @@ mod reader;
 use crate::error::ConfigError;
 use crate::fragment::Node;
 use crate::settings::{
-    Audio, Backend, BargeIn, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output, Plugins, Settings, Speech,
-    Stream, Synthesis, Timer,
+    Audio, Backend, BargeIn, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output, Plugins, Progress, Session,
+    Settings, Speech, Stream, Synthesis, Timer,
 };
 use crate::{Source, range};
 use reader::Reader;
@@ -38,6 +38,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("debug", Level::Debug),
     ("trace", Level::Trace),
 ];
+const PROGRESS: &[(&str, Progress)] = &[("none", Progress::None), ("sentence", Progress::Sentence), ("word", Progress::Word)];
 const FORMATS: &[(&str, LogFormat)] = &[
     ("auto", LogFormat::Auto),
     ("text", LogFormat::Text),
@@ -95,6 +96,10 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
             rate: r.number(&["speech", "rate"], range::RATE, d.speech.rate),
             pitch: r.number(&["speech", "pitch"], range::PITCH, d.speech.pitch),
             gain_db: r.number(&["speech", "gain-db"], range::GAIN_DB, d.speech.gain_db),
+            progress: r.word(&["speech", "progress"], PROGRESS, d.speech.progress),
+        },
+        session: Session {
+            private: r.flag(&["session", "private"], d.session.private),
         },
         output: Output {
             gain_db: r.number(&["output", "gain-db"], range::GAIN_DB, d.output.gain_db),

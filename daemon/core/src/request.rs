@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bounds::Bounds;
 use crate::ids::{Micros, OrderId, SynthesisId, Token, TrackId, UtteranceId};
 
 /// Everything the core can be told.
@@ -315,6 +316,8 @@ pub struct SessionOptions {
     pub idle_timeout_us: Option<Micros>,
     /// No text in log and History.
     pub private: Option<bool>,
+    /// Of text on its way in.
+    pub bounds: Bounds,
     /// Defaults of Say.
     pub say: SayOptions,
 }
@@ -534,6 +537,8 @@ pub struct Voice {
 pub struct Settings {
     /// Defaults of Say.
     pub say: SayOptions,
+    /// A session that says nothing about it keeps no text.
+    pub private: bool,
     /// Bytes of one utterance's text.
     pub text_bytes: usize,
     /// Open utterances of a session.
@@ -566,6 +571,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             say: SayOptions::default(),
+            private: false,
             text_bytes: 262_144,
             utterances: 1000,
             sessions: 4096,
