@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bounds;
 mod cancel;
 mod effect;
 mod finish;
@@ -31,6 +32,7 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use bounds::Bounds;
 pub use effect::{
     DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
     Signal, Stages, Synthesis,

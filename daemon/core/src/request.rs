@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 
@@ -349,6 +350,8 @@ pub struct SessionOptions {
     pub backchannel: Option<Backchannel>,
     /// A suspicion that nothing confirms is taken back after this.
     pub false_interruption_us: Option<Micros>,
+    /// Of text on its way in.
+    pub bounds: Bounds,
     /// Defaults of Say.
     pub say: SayOptions,
 }
@@ -585,6 +588,8 @@ pub struct Voice {
 pub struct Settings {
     /// Defaults of Say.
     pub say: SayOptions,
+    /// A session that says nothing about it keeps no text.
+    pub private: bool,
     /// Bytes of one utterance's text.
     pub text_bytes: usize,
     /// Open utterances of a session.
@@ -652,6 +657,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             say: SayOptions::default(),
+            private: false,
             text_bytes: 262_144,
             utterances: 1000,
             sessions: 4096,
