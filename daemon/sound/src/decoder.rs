@@ -17,7 +17,7 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
 use crate::SoundError;
-use crate::source::{Source, wav_data};
+use crate::source::{Source, is_cut_ogg, wav_data};
 
 /// What no sample of music or speech reaches (+36 dB): beyond it is garbage, as NaN is.
 const ABSURD: f32 = 64.0;
@@ -66,17 +66,14 @@ impl Decoder {
         let probe = |file: File, seekable: bool| {
             let (source, gate) = Source::new(file, seekable)?;
             let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
-            let format = symphonia::default::get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())?;
+            let format =
+                symphonia::default::get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())?;
             gate.open(wav.is_some());
             Ok(format)
         };
-        let again = file.try_clone().map_err(io)?;
-        let (format, cut) = match probe(file, true) {
-            // An Ogg is looked at from its end, too; one that was cut off still has a beginning.
-            Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => (probe(again, false), true),
-            probed => (probed, false),
-        };
-        let format = format.map_err(|error| refuse(not_known(&error)))?;
+        let cut = is_cut_ogg(&mut own).map_err(io)?;
+        // An Ogg is looked at from its end, too; one that was cut off still has a beginning.
+        let format = probe(file, !cut).map_err(|error| refuse(not_known(&error)))?;
         let track = format
             .default_track(TrackType::Audio)
             .ok_or_else(|| refuse("it has no sound".to_owned()))?;
@@ -269,7 +266,11 @@ fn mix_down(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
         return;
     }
     let share = 1.0 / channels as f32;
-    mono.extend(interleaved.chunks_exact(channels).map(|frame| frame.iter().map(sound).sum::<f32>() * share));
+    mono.extend(
+        interleaved
+            .chunks_exact(channels)
+            .map(|frame| frame.iter().map(sound).sum::<f32>() * share),
+    );
 }
 
 #[cfg(test)]

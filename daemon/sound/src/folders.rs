@@ -99,7 +99,13 @@ impl Folders {
 }
 
 fn beneath(dir: &Path, rest: &Path) -> Result<File, Errno> {
-    let folder = openat2(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())?;
+    let folder = openat2(
+        CWD,
+        dir,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::empty(),
+    )?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     // EAGAIN: a rename raced with the look-up, and the kernel asks for another try.
@@ -158,7 +164,16 @@ mod tests {
         ] {
             assert_eq!(path_of(uri).unwrap(), Path::new(path), "{uri}");
         }
-        for uri in ["a.wav", "", "file:a.wav", "file://", "file://host/a.wav", "http://x/a.wav", "file:///a%00b", "fil\u{e9}"] {
+        for uri in [
+            "a.wav",
+            "",
+            "file:a.wav",
+            "file://",
+            "file://host/a.wav",
+            "http://x/a.wav",
+            "file:///a%00b",
+            "fil\u{e9}",
+        ] {
             assert!(matches!(path_of(uri), Err(SoundError::Uri { .. })), "{uri}");
         }
     }
@@ -205,7 +220,10 @@ mod tests {
         assert!(elsewhere.to_string().contains("sounds.dirs"), "{elsewhere}");
         assert!(h.folders.open(&h.sounds).is_err());
         let beside = PathBuf::from(format!("{}x/a", h.sounds.display()));
-        assert!(matches!(h.folders.open(&beside), Err(SoundError::NotPermitted { .. })), "a name is not a folder");
+        assert!(
+            matches!(h.folders.open(&beside), Err(SoundError::NotPermitted { .. })),
+            "a name is not a folder"
+        );
     }
 
     #[test]

@@ -131,3 +131,29 @@ pub(crate) fn wav_data(file: &mut File) -> Option<WavData> {
     }
     None
 }
+
+/// No page of an Ogg is longer.
+const OGG_PAGE: u64 = 65_307;
+
+/// Whether this is an Ogg whose last page is not whole.
+pub(crate) fn is_cut_ogg(file: &mut File) -> io::Result<bool> {
+    let mut mark = [0; 4];
+    file.rewind()?;
+    if file.read_exact(&mut mark).is_err() || &mark != b"OggS" {
+        return Ok(false);
+    }
+    let len = file.metadata()?.len();
+    let from = len.saturating_sub(OGG_PAGE);
+    file.seek(SeekFrom::Start(from))?;
+    let mut tail = Vec::new();
+    file.take(OGG_PAGE).read_to_end(&mut tail)?;
+    let whole = tail.windows(4).enumerate().filter(|(_, w)| *w == b"OggS").any(|(at, _)| {
+        let page = &tail[at..];
+        // The page's last segment ends with the file: 27 bytes of head, as many lengths as byte 26 says, the segments.
+        let segments = page.get(26).map_or(0, |n| usize::from(*n));
+        let lengths = page.get(27..27 + segments).unwrap_or_default();
+        let body: usize = lengths.iter().map(|n| usize::from(*n)).sum();
+        page.len() >= 27 && lengths.len() == segments && 27 + segments + body == page.len()
+    });
+    Ok(!whole)
+}

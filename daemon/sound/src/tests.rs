@@ -57,7 +57,10 @@ fn expected(frames: std::ops::Range<usize>) -> Vec<f32> {
 
 #[test]
 fn a_wav_is_decoded_to_the_sample_and_so_is_a_flac() {
-    for bytes in [wav(1, 11_025, |i, _| triangle(i)), include_bytes!("../fixtures/triangle.flac").to_vec()] {
+    for bytes in [
+        wav(1, 11_025, |i, _| triangle(i)),
+        include_bytes!("../fixtures/triangle.flac").to_vec(),
+    ] {
         let mut decoder = open(&bytes).unwrap();
         assert_eq!((decoder.rate(), decoder.duration_us()), (RATE, Some(500_000)));
         assert_eq!(all(&mut decoder), (expected(0..11_025), None));
@@ -119,7 +122,10 @@ fn other_widths_and_floats_are_decoded_and_no_numbers_are_silence() {
         writer.write_sample(sample).unwrap();
     }
     writer.finalize().unwrap();
-    assert_eq!(all(&mut open(&bytes.into_inner()).unwrap()), (vec![0.25, 0.0, -1.5, 0.0, 0.0], None));
+    assert_eq!(
+        all(&mut open(&bytes.into_inner()).unwrap()),
+        (vec![0.25, 0.0, -1.5, 0.0, 0.0], None)
+    );
     for bits in [8, 24, 32] {
         let mut bytes = std::io::Cursor::new(Vec::new());
         let mut writer = hound::WavWriter::new(&mut bytes, spec(bits, hound::SampleFormat::Int)).unwrap();
@@ -127,7 +133,11 @@ fn other_widths_and_floats_are_decoded_and_no_numbers_are_silence() {
             writer.write_sample(sample).unwrap();
         }
         writer.finalize().unwrap();
-        assert_eq!(all(&mut open(&bytes.into_inner()).unwrap()), (vec![0.5, -0.25, 0.0], None), "{bits} bits");
+        assert_eq!(
+            all(&mut open(&bytes.into_inner()).unwrap()),
+            (vec![0.5, -0.25, 0.0], None),
+            "{bits} bits"
+        );
     }
 }
 
@@ -139,7 +149,12 @@ fn a_truncated_file_gives_what_is_there_and_then_an_error() {
     assert_eq!(samples, expected(0..3_000));
     let error = error.unwrap();
     assert!(matches!(error, SoundError::Broken { at_us: 136_054, .. }), "{error:?}");
-    assert!(error.to_string().contains("/sounds/a: it should be 0.500 s long, but ends at 0.136 s"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("/sounds/a: it should be 0.500 s long, but ends at 0.136 s"),
+        "{error}"
+    );
     assert_eq!(all(&mut decoder), (vec![], None), "it was said once");
 
     let flac = include_bytes!("../fixtures/triangle.flac");
