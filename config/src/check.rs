@@ -8,8 +8,8 @@ mod reader;
 use crate::error::ConfigError;
 use crate::fragment::Node;
 use crate::settings::{
-    Audio, Backend, BargeIn, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output, Plugins, Settings, Speech,
-    Stream, Synthesis, Timer,
+    Audio, Backend, BargeIn, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output, Plugins, Settings, Sounds,
+    Speech, Stream, Synthesis, Timer,
 };
 use crate::{Source, range};
 use reader::Reader;
@@ -73,6 +73,9 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
         },
         plugin: r.free_tables("plugin", ID, is_id),
         backend: r.tables("backend", ID, is_id, backend),
+        sounds: Sounds {
+            dirs: r.list(&["sounds", "dirs"], "absolute paths", absolute, d.sounds.dirs),
+        },
         speech: Speech {
             backend: r.text(
                 &["speech", "backend"],
