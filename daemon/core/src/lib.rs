@@ -9,10 +9,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod beside;
+mod bounds;
 mod cancel;
 mod effect;
 mod finish;
 mod floor;
+pub mod hearing;
 mod ids;
 mod owner;
 mod phase;
@@ -33,14 +35,16 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use bounds::Bounds;
 pub use effect::{
     DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
     Signal, Stages, Synthesis,
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlayOptions, PlaybackEvent,
-    Priority, Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition, Voice,
+    Backend, BargeIn, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlayOptions,
+    PlaybackEvent, Priority, Progress, Request, SayOptions, SessionOptions, Settings, SpeechDetails, SynthesisEvent, SynthesisState,
+    Target, Told, Transition, Voice,
 };
 pub use source::{Sound, Source};
 
@@ -137,6 +141,7 @@ impl Core {
             Input::Device { order, output, event } => self.device(order, output, event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
+            Input::Finding { .. } | Input::DetectorFailed { .. } | Input::Detectors(_) => {}
             Input::Settings(settings) => self.configured(*settings),
             Input::Start => self.open_output(Output::Local),
             Input::Tick => {}
