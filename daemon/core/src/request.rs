@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::source::Sound;
 
 /// Everything the core can be told.
 #[derive(Clone, Debug)]
@@ -97,6 +98,12 @@ pub enum Request {
     Configure { target: Target, options: SessionOptions },
     /// Say.
     Say { target: Target, text: String, options: SayOptions },
+    /// Play.
+    Play {
+        target: Target,
+        sound: Sound,
+        options: PlayOptions,
+    },
     /// SayOpen.
     SayOpen { target: Target, options: SayOptions },
     /// SayAppend.
@@ -329,6 +336,19 @@ impl Output {
     }
 }
 
+/// Options of Play.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlayOptions {
+    /// Those of Say that fit a sound.
+    pub say: SayOptions,
+    /// What hearing it to the end means.
+    pub text: String,
+    /// Under the session's speech.
+    pub beside: bool,
+    /// So much lower while the session speaks.
+    pub duck_db: Option<f64>,
+}
+
 /// Options of OpenSession and Configure.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionOptions {
@@ -495,6 +515,7 @@ pub enum ErrorKind {
     BackendUnavailable,
     LimitExceeded,
     WrongState,
+    FormatNotSupported,
     NotPermitted,
     NotSupported,
     Failed,
