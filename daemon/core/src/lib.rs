@@ -25,6 +25,8 @@ mod stream;
 mod synthesis;
 mod text;
 mod timer;
+mod verbs;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

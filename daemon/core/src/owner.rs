@@ -303,7 +303,7 @@ impl Core {
         for token in refused {
             self.out.push(Effect::Reply {
                 token,
-                reply: Err(crate::sessions::closed(&name)),
+                reply: Err(crate::verbs::closed(&name)),
             });
         }
         if let Some(listening) = listening {
