@@ -8,11 +8,12 @@ mod reader;
 use crate::error::ConfigError;
 use crate::fragment::Node;
 use crate::settings::{
-    Audio, Backend, BargeIn, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output, Plugins, Settings, Speech,
-    Stream, Synthesis, Timer,
+    Audio, Backend, BargeIn, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat, Metrics, Output, Plugins, Settings,
+    Speech, Stream, Synthesis, Timer,
 };
 use crate::{Source, range};
 use reader::Reader;
+pub(crate) use reader::quoted;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn settings(root: &Node, source: &Source) -> (Settings, Vec<ConfigError>) {
@@ -95,6 +96,10 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
             rate: r.number(&["speech", "rate"], range::RATE, d.speech.rate),
             pitch: r.number(&["speech", "pitch"], range::PITCH, d.speech.pitch),
             gain_db: r.number(&["speech", "gain-db"], range::GAIN_DB, d.speech.gain_db),
+        },
+        lexicon: Lexicon {
+            files: r.list(&["lexicon", "files"], "absolute paths", absolute, d.lexicon.files),
+            words: d.lexicon.words,
         },
         output: Output {
             gain_db: r.number(&["output", "gain-db"], range::GAIN_DB, d.output.gain_db),

@@ -19,6 +19,7 @@ pub struct Settings {
     /// `[backend.ID]`: how the daemon treats one backend.
     pub backend: BTreeMap<String, Backend>,
     pub speech: Speech,
+    pub lexicon: Lexicon,
     pub output: Output,
     pub limits: Limits,
     pub synthesis: Synthesis,
@@ -103,6 +104,23 @@ pub struct Speech {
     pub rate: f64,
     pub pitch: f64,
     pub gain_db: f64,
+}
+
+/// How words are said that a voice gets wrong.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lexicon {
+    /// Files, and folders of files.
+    pub files: Vec<PathBuf>,
+    /// What stands in them; of two for the same word the last counts.
+    pub words: Vec<Word>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Primary subtag, empty = any.
+    pub language: String,
+    pub word: String,
+    pub say: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

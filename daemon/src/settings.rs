@@ -1,6 +1,7 @@
 //! From the command line and the configuration to what each room needs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use utterd_config::{ConfigErrors, Settings, Source};
@@ -52,6 +53,7 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
             gain_db: Some(settings.speech.gain_db),
             ..SayOptions::default()
         },
+        lexicon: lexicon(&settings.lexicon),
         text_bytes: settings.limits.text_bytes as usize,
         utterances: settings.limits.utterances as usize,
         sessions: settings.limits.sessions as usize,
@@ -66,6 +68,13 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
         manager_uid: Some(rustix::process::getuid().as_raw()),
         output_gain_db: settings.output.gain_db,
     }
+}
+
+fn lexicon(settings: &utterd_config::Lexicon) -> Arc<utterd_core::Lexicon> {
+    let words = settings.words.iter();
+    Arc::new(utterd_core::Lexicon::new(
+        words.map(|w| (w.language.as_str(), w.word.as_str(), w.say.as_str())),
+    ))
 }
 
 /// What each plugin needs: its own table, and of `[backend.ID]` what only its plugin can carry out.

@@ -54,6 +54,7 @@ fn every_key_reaches_its_setting() {
             },
         )]
         .into(),
+        lexicon: Lexicon::default(),
         speech: Speech {
             backend: "tts-x".into(),
             voice: "Ada (fast)".into(),

@@ -21,6 +21,7 @@ mod say;
 mod session;
 mod sessions;
 mod speaker;
+mod spoken;
 mod stream;
 mod synthesis;
 mod text;
@@ -36,9 +37,11 @@ pub use effect::{
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority,
-    Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition, Voice,
+    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlaybackEvent,
+    Priority, Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition, Voice,
 };
+
+pub use spoken::Lexicon;
 
 use floor::{Floor, FloorKey};
 use ids::Counter;

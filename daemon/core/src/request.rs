@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::Lexicon;
 use crate::ids::{Micros, OrderId, SynthesisId, Token, TrackId, UtteranceId};
 
 /// Everything the core can be told.
@@ -249,6 +250,18 @@ pub enum Progress {
     Word,
 }
 
+/// How a text is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As it is spoken.
+    #[default]
+    Text,
+    /// Marks, tables, code and emoji are not read aloud.
+    Markdown,
+    /// What the voice cannot do is dropped, its text stays.
+    Ssml,
+}
+
 /// Options of Say; what is absent comes from the session's defaults, then from the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SayOptions {
@@ -264,6 +277,10 @@ pub struct SayOptions {
     pub pitch: Option<f64>,
     /// On this utterance's samples.
     pub gain_db: Option<f64>,
+    /// How the text is written.
+    pub format: Option<Format>,
+    /// The backend's own, a JSON object.
+    pub params: Option<Arc<str>>,
     /// Within the session.
     pub mode: Option<Mode>,
     /// Class.
@@ -442,6 +459,7 @@ pub enum ErrorKind {
     LimitExceeded,
     WrongState,
     NotPermitted,
+    FormatNotSupported,
     NotSupported,
     Failed,
 }
@@ -534,6 +552,8 @@ pub struct Voice {
 pub struct Settings {
     /// Defaults of Say.
     pub say: SayOptions,
+    /// How words are said that a voice gets wrong.
+    pub lexicon: Arc<Lexicon>,
     /// Bytes of one utterance's text.
     pub text_bytes: usize,
     /// Open utterances of a session.
@@ -566,6 +586,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             say: SayOptions::default(),
+            lexicon: Arc::default(),
             text_bytes: 262_144,
             utterances: 1000,
             sessions: 4096,

@@ -48,6 +48,7 @@ pub(super) fn error_name(kind: ErrorKind) -> &'static str {
         ErrorKind::LimitExceeded => "org.utterd.Utterd1.Error.LimitExceeded",
         ErrorKind::WrongState => "org.utterd.Utterd1.Error.WrongState",
         ErrorKind::NotPermitted => "org.utterd.Utterd1.Error.NotPermitted",
+        ErrorKind::FormatNotSupported => "org.utterd.Utterd1.Error.FormatNotSupported",
         ErrorKind::NotSupported => "org.utterd.Utterd1.Error.NotSupported",
         ErrorKind::Failed => "org.utterd.Utterd1.Error.Failed",
     }

@@ -13,6 +13,7 @@ mod sessions;
 mod streams;
 mod turns;
 mod utterance;
+mod written;
 
 use utterd_core::{
     Caller, CancelOptions, DeviceEvent, DeviceOp, DriverInfo, Effect, ErrorKind, HeardSource, Input, Mode, Outcome, Output, PlaybackEvent,
