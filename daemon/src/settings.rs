@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use utterd_config::{ConfigErrors, Settings, Source};
-use utterd_core::SayOptions;
+use utterd_core::hearing::{Backchannel, BargeInPolicy};
+use utterd_core::{Progress, SayOptions};
 
 use crate::cli::{Cli, DriverName};
 use crate::dbus::BusKind;
@@ -51,9 +52,15 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
             rate: Some(settings.speech.rate),
             pitch: Some(settings.speech.pitch),
             gain_db: Some(settings.speech.gain_db),
+            progress: Some(match settings.speech.progress {
+                utterd_config::Progress::None => Progress::None,
+                utterd_config::Progress::Sentence => Progress::Sentence,
+                utterd_config::Progress::Word => Progress::Word,
+            }),
             ..SayOptions::default()
         },
         lexicon: lexicon(&settings.lexicon),
+        private: settings.session.private,
         text_bytes: settings.limits.text_bytes as usize,
         utterances: settings.limits.utterances as usize,
         sessions: settings.limits.sessions as usize,
@@ -67,6 +74,28 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
         reply_us: ms(settings.cancel.reply_ms),
         manager_uid: Some(rustix::process::getuid().as_raw()),
         output_gain_db: settings.output.gain_db,
+        barge_in: barge_in(&settings.barge_in),
+    }
+}
+
+fn barge_in(settings: &utterd_config::BargeIn) -> utterd_core::BargeIn {
+    let us = |ms: u32| u64::from(ms) * 1000;
+    utterd_core::BargeIn {
+        policy: match settings.local {
+            utterd_config::BargeInPolicy::PauseThenConfirm => BargeInPolicy::PauseThenConfirm,
+            utterd_config::BargeInPolicy::CancelAtOnce => BargeInPolicy::CancelAtOnce,
+            utterd_config::BargeInPolicy::ReportOnly => BargeInPolicy::ReportOnly,
+            utterd_config::BargeInPolicy::Off => BargeInPolicy::Off,
+        },
+        detector: settings.detector.clone(),
+        backchannel: match settings.backchannel {
+            utterd_config::Backchannel::Cancel => Backchannel::Cancel,
+            utterd_config::Backchannel::Resume => Backchannel::Resume,
+        },
+        false_interruption_us: us(settings.false_interruption_ms),
+        min_speech_us: us(settings.min_speech_ms),
+        warm_up_us: us(settings.warm_up_ms),
+        sensitivity: settings.sensitivity,
     }
 }
 

@@ -12,12 +12,13 @@ fn every_key_reaches_its_setting() {
         plugins = { dirs = ["/a"], disabled = ["tts-tone"] }
         plugin.tts-x = { url = "http://x", n = 1, f = 0.5, on = true, list = [1, "a"], deep = { when = 2026-11-21 } }
         backend.tts-x = { max-concurrent = 3, id-header = "X-Id", cancel-url = "https://x/c/{id}" }
-        speech = { backend = "tts-x", voice = "Ada (fast)", language = "en-GB", rate = 2, pitch = 0.5, gain-db = -3.0 }
+        speech = { backend = "tts-x", voice = "Ada (fast)", language = "en-GB", rate = 2, pitch = 0.5, gain-db = -3.0, progress = "word" }
+        session.private = true
         output.gain-db = 24
         limits = { text-bytes = 1024, utterances = 1, sessions = 2 }
         synthesis.look-ahead-ms = 500
         cancel = { tombstone-ms = 3000, fade-ms = 0, reply-ms = 50 }
-        barge-in.false-interruption-ms = 1500
+        barge-in = { local = "report-only", detector = "none", backchannel = "resume", false-interruption-ms = 1500, min-speech-ms = 1, warm-up-ms = 2, sensitivity = 1 }
         collect = { ttl-ms = 1000, max-bytes = 2048, max-chunks = 7 }
         stream.idle-ms = 100
         log = { level = "trace", format = "journal" }
@@ -62,7 +63,9 @@ fn every_key_reaches_its_setting() {
             rate: 2.0,
             pitch: 0.5,
             gain_db: -3.0,
+            progress: Progress::Word,
         },
+        session: Session { private: true },
         output: Output { gain_db: 24.0 },
         limits: Limits {
             text_bytes: 1024,
@@ -76,7 +79,13 @@ fn every_key_reaches_its_setting() {
             reply_ms: 50,
         },
         barge_in: BargeIn {
+            local: BargeInPolicy::ReportOnly,
+            detector: "none".into(),
+            backchannel: Backchannel::Resume,
             false_interruption_ms: 1500,
+            min_speech_ms: 1,
+            warm_up_ms: 2,
+            sensitivity: 1.0,
         },
         collect: Collect {
             ttl_ms: 1000,

@@ -8,10 +8,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bounds;
 mod cancel;
 mod effect;
 mod finish;
 mod floor;
+pub mod hearing;
 mod ids;
 mod owner;
 mod phase;
@@ -31,14 +33,16 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use bounds::Bounds;
 pub use effect::{
     DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
     Signal, Stages, Synthesis,
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlaybackEvent,
-    Priority, Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition, Voice,
+    Backend, BargeIn, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase,
+    PlaybackEvent, Priority, Progress, Request, SayOptions, SessionOptions, Settings, SpeechDetails, SynthesisEvent, SynthesisState,
+    Target, Told, Transition, Voice,
 };
 
 pub use spoken::Lexicon;
@@ -136,6 +140,7 @@ impl Core {
             Input::Device { order, output, event } => self.device(order, output, event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
+            Input::Finding { .. } | Input::DetectorFailed { .. } | Input::Detectors(_) => {}
             Input::Settings(settings) => self.configured(*settings),
             Input::Start => self.open_output(Output::Local),
             Input::Tick => {}
