@@ -9,7 +9,7 @@ use crate::error::ConfigError;
 use crate::fragment::Node;
 use crate::settings::{
     Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat, Metrics,
-    Output, Plugins, Progress, Session, Settings, Speech, Stream, Synthesis, Timer,
+    Output, Plugins, Progress, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer,
 };
 use crate::{Source, range};
 use reader::Reader;
@@ -82,6 +82,9 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
         },
         plugin: r.free_tables("plugin", ID, is_id),
         backend: r.tables("backend", ID, is_id, backend),
+        sounds: Sounds {
+            dirs: r.list(&["sounds", "dirs"], "absolute paths", absolute, d.sounds.dirs),
+        },
         speech: Speech {
             backend: r.text(
                 &["speech", "backend"],

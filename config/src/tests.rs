@@ -28,6 +28,7 @@ impl World {
             drop_ins: vec![at("lib"), at("etc"), at("run")],
             user: Some(at("home")),
             user_plugins: Some(at("home/plugins")),
+            user_sounds: Some(at("home/sounds")),
         };
         World { root, source }
     }

@@ -13,6 +13,7 @@ pub mod run;
 mod services;
 pub mod session;
 pub mod settings;
+pub mod sounds;
 pub mod synth;
 pub mod tx;
 

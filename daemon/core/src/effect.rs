@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
+use crate::source::Source;
 
 /// One thing to do. The shell carries effects out in the order in which they were decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,8 +88,8 @@ pub enum Effect {
     PauseTrack { track: TrackId, fade_us: u32 },
     /// Go on from the sample.
     ResumeTrack { track: TrackId },
-    /// Linear gain of a track.
-    Gain { track: TrackId, linear: f32 },
+    /// Linear gain of a track, reached by a ramp of this length.
+    Gain { track: TrackId, linear: f32, ramp_us: u32 },
     /// Tell by a `PlaybackEvent::Mark` when this much of the utterance was heard: its protection ends there.
     Watch {
         utterance: UtteranceId,
@@ -128,6 +129,8 @@ pub struct Synthesis {
     pub utterance: UtteranceId,
     /// Number of the session's incarnation.
     pub session: u64,
+    /// What speaks. For a sound only where it is heard, its gain and its place in the utterance mean something.
+    pub source: Source,
     /// Where it will be heard (decides the sample rate).
     pub output: Output,
     /// Backend id.

@@ -30,10 +30,17 @@ impl Core {
         let Some(u) = self.utterances.get_mut(&id) else {
             return;
         };
-        let Stage::Committed(part) = u.stage else {
-            return;
+        let beside = match u.stage {
+            Stage::Committed(part) => {
+                u.stage = Stage::Started(part);
+                false
+            }
+            Stage::Beside { started: false } => {
+                u.stage = Stage::Beside { started: true };
+                true
+            }
+            _ => return,
         };
-        u.stage = Stage::Started(part);
         // Until its report is known a cancelled utterance stays silent towards clients.
         if u.cancel.is_some() {
             return;
@@ -46,7 +53,9 @@ impl Core {
         let first_frame = !std::mem::replace(&mut session.first_frame_sent, true);
         let name = session.id.clone();
         self.dirty.insert(session_id);
-        self.playback_started(session_id, turn);
+        if !beside {
+            self.playback_started(session_id, turn);
+        }
         self.signal(
             session_id,
             Signal::UtteranceStarted {

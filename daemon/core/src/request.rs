@@ -6,6 +6,7 @@ use crate::Lexicon;
 use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::source::Sound;
 
 /// Everything the core can be told.
 #[derive(Clone, Debug)]
@@ -98,6 +99,12 @@ pub enum Request {
     Configure { target: Target, options: SessionOptions },
     /// Say.
     Say { target: Target, text: String, options: SayOptions },
+    /// Play.
+    Play {
+        target: Target,
+        sound: Sound,
+        options: PlayOptions,
+    },
     /// SayOpen.
     SayOpen { target: Target, options: SayOptions },
     /// SayAppend.
@@ -346,6 +353,19 @@ impl Output {
     }
 }
 
+/// Options of Play.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlayOptions {
+    /// Those of Say that fit a sound.
+    pub say: SayOptions,
+    /// What hearing it to the end means.
+    pub text: String,
+    /// Under the session's speech.
+    pub beside: bool,
+    /// So much lower while the session speaks.
+    pub duck_db: Option<f64>,
+}
+
 /// Options of OpenSession and Configure.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionOptions {
@@ -512,8 +532,8 @@ pub enum ErrorKind {
     BackendUnavailable,
     LimitExceeded,
     WrongState,
-    NotPermitted,
     FormatNotSupported,
+    NotPermitted,
     NotSupported,
     Failed,
 }

@@ -6,6 +6,8 @@ use crate::effect::{Effect, Note, Outcome, Reply};
 use crate::ids::{SessionId, Token, UtteranceId};
 use crate::request::{ErrorKind, Failure, Format, Mode, Priority, Progress, SayOptions};
 use crate::session::{Stage, Utterance};
+use crate::source::Source;
+use crate::speaker::Speaker;
 use crate::spoken::Spoken;
 use crate::stream::Stream;
 use crate::text;
@@ -47,12 +49,14 @@ pub(crate) enum Origin {
     Stream,
     /// A committing Submit.
     Commit,
+    /// Play.
+    Play,
 }
 
 impl Origin {
     fn answer(self, utterance: UtteranceId) -> Reply {
         match self {
-            Self::Say | Self::Stream => Reply::Utterance(utterance.get()),
+            Self::Say | Self::Stream | Self::Play => Reply::Utterance(utterance.get()),
             Self::Commit => Reply::Submitted {
                 ack: "COMMIT_STARTED",
                 utterance: utterance.get(),
@@ -62,17 +66,36 @@ impl Origin {
     }
 }
 
+/// What is to be heard.
+pub(crate) struct Content {
+    pub(crate) text: String,
+    pub(crate) source: Source,
+    /// Under the session's speech, and lower by so much while it speaks.
+    pub(crate) beside: Option<f64>,
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            source: Source::Text,
+            beside: None,
+        }
+    }
+}
+
 impl Core {
-    /// Say, SayOpen and the committing Submit. Answers itself when it accepts; `Some` is a refusal that is no error.
+    /// Say, SayOpen, Play and the committing Submit. Answers itself when it accepts; `Some` is a refusal that is no error.
     pub(crate) fn say(
         &mut self,
         token: Token,
         session: SessionId,
-        text: String,
+        content: impl Into<Content>,
         options: SayOptions,
         origin: Origin,
     ) -> Result<Option<Reply>, Failure> {
-        if origin != Origin::Stream && text::is_blank(&text) {
+        let Content { text, source, beside } = content.into();
+        if matches!(origin, Origin::Say | Origin::Commit) && text::is_blank(&text) {
             return Err(Failure::new(ErrorKind::InvalidArgs, "text is empty: there is nothing to speak"));
         }
         if text.len() > self.settings.text_bytes {
@@ -86,17 +109,28 @@ impl Core {
         let s = &self.sessions[&session];
         // What is being cancelled does not count: a cancel never stands in the way of what is said next (I5).
         let live = s.open.iter().filter(|u| self.is_live(u)).count();
-        if live >= self.settings.utterances {
+        let all = live + s.beside.ids().filter(|u| self.is_live(u)).count();
+        if all >= self.settings.utterances {
             let message = format!(
-                "session \"{}\" has {live} open utterances (limits.utterances): wait for some to finish",
+                "session \"{}\" has {all} open utterances (limits.utterances): wait for some to finish",
                 s.id
             );
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
         // The turn is this call's own: a session has no default turn.
         let asked_turn = options.turn.unwrap_or(0);
-        let options = options.or(&s.defaults).or(&self.settings.say);
-        let speaker = self.speaker(&options)?;
+        let options = options.or(&s.defaults);
+        // What the configuration says of speech is not said of sounds.
+        let options = if source.is_spoken() {
+            options.or(&self.settings.say)
+        } else {
+            options
+        };
+        let speaker = if source.is_spoken() {
+            self.speaker(&options)?
+        } else {
+            Speaker::nobody()
+        };
         let current = s.turn;
         let turn = if asked_turn == 0 { current } else { asked_turn };
         if turn < current {
@@ -128,10 +162,11 @@ impl Core {
             }
             Origin::Stream => Spoken::growing(format, words),
             Origin::Say | Origin::Commit => Spoken::of(&text, format, words)?,
+            Origin::Play => Spoken::default(),
         };
         let id = self.utterance_ids.next();
         let aloud = spoken.text(&text);
-        let pieces = if origin == Origin::Stream || text::is_blank(aloud) {
+        let pieces = if origin == Origin::Stream || origin != Origin::Play && text::is_blank(aloud) {
             Vec::new()
         } else if speaker.concurrent {
             vec![text::whole(aloud)]
@@ -146,6 +181,7 @@ impl Core {
             tag: options.tag.unwrap_or_default(),
             backend: speaker.backend,
             voice: speaker.voice,
+            source,
             language: options.language.unwrap_or_default(),
             rate: options.rate.unwrap_or(1.0),
             pitch: options.pitch.unwrap_or(1.0),
@@ -165,7 +201,7 @@ impl Core {
             origin,
             store_full: false,
             ran_low: false,
-            sentences: if progress == Progress::Sentence {
+            sentences: if progress == Progress::Sentence && origin != Origin::Play {
                 text::sentences(aloud).into()
             } else {
                 Default::default()
@@ -186,11 +222,15 @@ impl Core {
         };
         s.turn = turn;
         let earlier = s.open.clone();
-        s.open.push(id);
+        if beside.is_none() {
+            s.open.push(id);
+        }
         s.remember_issued(id);
         s.idle_epoch += 1;
         let (name, floor, muted) = (s.id.clone(), s.floor, s.muted);
-        self.floors.entry(floor).or_default().members.insert(session);
+        if beside.is_none() {
+            self.floors.entry(floor).or_default().members.insert(session);
+        }
         self.dirty.insert(session);
         self.out.push(Effect::Note(Note::Accepted {
             session: name,
@@ -204,7 +244,10 @@ impl Core {
             self.arm_yield(session);
         }
 
-        if mode == Mode::Replace {
+        if let Some(duck_db) = beside {
+            self.reply(token, origin.answer(id));
+            self.admit_beside(session, id, duck_db);
+        } else if mode == Mode::Replace {
             let targets = earlier.into_iter().filter(|u| !self.utterances[u].is_protected()).collect();
             self.start_cancel(targets, Order::new("replaced", self.now, Then::Release { token, utterance: id }));
         } else {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::beside::Beside;
 use crate::bounds::Bounds;
 use crate::effect::{HeardSource, HistoryEntry, Report, SessionProperties};
 use crate::floor::FloorKey;
@@ -10,6 +11,7 @@ use crate::ids::{CancelId, Micros, SynthesisId, Token, TrackId, UtteranceId};
 use crate::phase::Phases;
 use crate::request::{Failure, Output, Priority, Progress, SayOptions, SynthesisState, Told};
 use crate::say::Origin;
+use crate::source::Source;
 use crate::spoken::Spoken;
 use crate::stream::Stream;
 use crate::text::{self, Piece};
@@ -69,6 +71,8 @@ pub(crate) struct Session {
     pub(crate) interjection: Playing,
     /// Accepted and not finished, by id.
     pub(crate) open: Vec<UtteranceId>,
+    /// What is played beside the speech.
+    pub(crate) beside: Beside,
     pub(crate) issued: VecDeque<UtteranceId>,
     pub(crate) history: VecDeque<HistoryEntry>,
     pub(crate) history_bytes: usize,
@@ -138,6 +142,8 @@ pub(crate) enum Stage {
     Committed(Part),
     /// Its first sample was heard.
     Started(Part),
+    /// On a track of its own.
+    Beside { started: bool },
 }
 
 #[derive(Debug)]
@@ -147,6 +153,7 @@ pub(crate) struct Utterance {
     pub(crate) text: String,
     /// What backends get of it. Pieces, sentences and marks count in this; clients are told of the text as sent.
     pub(crate) spoken: Spoken,
+    pub(crate) source: Source,
     pub(crate) class: Priority,
     pub(crate) turn: u64,
     pub(crate) tag: String,
@@ -232,7 +239,7 @@ impl Utterance {
     }
 
     pub(crate) fn has_started(&self) -> bool {
-        matches!(self.stage, Stage::Started(_))
+        matches!(self.stage, Stage::Started(_) | Stage::Beside { started: true })
     }
 
     /// Protected from barge-in (T6): from acceptance until that much of it has been sent.
@@ -278,6 +285,9 @@ impl Utterance {
 
     /// What was heard of the text, and how that is known.
     pub(crate) fn heard(&self, completed: bool) -> (String, HeardSource) {
+        if !self.source.is_spoken() {
+            return self.heard_of_sound(completed);
+        }
         let source = if self.word_timing {
             HeardSource::Words
         } else {

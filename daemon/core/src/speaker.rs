@@ -12,6 +12,19 @@ pub(crate) struct Speaker {
     pub(crate) word_timing: bool,
 }
 
+impl Speaker {
+    /// Of what needs none.
+    pub(crate) fn nobody() -> Self {
+        Self {
+            backend: String::new(),
+            voice: String::new(),
+            language: String::new(),
+            concurrent: true,
+            word_timing: false,
+        }
+    }
+}
+
 impl Core {
     /// Which backend and voice will speak.
     pub(crate) fn speaker(&self, options: &SayOptions) -> Result<Speaker, Failure> {

@@ -51,6 +51,7 @@ impl Core {
             synthesis,
             utterance: id,
             session: u.session.get(),
+            source: u.source.clone(),
             output: session.output,
             backend: u.backend.clone(),
             voice: u.voice.clone(),

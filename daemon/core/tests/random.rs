@@ -11,8 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use utterd_core::{
-    Bounds, Caller, CancelOptions, Format, Input, Lexicon, Mode, Output, Phase, Priority, Progress, Reply, Request, SayOptions,
-    SessionOptions, Settings, Token, Transition,
+    Bounds, Caller, CancelOptions, Format, Input, Lexicon, Mode, Output, Phase, PlayOptions, Priority, Progress, Reply, Request,
+    SayOptions, SessionOptions, Settings, Sound, Token, Transition,
 };
 use world::rng::Rng;
 use world::{MS, Plan, S, World, book, target};
@@ -244,6 +244,38 @@ fn growing_op(r: &mut Rng) -> Op {
         },
     };
     Op::Ask(1, Box::new(request))
+}
+
+/// Sounds, in the queue and beside it.
+fn sounding_op(r: &mut Rng) -> Op {
+    let us = [0, 300 * MS, 3 * S, 20 * S][r.below(4) as usize];
+    let sound = Sound {
+        duration_us: r.percent(80).then_some(us),
+        start_us: if r.percent(30) { r.below(4 * S) } else { 0 },
+        looped: r.percent(20),
+        ..world::sound(us)
+    };
+    let options = PlayOptions {
+        say: options(r),
+        text: (*r.pick(&["", "", "A prompt that says this.", "Ding"])).to_owned(),
+        beside: r.percent(40),
+        duck_db: r.percent(50).then_some(20.0),
+    };
+    let target = target(SESSIONS[r.below(4) as usize]);
+    Op::Ask(1, Box::new(Request::Play { target, sound, options }))
+}
+
+/// Half of all lives have sounds, too.
+fn sounded(seed: u64, life: Vec<Op>) -> Vec<Op> {
+    let mut r = Rng::new(seed.rotate_left(32) ^ 0x50);
+    let mut ops = Vec::new();
+    for op in life {
+        ops.push(op);
+        if r.percent(25) {
+            ops.push(sounding_op(&mut r));
+        }
+    }
+    ops
 }
 
 /// Every life of an odd seed has streams and phases, too.
@@ -533,6 +565,7 @@ fn every_life_keeps_the_invariants() {
     }
     for seed in cases() {
         let ops = if seed % 2 == 1 { grown(seed) } else { sequence(seed) };
+        let ops = if seed / 2 % 2 == 1 { sounded(seed, ops) } else { ops };
         check(seed, false, ops.clone());
         check(seed, true, ops);
     }

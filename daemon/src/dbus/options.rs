@@ -14,7 +14,7 @@ use super::params;
 pub(super) type Options = BTreeMap<String, OwnedValue>;
 
 /// Ids and times stay below 2^53, so that every client's numbers can hold them.
-const MAX_NUMBER: u64 = 1 << 53;
+pub(super) const MAX_NUMBER: u64 = 1 << 53;
 /// An hour; no timer of the contract is meant to be longer than a day.
 const MAX_MS: u64 = 86_400_000;
 
@@ -37,6 +37,16 @@ impl Reader {
         self.take(key).map(|value| text_of(key, &value).map(str::to_owned)).transpose()
     }
 
+    /// Text that goes no further than the limit of an utterance's.
+    pub(super) fn long_text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
+        self.take(key)
+            .map(|value| match &*value {
+                Value::Str(text) => Ok(text.as_str().to_owned()),
+                other => Err(wrong_type(key, "s (string)", other)),
+            })
+            .transpose()
+    }
+
     fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
     where
         T: Copy,
@@ -56,7 +66,7 @@ impl Reader {
         }
     }
 
-    fn flag(&mut self, key: &str) -> Result<Option<bool>, Refusal> {
+    pub(super) fn flag(&mut self, key: &str) -> Result<Option<bool>, Refusal> {
         self.take(key)
             .map(|value| match *value {
                 Value::Bool(flag) => Ok(flag),
@@ -81,7 +91,7 @@ impl Reader {
             .transpose()
     }
 
-    fn real(&mut self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
+    pub(super) fn real(&mut self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
         self.take(key).map(|value| real_of(key, &value, range)).transpose()
     }
 
@@ -129,14 +139,25 @@ impl Reader {
     fn say_fields(&mut self) -> Result<SayOptions, Refusal> {
         self.only("cache", &["auto", "no"], &["pin"])?;
         self.later("fallback")?;
-        // False takes back what the session's default says.
-        let greeting = self.flag("greeting")?.map(|greeting| if greeting { 500_000 } else { 0 });
         Ok(SayOptions {
             backend: self.text("backend")?,
             voice: self.text("voice")?,
             language: self.text("language")?,
             rate: self.real("rate", 0.1..=10.0)?,
             pitch: self.real("pitch", 0.1..=10.0)?,
+            progress: self.word(
+                "progress",
+                &[("none", Progress::None), ("sentence", Progress::Sentence), ("word", Progress::Word)],
+            )?,
+            ..self.sound_fields()?
+        })
+    }
+
+    /// Those that fit every utterance, whatever its samples come from.
+    pub(super) fn sound_fields(&mut self) -> Result<SayOptions, Refusal> {
+        // False takes back what the session's default says.
+        let greeting = self.flag("greeting")?.map(|greeting| if greeting { 500_000 } else { 0 });
+        Ok(SayOptions {
             gain_db: self.real("gain-db", -120.0..=24.0)?,
             format: self.word(
                 "format",
@@ -149,14 +170,11 @@ impl Reader {
             )?,
             priority: self.word("priority", &PRIORITIES)?,
             expires_us: self.ms_as_us("expires-ms", MAX_MS)?,
-            progress: self.word(
-                "progress",
-                &[("none", Progress::None), ("sentence", Progress::Sentence), ("word", Progress::Word)],
-            )?,
             interruptible: self.flag("interruptible")?,
             protect_us: self.ms_as_us("protect-ms", 60_000)?.or(greeting),
             turn: self.whole("turn", MAX_NUMBER)?,
             tag: self.text("tag")?,
+            ..SayOptions::default()
         })
     }
 }

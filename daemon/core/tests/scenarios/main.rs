@@ -9,6 +9,7 @@ mod floor;
 mod owner;
 mod pause;
 mod phase;
+mod play;
 mod sessions;
 mod streams;
 mod turns;

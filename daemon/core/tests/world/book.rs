@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use utterd_core::{
     Effect, Failure, Format, HeardSource, Micros, Mode, Note, Outcome, Output, Phase, Priority, Reply, Report, Request, SessionProperties,
-    Signal, SynthesisId, Target, Token, TrackId, UtteranceId,
+    Signal, Source, SynthesisId, Target, Token, TrackId, UtteranceId,
 };
 
 use super::phases::Phases;
@@ -24,6 +24,9 @@ pub(crate) struct Utterance {
     class: Priority,
     /// Its text grows.
     pub(crate) stream: bool,
+    /// It is a file, and lies beside the speech.
+    sound: bool,
+    beside: bool,
     /// The last append that was accepted.
     pub(crate) seq: u64,
     closed: bool,
@@ -39,6 +42,8 @@ pub(crate) struct Utterance {
     played: bool,
     started: bool,
     asked: String,
+    /// A synthesis was asked for.
+    requested: bool,
     /// Code points that marks proved when it fell silent.
     heard_words: Option<u32>,
     end: Option<(Outcome, Report, u64)>,
@@ -155,7 +160,8 @@ impl Book {
                 let both = options.utterance.is_some() && options.turn.is_some();
                 let allowed = known(target).is_some_and(may) && !far && !both && options.utterance != Some(0);
                 let reason = options.reason.as_deref().unwrap_or("client");
-                let all: Vec<_> = of(Some(name(target)), &|u| asked.is_none_or(|n| u.turn == n));
+                let by_id = options.utterance.is_some();
+                let all: Vec<_> = of(Some(name(target)), &|u| asked.is_none_or(|n| u.turn == n) && (by_id || !u.beside));
                 let mut scope: Vec<_> = all
                     .into_iter()
                     .filter(|id| options.utterance.is_none_or(|n| n == id.get()))
@@ -289,7 +295,7 @@ impl Book {
                 assert!(self.tracks.contains(track), "played on an unknown track");
                 let u = self.alive(*utterance, "played");
                 assert!(!u.played, "{utterance} was played twice");
-                assert!(u.stream || !u.asked.is_empty(), "{utterance} was played before it was asked for");
+                assert!(u.stream || u.requested, "{utterance} was played before it was asked for");
                 u.played = true;
             }
             Effect::Synthesize(s) => {
@@ -299,7 +305,8 @@ impl Book {
                 );
                 self.syntheses.insert(s.synthesis, (s.utterance, false));
                 let u = self.alive(s.utterance, "synthesised");
-                assert_eq!(s.first, u.asked.is_empty(), "first piece");
+                assert_eq!(s.first, !std::mem::replace(&mut u.requested, true), "first piece");
+                assert_eq!(u.sound, s.source != Source::Text, "a sound is no text");
                 assert_eq!(s.char_base as usize, u.asked.chars().count(), "pieces follow each other");
                 u.asked.push_str(&s.text);
                 assert!(!u.plain || u.text.starts_with(&u.asked), "asked for what was not said");
@@ -422,7 +429,12 @@ impl Book {
         let call = &self.calls[&self.current.expect("a Say is being decided")];
         let s = &self.sessions[session];
         assert!(!s.closing, "accepted by a session that closes");
+        let (mut sound, mut beside) = (false, false);
         let (text, options, asked, stream) = match &call.request {
+            Request::Play { options, .. } => {
+                (sound, beside) = (true, options.beside);
+                (options.text.clone(), &options.say, options.say.turn.unwrap_or(0), false)
+            }
             Request::Say { text, options, .. } => (text.clone(), options, options.turn.unwrap_or(0), false),
             Request::SayOpen { options, .. } => (String::new(), options, options.turn.unwrap_or(0), true),
             Request::Submit {
@@ -450,7 +462,7 @@ impl Book {
             class: options.priority.unwrap_or_default(),
             turn: if asked == 0 { s.properties.turn } else { asked },
             protected: options.interruptible == Some(false),
-            shared: s.shared,
+            shared: s.shared && !beside,
             local: s.local,
             named: false,
             doomed: None,
@@ -458,6 +470,9 @@ impl Book {
             played: false,
             started: false,
             asked: String::new(),
+            requested: false,
+            sound,
+            beside,
             heard_words: None,
             end: None,
         };
@@ -540,7 +555,7 @@ impl Book {
             assert!(now - call.at <= bound, "{:?} was answered after {} us", call.request, now - call.at);
         };
         match (&call.request, reply) {
-            (Request::Say { .. } | Request::SayOpen { .. }, Ok(Reply::Utterance(id))) => {
+            (Request::Say { .. } | Request::SayOpen { .. } | Request::Play { .. }, Ok(Reply::Utterance(id))) => {
                 if let Some(id) = UtteranceId::new(*id) {
                     self.utterances.get_mut(&id).expect("an accepted utterance").named = true;
                 }
@@ -706,6 +721,12 @@ fn check_report(u: &Utterance, outcome: &Outcome, report: &Report, chaos: bool) 
     );
     assert_eq!(report.heard_source == HeardSource::None, report.heard_text.is_empty());
     assert_eq!(report.turn, u.turn);
+    if u.sound {
+        assert!(
+            report.backend.is_empty() && report.syntheses.is_empty(),
+            "no backend speaks a sound"
+        );
+    }
     match outcome {
         Outcome::Completed => {
             assert_eq!(report.heard_text, u.text, "I13: completed is heard to the end");
