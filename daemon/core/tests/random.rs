@@ -105,7 +105,7 @@ fn session_options(r: &mut Rng) -> SessionOptions {
         idle_timeout_us: r.percent(15).then(|| r.below(5 * S)),
         private: r.percent(10).then_some(true),
         bounds: bounds(r),
-        say: SayOptions::default(),
+        ..SessionOptions::default()
     }
 }
 
