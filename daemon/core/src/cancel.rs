@@ -44,6 +44,10 @@ pub(crate) enum Then {
     Count {
         token: Token,
     },
+    /// ReportSpeech's: "cancelled".
+    Decision {
+        token: Token,
+    },
     /// A write of Muted or MinPriority.
     Done {
         token: Token,
@@ -162,6 +166,7 @@ impl Core {
         }
         order.then = Then::Report { token, session, scope };
         self.start_cancel(targets, order);
+        self.dismiss_suspicion(session);
         // Cancelling everything also ends a pause: what is said next is heard. The cuts were ordered before, so nothing sounds up.
         if scope == Scope::Session && options.turn.is_none() {
             self.resume_session(session);
@@ -403,6 +408,7 @@ impl Core {
                 self.reply(token, Reply::Report(Box::new(report)));
             }
             Then::Count { token } => self.reply(token, Reply::Count(count)),
+            Then::Decision { token } => self.reply(token, Reply::Decision("cancelled")),
             Then::Done { token } => self.reply(token, Reply::Done),
             Then::Close { session } => self.close_if_empty(session),
             Then::Release { token, utterance } => self.release(token, utterance),

@@ -8,6 +8,7 @@
 pub(crate) mod backend;
 pub(crate) mod book;
 pub(crate) mod device;
+pub(crate) mod ears;
 pub(crate) mod phases;
 pub(crate) mod rng;
 pub(crate) mod sound;
@@ -23,6 +24,7 @@ use utterd_core::{
 use backend::{Fate, Job};
 use book::Book;
 use device::Device;
+use ears::Ears;
 use rng::Rng;
 use sound::Sound;
 
@@ -80,6 +82,7 @@ pub(crate) struct World {
     pub(crate) fates: VecDeque<Fate>,
     pub(crate) sound: Sound,
     pub(crate) device: Device,
+    pub(crate) ears: Ears,
     pub(crate) jobs: BTreeMap<SynthesisId, Job>,
     pub(crate) book: Book,
     /// Everything that was decided, with its time.
@@ -112,6 +115,7 @@ impl World {
                 answer_us: 5 * MS,
                 ..Device::default()
             },
+            ears: Ears::default(),
             jobs: BTreeMap::new(),
             book: Book::default(),
             log: Vec::new(),
@@ -123,6 +127,7 @@ impl World {
         };
         world.book.chaos = world.plan.chaos;
         world.feed(Input::Backends(backend::backends()));
+        world.feed(Input::Detectors(vec!["first".into(), "second".into()]));
         world.run(S);
         world
     }
@@ -479,11 +484,13 @@ impl World {
     pub(crate) fn feed(&mut self, input: Input) {
         let effects = self.core.step(self.now, input);
         for effect in effects {
+            self.ears.saw(&effect, &self.book, &self.sound);
             self.book.saw(self.now, &effect);
             self.log.push((self.now, effect.clone()));
             self.carry_out(effect);
         }
         self.core.check_invariants();
+        self.ears.decided(&self.book);
     }
 
     fn carry_out(&mut self, effect: Effect) {
