@@ -99,6 +99,10 @@ impl Core {
         }
         let session = s.id.clone();
         s.hearing.broken.insert(detector.clone());
+        self.out.push(Effect::DetectorStop {
+            session: id,
+            name: session.clone(),
+        });
         self.dirty.insert(id);
         self.hearing_lost(id);
         self.out.push(Effect::Note(Note::DetectorFailed {
@@ -276,7 +280,7 @@ impl Core {
         let Some(s) = self.sessions.get(&id) else {
             return;
         };
-        let heard = self.heard_or_next(id).and_then(|u| self.utterances.get(&u));
+        let heard = self.concerned(id).and_then(|u| self.utterances.get(&u));
         let context = Context {
             speaking: self.properties(id, s).speaking,
             protected: heard.is_some_and(|u| u.is_protected()),

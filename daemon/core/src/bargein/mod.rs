@@ -121,6 +121,10 @@ impl Core {
             ..before
         };
         self.dirty.insert(id);
+        if (settings.policy == BargeInPolicy::Off) != (before.policy == BargeInPolicy::Off) {
+            // What began to be told ends being told, and what was not told never is.
+            self.hearing_lost(id);
+        }
         if settings != before {
             let verdict = self.ask_policy(id, self.now, |policy, _| policy.configure(settings));
             self.carry_out_verdict(id, verdict, None);
@@ -134,16 +138,19 @@ impl Core {
         };
         let situation = Situation {
             active: s.open.iter().any(|u| self.is_live(u)),
-            protected: self
-                .heard_or_next(id)
-                .and_then(|u| self.utterances.get(&u))
-                .is_some_and(|u| u.is_protected()),
+            protected: self.concerned(id).is_some_and(|u| self.utterances[&u].is_protected()),
         };
         let verdict = self.ask_policy(id, self.now, |policy, now| policy.situation(now, situation));
         self.carry_out_verdict(id, verdict, None);
         // What nothing is left of is held no more, and that is no news.
         self.hold(id);
         verdict.is_some()
+    }
+
+    /// What a barge-in is about: the utterance that is heard, else the next to be heard, else one that waits for what it replaces.
+    fn concerned(&self, id: SessionId) -> Option<UtteranceId> {
+        let live = || self.sessions.get(&id)?.open.iter().copied().find(|u| self.is_live(u));
+        self.heard_or_next(id).or_else(live)
     }
 
     /// After every step: sessions that changed learn of it, and the microphone follows, until nothing follows from that any more.
@@ -266,12 +273,15 @@ impl Core {
         };
         let unprotected = |u: &UtteranceId| self.utterances.get(u).is_some_and(|u| u.cancel.is_none() && !u.is_protected());
         let targets = s.open.iter().copied().filter(unprotected).collect();
+        // What another cancel is ending already is waited for: nobody is told of silence while something is audible.
+        let joined = s.open.iter().filter_map(|u| self.utterances.get(u)?.cancel).collect();
         let (then, arrived) = match answer {
             Some((token, arrived)) => (Then::Decision { token }, arrived),
             None => (Then::Nothing, self.now),
         };
         let mut order = Order::new("barge-in", arrived, then);
         order.ends_turns = true;
+        order.joined = joined;
         self.start_cancel(targets, order);
     }
 
@@ -292,7 +302,7 @@ impl Core {
     }
 
     fn tell_barge_in(&mut self, id: SessionId, stage: &'static str) {
-        let utterance = self.heard_or_next(id);
+        let utterance = self.concerned(id);
         let Some(s) = self.sessions.get(&id) else {
             return;
         };
@@ -321,7 +331,7 @@ impl Core {
     /// The user speaks, and what is heard is protected: told, and nothing changes (T6).
     fn tell_protected(&mut self, id: SessionId) {
         self.tell_barge_in(id, "protected");
-        let heard = self.heard_or_next(id).and_then(|u| Some((u, self.utterances.get(&u)?)));
+        let heard = self.concerned(id).and_then(|u| Some((u, self.utterances.get(&u)?)));
         if let Some((utterance, u)) = heard
             && u.protect_us > 0
         {
@@ -363,7 +373,7 @@ impl Core {
             if s.hearing.suspected {
                 let active = s.open.iter().any(|u| self.is_live(u));
                 assert!(active, "T5: {} is held by a suspicion, and nothing of it is active", s.id);
-                let heard = self.heard_or_next(*id).and_then(|u| self.utterances.get(&u));
+                let heard = self.concerned(*id).and_then(|u| self.utterances.get(&u));
                 assert!(heard.is_none_or(|u| !u.is_protected()), "I10: {} is paused though protected", s.id);
             }
         }

@@ -45,7 +45,7 @@ impl Core {
                     policy.report(now, at, Report::Ended)
                 }
             });
-            if begins && policy != BargeInPolicy::Off && self.heard_or_next(id).is_some() {
+            if begins && policy != BargeInPolicy::Off && self.concerned(id).is_some() {
                 self.tell_barge_in(id, "ignored");
             }
             return Ok(Some(Reply::Decision("ignored")));
@@ -86,7 +86,7 @@ impl Core {
 
     /// It is about something that is over: an utterance that is not active any more, an older turn, or a time before the active one was accepted.
     fn is_late(&self, id: SessionId, named: Option<UtteranceId>, details: &SpeechDetails) -> bool {
-        let active = self.heard_or_next(id).and_then(|u| self.utterances.get(&u));
+        let active = self.concerned(id).and_then(|u| self.utterances.get(&u));
         named.is_some_and(|u| !self.is_live(&u))
             || active.is_some_and(|u| {
                 details.turn.is_some_and(|turn| turn != 0 && turn < u.turn) || details.at_us.is_some_and(|at| at < u.accepted)
@@ -95,7 +95,7 @@ impl Core {
 
     pub(super) fn is_protected_now(&self, id: SessionId) -> bool {
         let is_on = self.sessions.get(&id).is_some_and(|s| s.hearing.is_on());
-        let heard = self.heard_or_next(id).and_then(|u| self.utterances.get(&u));
+        let heard = self.concerned(id).and_then(|u| self.utterances.get(&u));
         is_on && heard.is_some_and(|u| u.is_protected())
     }
 }

@@ -549,7 +549,7 @@ impl Book {
         assert_ne!(s.policy, BargeInPolicy::Off, "told under \"off\": {signal:?}");
         match signal {
             Signal::SpeechStarted { .. } => assert!(!std::mem::replace(&mut s.speaks, true), "began to speak twice"),
-            Signal::SpeechStopped { .. } => s.speaks = false,
+            Signal::SpeechStopped { .. } => assert!(std::mem::replace(&mut s.speaks, false), "fell silent twice"),
             Signal::BargeIn { stage: "suspected", .. } => s.suspicions += 1,
             Signal::BargeIn { stage: "false", .. } => assert!(s.suspicions > 0, "taken back what was not suspected"),
             _ => {}
@@ -655,7 +655,8 @@ impl Book {
             }
             (Request::ReportSpeech { target, kind, .. }, Ok(Reply::Decision(decision))) => {
                 within(REPLY_US);
-                let policy = self.sessions[name(target)].policy;
+                // A session that drains may be gone by then.
+                let policy = self.sessions.get(name(target)).map(|s| s.policy);
                 match *decision {
                     "cancelled" => {
                         assert!(*kind != SpeechReport::False && *kind != SpeechReport::Ended);
@@ -666,8 +667,8 @@ impl Book {
                             );
                         }
                     }
-                    "paused" => assert!(policy == BargeInPolicy::PauseThenConfirm && *kind == SpeechReport::Suspected),
-                    "resumed" => assert!(policy == BargeInPolicy::PauseThenConfirm && *kind == SpeechReport::False),
+                    "paused" => assert!(policy == Some(BargeInPolicy::PauseThenConfirm) && *kind == SpeechReport::Suspected),
+                    "resumed" => assert!(policy == Some(BargeInPolicy::PauseThenConfirm) && *kind == SpeechReport::False),
                     "ignored" | "protected" => assert!(!self.sound_ordered, "I10: {decision}, and something changed"),
                     other => panic!("decided {other}"),
                 }
