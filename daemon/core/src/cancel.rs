@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::Core;
+use crate::bargein::Barged;
 use crate::effect::{Effect, Note, Outcome, Reply, Report, Stages};
 use crate::ids::{CancelId, Micros, SessionId, SynthesisId, Token, UtteranceId};
 use crate::request::{CancelOptions, ErrorKind, Failure, SynthesisState, Told};
@@ -44,9 +45,10 @@ pub(crate) enum Then {
     Count {
         token: Token,
     },
-    /// ReportSpeech's: "cancelled".
-    Decision {
-        token: Token,
+    /// A barge-in's account, and ReportSpeech's answer.
+    BargedIn {
+        token: Option<Token>,
+        barged: Barged,
     },
     /// A write of Muted or MinPriority.
     Done {
@@ -408,7 +410,12 @@ impl Core {
                 self.reply(token, Reply::Report(Box::new(report)));
             }
             Then::Count { token } => self.reply(token, Reply::Count(count)),
-            Then::Decision { token } => self.reply(token, Reply::Decision("cancelled")),
+            Then::BargedIn { token, barged } => {
+                self.barged_in(barged, cancel.targets.first().copied(), cancel.silent_at);
+                if let Some(token) = token {
+                    self.reply(token, Reply::Decision("cancelled"));
+                }
+            }
             Then::Done { token } => self.reply(token, Reply::Done),
             Then::Close { session } => self.close_if_empty(session),
             Then::Release { token, utterance } => self.release(token, utterance),

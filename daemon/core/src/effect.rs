@@ -475,28 +475,30 @@ pub enum Note {
     StaleTurn { session: String },
     /// A step of the cancel chain did not answer in time.
     CancelFailed { session: String, error: String },
-    /// What user speech did to the agent's; `count`: confirmed so far in this session.
+    /// User speech met, or may have met, the agent's; as the signal says it.
     BargeIn {
         session: String,
         stage: &'static str,
         detector: String,
         latency_us: Micros,
         utterance: Option<UtteranceId>,
+    },
+    /// A confirmed barge-in was carried out, the session's `count`th.
+    BargedIn {
+        session: String,
+        utterance: UtteranceId,
+        /// From the onset of the user's speech to the agent's silence.
+        latency_us: Micros,
         count: u64,
     },
-    /// The user spoke into an utterance that is protected for a time.
+    /// The user spoke into a protected utterance, of which so much was sent.
     GreetingProtect {
         session: String,
         utterance: UtteranceId,
-        protect_us: Micros,
         sent_us: Micros,
     },
-    /// Such an utterance was heard to its end.
-    GreetingCompleted {
-        session: String,
-        utterance: UtteranceId,
-        played_us: Micros,
-    },
+    /// An utterance that began protected was heard to its end.
+    GreetingCompleted { session: String, utterance: UtteranceId },
     /// A detector cannot be relied on; `instead`: the one that takes its place, "report-only", or "".
     DetectorFailed {
         session: String,

@@ -115,7 +115,6 @@ impl Core {
             self.out.push(Effect::Note(Note::GreetingCompleted {
                 session: name.clone(),
                 utterance: id,
-                played_us: report.played_us,
             }));
         }
         let synthesised_us = u.syntheses.iter().map(|s| s.end_us).max().unwrap_or(0);

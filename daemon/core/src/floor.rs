@@ -129,6 +129,7 @@ impl Core {
         let playing = session.part_mut(part);
         if playing.paused {
             playing.silent_by = self.now;
+            session.hearing.fell_silent(self.now);
             self.stop_waiting(key, track);
         }
     }

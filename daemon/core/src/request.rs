@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::bargein::{BargeIn, SpeechDetails};
+use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 
@@ -349,25 +351,10 @@ pub struct SessionOptions {
     pub backchannel: Option<Backchannel>,
     /// A suspicion that nothing confirms is taken back after this.
     pub false_interruption_us: Option<Micros>,
+    /// Of text on its way in.
+    pub bounds: Bounds,
     /// Defaults of Say.
     pub say: SayOptions,
-}
-
-/// What somebody else's detector says beside the kind.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpeechDetails {
-    /// The turn it is about; absent or 0 = whatever is active.
-    pub turn: Option<u64>,
-    /// The utterance it is about.
-    pub utterance: Option<u64>,
-    /// Onset, or of an end the end, on the monotonic clock; absent = now.
-    pub at_us: Option<Micros>,
-    /// What was understood.
-    pub text: Option<String>,
-    /// How many words.
-    pub words: Option<u32>,
-    /// 0 … 1.
-    pub confidence: Option<f64>,
 }
 
 /// Options of Cancel.
@@ -585,6 +572,8 @@ pub struct Voice {
 pub struct Settings {
     /// Defaults of Say.
     pub say: SayOptions,
+    /// A session that says nothing about it keeps no text.
+    pub private: bool,
     /// Bytes of one utterance's text.
     pub text_bytes: usize,
     /// Open utterances of a session.
@@ -615,43 +604,11 @@ pub struct Settings {
     pub barge_in: BargeIn,
 }
 
-/// How user speech is taken, until a client says otherwise.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BargeIn {
-    /// Of sessions on the loudspeaker.
-    pub policy: BargeInPolicy,
-    /// Id of the detector, or "none".
-    pub detector: String,
-    /// What "mhm" does.
-    pub backchannel: Backchannel,
-    /// A suspicion that nothing confirms is taken back after this.
-    pub false_interruption_us: Micros,
-    /// A detector's confirmation of shorter speech waits until it has lasted this long.
-    pub min_speech_us: Micros,
-    /// For this long after the agent's first speech the echo canceller is still learning, and a detector is not acted upon.
-    pub warm_up_us: Micros,
-    /// Of detectors: 0 … 1.
-    pub sensitivity: f64,
-}
-
-impl Default for BargeIn {
-    fn default() -> Self {
-        Self {
-            policy: BargeInPolicy::Off,
-            detector: "detector-bargein".to_owned(),
-            backchannel: Backchannel::Cancel,
-            false_interruption_us: 2_000_000,
-            min_speech_us: 0,
-            warm_up_us: 0,
-            sensitivity: 0.5,
-        }
-    }
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
             say: SayOptions::default(),
+            private: false,
             text_bytes: 262_144,
             utterances: 1000,
             sessions: 4096,

@@ -27,6 +27,7 @@ impl Core {
         }
         check_session_defaults(&options)?;
         self.check_detector(options.detector.as_ref())?;
+        self.check_bounds(options.bounds)?;
         let id = self.session_ids.next();
         let output = options.output.unwrap_or_default();
         let hearing = Hearing::new(&self.settings.barge_in, output == Output::Local, &options);
@@ -42,7 +43,8 @@ impl Core {
             output,
             floor,
             defaults: options.say,
-            private: options.private.unwrap_or(false),
+            private: options.private.unwrap_or(self.settings.private),
+            bounds: options.bounds,
             idle_timeout_us: options.idle_timeout_us,
             idle_epoch: 0,
             turn: 1,
@@ -92,6 +94,7 @@ impl Core {
         check_session_defaults(&options)?;
         self.check_detector(options.detector.as_ref())?;
         let heard = options.clone();
+        self.check_bounds(options.bounds)?;
         let epoch_after = {
             let Some(session) = self.sessions.get_mut(&id) else {
                 return Ok(());
@@ -120,6 +123,7 @@ impl Core {
             }
             options.idle_timeout_us.map(|after| (after, session.idle_epoch))
         };
+        self.set_bounds(id, options.bounds);
         if let Some((after, epoch)) = epoch_after {
             self.arm(after, Timer::Idle(id, epoch));
         }

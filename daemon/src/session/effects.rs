@@ -355,6 +355,31 @@ impl Hands {
                 self.counts.cancel_done.record_for(&session, stages.done_us);
                 tracing::info!(%session, reason, utterances, silent_us = stages.silent_us, done_us = stages.done_us, "cancelled");
             }
+            Note::BargeIn {
+                session,
+                stage,
+                detector,
+                latency_us,
+                ..
+            } => self.watch.barge_in_stage(&session, stage, &detector, latency_us),
+            Note::BargedIn {
+                session,
+                utterance,
+                latency_us,
+                count,
+            } => self.watch.barge_in(&session, utterance.get(), latency_us, count),
+            Note::GreetingProtect {
+                session,
+                utterance,
+                sent_us,
+            } => self.watch.greeting_protect(&session, utterance.get(), sent_us / 1000),
+            Note::GreetingCompleted { session, utterance } => self.watch.greeting_completed(&session, utterance.get()),
+            Note::DetectorFailed {
+                session,
+                detector,
+                message,
+                instead,
+            } => self.watch.detector_failed(&session, &detector, &message, &instead),
             Note::Collected {
                 session,
                 buffers,
@@ -484,6 +509,7 @@ impl Hands {
                 latency_frames,
             } => {
                 tracing::info!(?output, driver, rate, period, latency_frames, "audio runs");
+                self.tx.period(output, period);
                 self.tx.engine(output, control, rate, latency_frames);
                 // The first resampler of a kind takes milliseconds to build: now, not at the first Say.
                 let rates: Vec<u32> = self.backends.values().flat_map(|b| b.voices()).map(|v| v.sample_rate).collect();
@@ -516,17 +542,23 @@ impl Hands {
                     };
                 }
             }
-            DriverEvent::Period { frames } if local => self.driver.period = frames,
-            DriverEvent::Period { .. } => return None,
+            DriverEvent::Period { frames } => {
+                self.tx.period(output, frames);
+                if !local {
+                    return None;
+                }
+                self.driver.period = frames;
+            }
             // It is told to the core before it comes here.
             DriverEvent::Device { .. } => return None,
             DriverEvent::Latency { frames } => {
                 self.tx.latency(output, frames);
                 return None;
             }
-            DriverEvent::Xrun { total } => {
-                self.counts.xruns.add(1);
-                crate::paced!(warn, "xrun", total);
+            DriverEvent::Xrun { count } => {
+                self.counts.xruns.add(count);
+                let total = self.counts.xruns.value();
+                crate::paced!(warn, "xrun", count, total);
                 self.alert("xrun", "", BTreeMap::from([("total", Value::from(total))]));
                 return None;
             }

@@ -10,6 +10,7 @@
 
 mod detect;
 mod report;
+mod words;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,8 +19,10 @@ use crate::cancel::{Order, Then};
 use crate::effect::{Effect, Note, Signal};
 use crate::hearing::{BargeInPolicy, Policy, PolicySettings, Situation, Verdict};
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
-use crate::request::{BargeIn, SessionOptions};
+use crate::request::SessionOptions;
 use crate::timer::Timer;
+
+pub use words::{BargeIn, SpeechDetails};
 
 use detect::{Context, Ear};
 
@@ -38,6 +41,8 @@ pub(crate) struct Hearing {
     last_speech: Option<Micros>,
     /// This speech was told to be protected already.
     protected_told: bool,
+    /// When the suspicion that holds it had silenced it.
+    paused_at: Option<Micros>,
     /// Confirmed so far.
     count: u64,
     /// The detector that runs.
@@ -49,6 +54,15 @@ pub(crate) struct Hearing {
     broken: BTreeSet<String>,
     /// When suspicions of its detector were taken back, lately.
     wrong: VecDeque<Micros>,
+}
+
+/// A confirmed barge-in, until its cancel is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Barged {
+    session: SessionId,
+    onset: Micros,
+    /// The pause before it had silenced the agent already.
+    paused_at: Option<Micros>,
 }
 
 /// Who heard it, and when it began.
@@ -78,6 +92,7 @@ impl Hearing {
             cause: Cause::default(),
             last_speech: None,
             protected_told: false,
+            paused_at: None,
             count: 0,
             ear: None,
             delivering: false,
@@ -85,6 +100,18 @@ impl Hearing {
             broken: BTreeSet::new(),
             wrong: VecDeque::new(),
         }
+    }
+
+    /// One of its tracks fell silent.
+    pub(crate) fn fell_silent(&mut self, now: Micros) {
+        if self.suspected {
+            self.paused_at.get_or_insert(now);
+        }
+    }
+
+    /// Of the speech that goes on, or went on last.
+    fn onset(&self) -> Micros {
+        self.policy.user_speech().unwrap_or(self.cause.at)
     }
 
     fn is_on(&self) -> bool {
@@ -248,9 +275,6 @@ impl Core {
                 }
             }
             Verdict::Confirmed => {
-                if let Some(s) = self.sessions.get_mut(&id) {
-                    s.hearing.count += 1;
-                }
                 self.tell_barge_in(id, "confirmed");
                 if acts {
                     self.cancel_by_barge_in(id, answer);
@@ -275,11 +299,14 @@ impl Core {
         let targets = s.open.iter().copied().filter(unprotected).collect();
         // What another cancel is ending already is waited for: nobody is told of silence while something is audible.
         let joined = s.open.iter().filter_map(|u| self.utterances.get(u)?.cancel).collect();
-        let (then, arrived) = match answer {
-            Some((token, arrived)) => (Then::Decision { token }, arrived),
-            None => (Then::Nothing, self.now),
+        let barged = Barged {
+            session: id,
+            onset: s.hearing.onset(),
+            paused_at: s.hearing.paused_at,
         };
-        let mut order = Order::new("barge-in", arrived, then);
+        let (token, arrived) = answer.unzip();
+        let then = Then::BargedIn { token, barged };
+        let mut order = Order::new("barge-in", arrived.unwrap_or(self.now), then);
         order.ends_turns = true;
         order.joined = joined;
         self.start_cancel(targets, order);
@@ -295,6 +322,7 @@ impl Core {
         if std::mem::replace(&mut s.hearing.suspected, suspected) == suspected {
             return;
         }
+        s.hearing.paused_at = None;
         let floor = s.floor;
         self.dirty.insert(id);
         self.apply_pauses(floor, None);
@@ -306,9 +334,8 @@ impl Core {
         let Some(s) = self.sessions.get(&id) else {
             return;
         };
-        let onset = s.hearing.policy.user_speech().unwrap_or(s.hearing.cause.at);
-        let latency_us = self.now.saturating_sub(onset);
-        let (detector, count, session) = (s.hearing.cause.detector.clone(), s.hearing.count, s.id.clone());
+        let latency_us = self.now.saturating_sub(s.hearing.onset());
+        let (detector, session) = (s.hearing.cause.detector.clone(), s.id.clone());
         self.signal(
             id,
             Signal::BargeIn {
@@ -324,7 +351,6 @@ impl Core {
             detector,
             latency_us,
             utterance,
-            count,
         }));
     }
 
@@ -332,17 +358,29 @@ impl Core {
     fn tell_protected(&mut self, id: SessionId) {
         self.tell_barge_in(id, "protected");
         let heard = self.concerned(id).and_then(|u| Some((u, self.utterances.get(&u)?)));
-        if let Some((utterance, u)) = heard
-            && u.protect_us > 0
-        {
+        if let Some((utterance, u)) = heard {
             let note = Note::GreetingProtect {
                 session: self.sessions.get(&id).map(|s| s.id.clone()).unwrap_or_default(),
                 utterance,
-                protect_us: u.protect_us,
                 sent_us: u.heard_us,
             };
             self.out.push(Effect::Note(note));
         }
+    }
+
+    /// A confirmed barge-in was carried out, and the agent is silent.
+    pub(crate) fn barged_in(&mut self, barged: Barged, utterance: Option<UtteranceId>, cut_at: Micros) {
+        let (Some(s), Some(utterance)) = (self.sessions.get_mut(&barged.session), utterance) else {
+            return;
+        };
+        s.hearing.count += 1;
+        let note = Note::BargedIn {
+            session: s.id.clone(),
+            utterance,
+            latency_us: barged.paused_at.unwrap_or(cut_at).saturating_sub(barged.onset),
+            count: s.hearing.count,
+        };
+        self.out.push(Effect::Note(note));
     }
 
     /// From the user's last speech sample to now; unknown while the user speaks, or never did.

@@ -1,11 +1,11 @@
 //! ReportSpeech: somebody else's detector, an STT or a button, says what it heard.
 
-use super::Cause;
+use super::{Cause, SpeechDetails};
 use crate::Core;
 use crate::effect::Reply;
 use crate::hearing::{BargeInPolicy, Report, Verdict};
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
-use crate::request::{ErrorKind, Failure, SpeechDetails};
+use crate::request::{ErrorKind, Failure};
 
 /// What stands for a detector's id in what is told of a report.
 const REPORTED: &str = "report";

@@ -517,6 +517,7 @@ impl World {
                 self.later(until - self.now, Event::Held(track, until));
             }
             Effect::ResumeTrack { track } => self.sound.resume(track),
+            Effect::Watch { utterance, at_us, .. } => self.sound.watch(utterance, at_us),
             Effect::Synthesize(order) => self.synthesize(order),
             Effect::CloseStore { utterance } => self.close_store(utterance),
             Effect::CancelSynthesis { synthesis } => self.cancel_synthesis(synthesis),
