@@ -43,7 +43,7 @@ impl Core {
             return;
         }
         // Its requests are stopped like a cancel's; nobody waits for their answers, so the outcome goes out now.
-        let live: Vec<SynthesisId> = u.syntheses.iter().filter(|s| !s.failed).map(|s| s.id).collect();
+        let live: Vec<SynthesisId> = u.syntheses.iter().filter(|s| !s.failed && !s.cached).map(|s| s.id).collect();
         if u.needs_cut() {
             self.out.push(Effect::Cut { utterance: id, fade_us: 0 });
         }

@@ -8,13 +8,16 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod backend;
 mod cancel;
 mod effect;
 mod finish;
 mod floor;
+mod health;
 mod ids;
 mod owner;
 mod phase;
+mod pins;
 mod progress;
 mod request;
 mod say;
@@ -30,14 +33,15 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use backend::{Backend, CacheUse, Fault, Patience, Pin, Voice};
 pub use effect::{
-    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
-    Signal, Stages, Synthesis,
+    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Prime, Reply, Report,
+    SessionProperties, Signal, Stages, Synthesis,
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority,
-    Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition, Voice,
+    Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority, Progress,
+    Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition,
 };
 
 use floor::{Floor, FloorKey};
@@ -55,6 +59,8 @@ pub struct Core {
     out: Vec<Effect>,
     settings: Settings,
     backends: Vec<Backend>,
+    health: BTreeMap<String, health::Health>,
+    pins: pins::Pins,
     sessions: BTreeMap<SessionId, Session>,
     names: BTreeMap<String, SessionId>,
     closed: VecDeque<String>,
@@ -93,6 +99,8 @@ impl Core {
             out: Vec::new(),
             settings,
             backends: Vec::new(),
+            health: BTreeMap::new(),
+            pins: pins::Pins::default(),
             sessions: BTreeMap::new(),
             names: BTreeMap::new(),
             closed: VecDeque::new(),
@@ -133,8 +141,12 @@ impl Core {
             Input::Device { order, output, event } => self.device(order, output, event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
+            Input::BackendHealth { backend, health } => self.backend_says(&backend, health),
             Input::Settings(settings) => self.configured(*settings),
-            Input::Start => self.open_output(Output::Local),
+            Input::Start => {
+                self.open_output(Output::Local);
+                self.prime_all();
+            }
             Input::Tick => {}
         }
         self.publish_changes();

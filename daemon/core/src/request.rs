@@ -1,7 +1,9 @@
 //! What comes in: the verbs of clients, and the facts that the shell reports. All plain data.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::backend::{Backend, CacheUse, Fault, Patience, Pin};
 use crate::ids::{Micros, OrderId, SynthesisId, Token, TrackId, UtteranceId};
 
 /// Everything the core can be told.
@@ -43,6 +45,8 @@ pub enum Input {
     },
     /// The plugins that can speak.
     Backends(Vec<Backend>),
+    /// What a plugin says of itself: it works, or why it does not.
+    BackendHealth { backend: String, health: Result<(), String> },
     /// A new configuration.
     Settings(Box<Settings>),
     /// The daemon is ready to make sound.
@@ -254,6 +258,10 @@ pub enum Progress {
 pub struct SayOptions {
     /// Backend id.
     pub backend: Option<String>,
+    /// Backends that speak in its place, in this order, when it cannot; an empty list: none.
+    pub fallback: Option<Vec<String>>,
+    /// Whether what is synthesised may be kept for the next time.
+    pub cache: Option<CacheUse>,
     /// Voice id.
     pub voice: Option<String>,
     /// BCP 47 tag.
@@ -346,12 +354,16 @@ pub enum SynthesisEvent {
         /// How much of the utterance is stored but not played.
         ahead_us: Micros,
     },
+    /// It is spoken from the cache: no request is written.
+    Cached,
     /// It ended with an error.
     Failed {
         /// What went wrong.
         error: Failure,
         /// How much audio it had brought.
         audio_us: Micros,
+        /// On whose account.
+        fault: Fault,
     },
     /// It ended because it was cancelled.
     Stopped,
@@ -363,6 +375,13 @@ pub enum SynthesisEvent {
         told: Told,
         /// When the backend had been told.
         at: Micros,
+    },
+    /// A server did not acknowledge its cancel.
+    Unacknowledged {
+        /// Whose server.
+        backend: String,
+        /// What it did instead.
+        error: String,
     },
 }
 
@@ -377,6 +396,8 @@ pub enum SynthesisState {
     Streaming,
     /// Everything arrived.
     Delivered,
+    /// Spoken from the cache; a word of reports, nothing on the way to the others.
+    Cached,
 }
 
 impl SynthesisState {
@@ -387,6 +408,7 @@ impl SynthesisState {
             Self::Requested => "requested",
             Self::Streaming => "streaming",
             Self::Delivered => "delivered",
+            Self::Cached => "cached",
         }
     }
 }
@@ -492,48 +514,17 @@ pub struct DriverInfo {
     pub period: u32,
 }
 
-/// A backend that can be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// Its id.
-    pub id: String,
-    /// Its voices.
-    pub voices: Vec<Voice>,
-    /// The voice that speaks when none is asked for.
-    pub default_voice: String,
-    /// It takes a whole text and several requests at once.
-    pub concurrent: bool,
-    /// It tells when each word begins.
-    pub word_timing: bool,
-}
-
-impl Backend {
-    /// No voice in particular is any backend's; a language tag is as good a name for a voice as its id, and "en-us+f3" is a variant of
-    /// espeak-ng's "en-us". A backend that names no voices takes any.
-    pub(crate) fn has_voice(&self, voice: Option<&str>) -> bool {
-        let Some(voice) = voice.filter(|v| !v.is_empty()) else {
-            return true;
-        };
-        let base = voice.split('+').next().unwrap_or(voice);
-        let is = |v: &Voice| v.id == voice || v.id == base || v.languages.iter().any(|l| l == base);
-        self.voices.is_empty() || self.voices.iter().any(is)
-    }
-}
-
-/// A voice of a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Voice {
-    /// Its id.
-    pub id: String,
-    /// BCP 47 tags.
-    pub languages: Vec<String>,
-}
-
 /// What the core needs of the configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Defaults of Say.
     pub say: SayOptions,
+    /// What is not said of a backend is `Patience::default()`.
+    pub patience: BTreeMap<String, Patience>,
+    /// Synthesised at the start.
+    pub pins: Vec<Pin>,
+    /// Code points of a phrase that the cache keeps by itself; 0 = there is no cache.
+    pub cache_chars: usize,
     /// Bytes of one utterance's text.
     pub text_bytes: usize,
     /// Open utterances of a session.
@@ -566,6 +557,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             say: SayOptions::default(),
+            patience: BTreeMap::new(),
+            pins: Vec::new(),
+            cache_chars: 200,
             text_bytes: 262_144,
             utterances: 1000,
             sessions: 4096,

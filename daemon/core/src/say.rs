@@ -1,6 +1,7 @@
 //! From text to utterance: acceptance, and an utterance's place in line. Who speaks it: `speaker.rs`; the requests: `synthesis.rs`.
 
 use crate::Core;
+use crate::backend::CacheUse;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, Note, Reply};
 use crate::ids::{SessionId, Token, UtteranceId};
@@ -18,6 +19,8 @@ impl SayOptions {
     pub(crate) fn or(self, other: &Self) -> Self {
         Self {
             backend: self.backend.or_else(|| other.backend.clone()),
+            fallback: self.fallback.or_else(|| other.fallback.clone()),
+            cache: self.cache.or(other.cache),
             voice: self.voice.or_else(|| other.voice.clone()),
             language: self.language.or_else(|| other.language.clone()),
             rate: self.rate.or(other.rate),
@@ -93,7 +96,7 @@ impl Core {
         // The turn is this call's own: a session has no default turn.
         let asked_turn = options.turn.unwrap_or(0);
         let options = options.or(&s.defaults).or(&self.settings.say);
-        let speaker = self.speaker(&options)?;
+        let (speaker, fallback) = self.speakers(&options)?;
         let current = s.turn;
         let turn = if asked_turn == 0 { current } else { asked_turn };
         if turn < current {
@@ -131,6 +134,13 @@ impl Core {
             tag: options.tag.unwrap_or_default(),
             backend: speaker.backend,
             voice: speaker.voice,
+            fallback,
+            fell_back: false,
+            cache: if s.private {
+                CacheUse::No
+            } else {
+                options.cache.unwrap_or_default()
+            },
             language: options.language.unwrap_or_default(),
             rate: options.rate.unwrap_or(1.0),
             pitch: options.pitch.unwrap_or(1.0),

@@ -27,6 +27,10 @@ pub(crate) enum Timer {
     PlaybackEnds(SessionId),
     /// ttl-ms of a turn that is collected.
     Collect(SessionId, u64),
+    /// No backend could be asked for this utterance's next piece.
+    NoBackend(UtteranceId),
+    /// A phrase of the configuration is to be synthesised again.
+    Prime(usize),
     /// What a stream holds is spoken.
     StreamFlush(UtteranceId),
     /// idle-ms of a stream.
@@ -70,6 +74,8 @@ impl Core {
                 Timer::Quiet(floor, track) => self.should_be_silent(floor, track),
                 Timer::Forget(utterance) => self.out.push(crate::Effect::Forget { utterance }),
                 Timer::Collect(session, turn) => self.collect_overdue(session, turn),
+                Timer::NoBackend(utterance) => self.no_backend(utterance),
+                Timer::Prime(pin) => self.prime(pin),
                 Timer::StreamFlush(utterance) => self.flush_due(utterance),
                 Timer::StreamIdle(utterance) => self.stream_idle(utterance),
                 Timer::Idle(session, epoch) => {

@@ -5,6 +5,7 @@
 mod world;
 
 mod cancel;
+mod fallback;
 mod floor;
 mod owner;
 mod pause;

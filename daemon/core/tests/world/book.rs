@@ -37,6 +37,10 @@ pub(crate) struct Utterance {
     played: bool,
     started: bool,
     asked: String,
+    /// It was played before it was asked for: its backend is away, and so it fails at once.
+    unasked: bool,
+    /// Its last request, and what was asked for before it.
+    request: Option<(SynthesisId, usize, String)>,
     /// Code points that marks proved when it fell silent.
     heard_words: Option<u32>,
     end: Option<(Outcome, Report, u64)>,
@@ -81,6 +85,8 @@ pub(crate) struct Book {
     phases: BTreeMap<String, Phases>,
     tracks: BTreeSet<TrackId>,
     syntheses: BTreeMap<SynthesisId, (UtteranceId, bool)>,
+    /// They failed before their first sample.
+    pub(crate) silent: BTreeSet<SynthesisId>,
     muted: bool,
     min_priority: Priority,
     seen: u64,
@@ -283,7 +289,7 @@ impl Book {
                 assert!(self.tracks.contains(track), "played on an unknown track");
                 let u = self.alive(*utterance, "played");
                 assert!(!u.played, "{utterance} was played twice");
-                assert!(u.stream || !u.asked.is_empty(), "{utterance} was played before it was asked for");
+                u.unasked = u.asked.is_empty() && !u.stream;
                 u.played = true;
             }
             Effect::Synthesize(s) => {
@@ -292,7 +298,19 @@ impl Book {
                     "I1: synthesis ids rise"
                 );
                 self.syntheses.insert(s.synthesis, (s.utterance, false));
+                let silent = self.silent.clone();
                 let u = self.alive(s.utterance, "synthesised");
+                if let Some((last, before, backend)) = u.request.take()
+                    && s.char_base as usize == u.asked[..before].chars().count()
+                    && !u.asked[before..].is_empty()
+                {
+                    assert!(silent.contains(&last), "{} is asked for again, and {last} was heard", s.utterance);
+                    assert_ne!(backend, s.backend, "the same backend is asked for the same text again");
+                    u.asked.truncate(before);
+                    u.closed = false;
+                }
+                u.unasked = false;
+                u.request = Some((s.synthesis, u.asked.len(), s.backend.clone()));
                 assert_eq!(s.first, u.asked.is_empty(), "first piece");
                 assert_eq!(s.char_base as usize, u.asked.chars().count(), "pieces follow each other");
                 u.asked.push_str(&s.text);
@@ -448,6 +466,8 @@ impl Book {
             played: false,
             started: false,
             asked: String::new(),
+            unasked: false,
+            request: None,
             heard_words: None,
             end: None,
         };
@@ -483,6 +503,7 @@ impl Book {
         match signal {
             Signal::UtteranceStarted { turn, .. } => {
                 assert!(!std::mem::replace(&mut u.started, true), "{utterance} started twice");
+                assert!(!u.unasked, "{utterance} is heard, and nobody was asked for it");
                 assert!(u.doomed.is_none(), "{utterance} started after its guard was armed");
                 assert_eq!(*turn, u.turn);
             }
