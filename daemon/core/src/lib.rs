@@ -14,6 +14,7 @@ mod effect;
 mod finish;
 mod floor;
 mod health;
+pub mod hearing;
 mod ids;
 mod owner;
 mod phase;
@@ -40,8 +41,8 @@ pub use effect::{
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority, Progress,
-    Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition,
+    BargeIn, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority,
+    Progress, Request, SayOptions, SessionOptions, Settings, SpeechDetails, SynthesisEvent, SynthesisState, Target, Told, Transition,
 };
 
 use floor::{Floor, FloorKey};
@@ -142,6 +143,7 @@ impl Core {
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
             Input::BackendHealth { backend, health } => self.backend_says(&backend, health),
+            Input::Finding { .. } | Input::DetectorFailed { .. } | Input::Detectors(_) => {}
             Input::Settings(settings) => self.configured(*settings),
             Input::Start => {
                 self.open_output(Output::Local);

@@ -106,16 +106,14 @@ impl Shared {
     pub(super) fn start(tx: Tx, events: Events) -> std::io::Result<Arc<Shared>> {
         let (notes, said) = channel::<Note>();
         let tell = Arc::clone(&events);
-        thread::Builder::new()
-            .name("utterd-synth".to_owned())
-            .spawn(move || {
-                for note in said {
-                    match note {
-                        Note::Say(event) => tell(event),
-                        Note::Finish(mut writer) => writer.finish(),
-                    }
+        thread::Builder::new().name("utterd-synth".to_owned()).spawn(move || {
+            for note in said {
+                match note {
+                    Note::Say(event) => tell(event),
+                    Note::Finish(mut writer) => writer.finish(),
                 }
-            })?;
+            }
+        })?;
         let replay = TtsInfo {
             id: "cache".to_owned(),
             concurrent: true,

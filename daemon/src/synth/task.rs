@@ -173,7 +173,11 @@ impl Task {
 
     /// The word of a report.
     pub(super) fn stage(&self) -> Stage {
-        if self.phrase.is_some() { Stage::Cached } else { self.phase().stage() }
+        if self.phrase.is_some() {
+            Stage::Cached
+        } else {
+            self.phase().stage()
+        }
     }
 
     /// Lets a running `speak` know. True the first time.

@@ -84,7 +84,10 @@ impl Shared {
         let seconds = after_us as f64 / 1e6;
         let audio_us = task.audio_us();
         let message = if audio_us == 0 {
-            format!("no audio within {seconds} s (first-audio-timeout-ms of [backend.{}])", task.backend.id())
+            format!(
+                "no audio within {seconds} s (first-audio-timeout-ms of [backend.{}])",
+                task.backend.id()
+            )
         } else {
             format!("no sample for {seconds} s (stall-timeout-ms of [backend.{}])", task.backend.id())
         };
