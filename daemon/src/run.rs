@@ -16,7 +16,7 @@ use crate::observe::signals::{self, Signal};
 use crate::observe::{Metrics, notify};
 use crate::plugins::{self, CancelAcks, LoadOptions};
 use crate::services::{self, House};
-use crate::session::{Actor, Device, Fact, Hands, Inboxes};
+use crate::session::{Actor, BackendStates, Device, Fact, Hands, Inboxes};
 use crate::settings;
 use crate::synth::Synth;
 use crate::tx::{Tx, TxConfig};
@@ -33,7 +33,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
 
     let inboxes = Inboxes::default();
     let (facts, clients) = (inboxes.facts.clone(), inboxes.clients.clone());
-    let ack_facts = facts.clone();
+    let (ack_facts, health_facts) = (facts.clone(), facts.clone());
     let plugins = plugins::load(&LoadOptions {
         dirs: settings.plugins.dirs.clone(),
         configs: settings::plugins(settings),
@@ -48,6 +48,10 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
                     status,
                 },
             );
+        })
+        .and_health(move |backend, health| {
+            let backend = backend.to_owned();
+            send(&health_facts, Fact::Core(Input::BackendHealth { backend, health }));
         }),
         ..LoadOptions::default()
     });
@@ -68,6 +72,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
     let tx = Tx::start(tx_config, move |event| send(&tx_facts, Fact::Tx(event)))?;
     let synth_facts = facts.clone();
     let synth = Synth::start(tx.clone(), move |event| send(&synth_facts, Fact::Synth(event)))?;
+    synth.set_cache(settings.cache.bytes as usize);
     for (backend, of) in &settings.backend {
         if let Some(jobs) = of.max_concurrent {
             synth.set_max_concurrent(backend, jobs as usize);
@@ -75,8 +80,9 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
     }
     let device = Device::new(settings::driver(settings), facts.clone());
 
-    let mut core = Core::new(settings::core(settings));
+    let mut core = Core::new(services::known(settings::core(settings), &plugins.plugins));
     core.step(0, Input::Backends(backends.iter().map(|b| services::described(b)).collect()));
+    let states = BackendStates::default();
     let (outbox, out_queue) = unbounded();
     let by_id = backends.into_iter().map(|b| (b.id().to_owned(), b)).collect();
     let hands = Hands::new(
@@ -86,6 +92,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         by_id,
         outbox.clone(),
         metrics.clone(),
+        states.clone(),
         settings.metrics.tx_metrics_s,
     );
 
@@ -97,6 +104,8 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         metrics,
         facts: facts.clone(),
         log,
+        synth: synth.clone(),
+        states,
     });
     let signal_facts = facts.clone();
     let reloader = Arc::clone(&house);

@@ -24,6 +24,7 @@ mod request;
 mod say;
 mod session;
 mod sessions;
+mod settings;
 mod speaker;
 mod stream;
 mod synthesis;
@@ -41,9 +42,11 @@ pub use effect::{
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    BargeIn, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority,
-    Progress, Request, SayOptions, SessionOptions, Settings, SpeechDetails, SynthesisEvent, SynthesisState, Target, Told, Transition,
+    Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority, Progress,
+    Request, SayOptions, SessionOptions, SpeechDetails, SynthesisEvent, SynthesisState, Target, Told, Transition,
 };
+
+pub use settings::{BargeIn, Settings};
 
 use floor::{Floor, FloorKey};
 use ids::Counter;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use utterd_core::{CancelOptions, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
+use utterd_core::{CacheUse, CancelOptions, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
 use zbus::zvariant::{OwnedValue, Value};
 
 use super::error::Refusal;
@@ -19,6 +19,9 @@ const MAX_MS: u64 = 86_400_000;
 /// An option that is text comes back in signals and reports; a message must hold them.
 const MAX_TEXT: usize = 1024;
 
+/// Entries of an option that is a list.
+const MAX_LIST: usize = 64;
+
 /// What is left to be understood of one call's options.
 pub(super) struct Reader(Options);
 
@@ -33,6 +36,24 @@ impl Reader {
 
     fn text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
         self.take(key).map(|value| text_of(key, &value).map(str::to_owned)).transpose()
+    }
+
+    /// A list of strings.
+    fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, Refusal> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        let Value::Array(list) = &*value else {
+            return Err(wrong_type(key, "as (a list of strings)", &value));
+        };
+        if list.len() > MAX_LIST {
+            let message = format!("option \"{key}\" has {} entries; allowed: {MAX_LIST}", list.len());
+            return Err(Refusal::limit_exceeded(message));
+        }
+        list.iter()
+            .map(|item| text_of(key, item).map(str::to_owned))
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 
     fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
@@ -120,12 +141,12 @@ impl Reader {
 
     fn say_fields(&mut self) -> Result<SayOptions, Refusal> {
         self.only("format", &["text"])?;
-        self.only("cache", &["auto", "no"])?;
         self.later("params")?;
-        self.later("fallback")?;
         let greeting = self.flag("greeting")?.filter(|g| *g).map(|_| 500_000);
         Ok(SayOptions {
             backend: self.text("backend")?,
+            fallback: self.texts("fallback")?,
+            cache: self.word("cache", &[("auto", CacheUse::Auto), ("pin", CacheUse::Pin), ("no", CacheUse::No)])?,
             voice: self.text("voice")?,
             language: self.text("language")?,
             rate: self.real("rate", 0.1..=10.0)?,
@@ -406,6 +427,8 @@ mod tests {
             ("priority", Value::from("urgent"), "allowed: important, message"),
             ("greeting", Value::U32(1), "\"greeting\" has type u"),
             ("protect-ms", Value::U32(60_001), "allowed: 0 to 60000"),
+            ("fallback", Value::from("espeak"), "\"fallback\" has type s, but takes as"),
+            ("cache", Value::from("always"), "allowed: auto, pin, no"),
         ];
         for (key, value, message) in cases {
             let refusal = say(options(&[(key, value)])).unwrap_err();
@@ -416,15 +439,11 @@ mod tests {
 
     #[test]
     fn what_a_later_release_brings_is_not_supported() {
-        for (key, value) in [
-            ("params", Value::from("x")),
-            ("format", Value::from("ssml")),
-            ("fallback", Value::from("x")),
-        ] {
+        for (key, value) in [("params", Value::from("x")), ("format", Value::from("ssml"))] {
             let refusal = say(options(&[(key, value)])).unwrap_err();
             assert_eq!(refusal.name, "org.utterd.Utterd1.Error.NotSupported");
             assert!(refusal.message.contains(key));
         }
-        assert!(say(options(&[("format", Value::from("text")), ("cache", Value::from("auto"))])).is_ok());
+        assert!(say(options(&[("format", Value::from("text")), ("cache", Value::from("pin"))])).is_ok());
     }
 }
