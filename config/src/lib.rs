@@ -23,7 +23,7 @@ mod source;
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use settings::{
     Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cache, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics,
-    Output, Pin, Plugins, Settings, Speech, Stream, Synthesis, Timer,
+    Output, Pin, Plugins, Progress, Session, Settings, Speech, Stream, Synthesis, Timer,
 };
 pub use source::{Scope, Source};
 

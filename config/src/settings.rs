@@ -20,6 +20,7 @@ pub struct Settings {
     pub backend: BTreeMap<String, Backend>,
     pub speech: Speech,
     pub cache: Cache,
+    pub session: Session,
     pub output: Output,
     pub limits: Limits,
     pub synthesis: Synthesis,
@@ -134,6 +135,23 @@ pub struct Speech {
     pub rate: f64,
     pub pitch: f64,
     pub gain_db: f64,
+    pub progress: Progress,
+}
+
+/// What of an utterance's progress is signalled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    None,
+    #[default]
+    Sentence,
+    Word,
+}
+
+/// What OpenSession takes where it says nothing else.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Session {
+    /// No text in log, History and progress.
+    pub private: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -296,6 +314,7 @@ impl Default for Speech {
             rate: 1.0,
             pitch: 1.0,
             gain_db: 0.0,
+            progress: Progress::default(),
         }
     }
 }

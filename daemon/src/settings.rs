@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use utterd_config::{ConfigErrors, Settings, Source};
 use utterd_core::hearing::{Backchannel, BargeInPolicy};
-use utterd_core::{Patience, Pin, SayOptions};
+use utterd_core::{Patience, Pin, Progress, SayOptions};
 
 use crate::cli::{Cli, DriverName};
 use crate::dbus::BusKind;
@@ -52,6 +52,11 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
             rate: Some(settings.speech.rate),
             pitch: Some(settings.speech.pitch),
             gain_db: Some(settings.speech.gain_db),
+            progress: Some(match settings.speech.progress {
+                utterd_config::Progress::None => Progress::None,
+                utterd_config::Progress::Sentence => Progress::Sentence,
+                utterd_config::Progress::Word => Progress::Word,
+            }),
             ..SayOptions::default()
         },
         patience: settings.backend.iter().map(|(id, of)| (id.clone(), patience(of))).collect(),
@@ -61,6 +66,7 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
         } else {
             settings.cache.max_chars as usize
         },
+        private: settings.session.private,
         text_bytes: settings.limits.text_bytes as usize,
         utterances: settings.limits.utterances as usize,
         sessions: settings.limits.sessions as usize,

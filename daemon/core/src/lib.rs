@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod backend;
+mod bounds;
 mod cancel;
 mod effect;
 mod finish;
@@ -36,6 +37,7 @@ mod wait;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use backend::{Backend, CacheUse, Fault, Patience, Pin, Voice};
+pub use bounds::Bounds;
 pub use effect::{
     DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Prime, Reply, Report,
     SessionProperties, Signal, Stages, Synthesis,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::{Backend, CacheUse, Fault};
+use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::settings::Settings;
@@ -357,6 +358,8 @@ pub struct SessionOptions {
     pub backchannel: Option<Backchannel>,
     /// A suspicion that nothing confirms is taken back after this.
     pub false_interruption_us: Option<Micros>,
+    /// Of text on its way in.
+    pub bounds: Bounds,
     /// Defaults of Say.
     pub say: SayOptions,
 }

@@ -25,6 +25,7 @@ impl Core {
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
         check_session_defaults(&options)?;
+        self.check_bounds(options.bounds)?;
         let id = self.session_ids.next();
         let output = options.output.unwrap_or_default();
         let floor = if options.own_floor == Some(true) || output != Output::Local {
@@ -39,7 +40,8 @@ impl Core {
             output,
             floor,
             defaults: options.say,
-            private: options.private.unwrap_or(false),
+            private: options.private.unwrap_or(self.settings.private),
+            bounds: options.bounds,
             idle_timeout_us: options.idle_timeout_us,
             idle_epoch: 0,
             turn: 1,
@@ -86,6 +88,7 @@ impl Core {
 
     pub(crate) fn configure(&mut self, id: SessionId, options: SessionOptions) -> Result<(), Failure> {
         check_session_defaults(&options)?;
+        self.check_bounds(options.bounds)?;
         let epoch_after = {
             let Some(session) = self.sessions.get_mut(&id) else {
                 return Ok(());
@@ -114,6 +117,7 @@ impl Core {
             }
             options.idle_timeout_us.map(|after| (after, session.idle_epoch))
         };
+        self.set_bounds(id, options.bounds);
         if let Some((after, epoch)) = epoch_after {
             self.arm(after, Timer::Idle(id, epoch));
         }

@@ -12,6 +12,8 @@ use crate::request::SayOptions;
 pub struct Settings {
     /// Defaults of Say.
     pub say: SayOptions,
+    /// A session that says nothing about it keeps no text.
+    pub private: bool,
     /// What is not said of a backend is `Patience::default()`.
     pub patience: BTreeMap<String, Patience>,
     /// Synthesised at the start.
@@ -85,6 +87,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             say: SayOptions::default(),
+            private: false,
             patience: BTreeMap::new(),
             pins: Vec::new(),
             cache_chars: 200,
