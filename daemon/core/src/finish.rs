@@ -111,7 +111,7 @@ impl Core {
         }
         self.dirty.insert(session_id);
         let word = outcome.word();
-        let synthesised_us = u.syntheses.iter().map(|s| s.end_us).max().unwrap_or(0);
+        let synthesised_us = u.syntheses.iter().filter(|s| !s.cached).map(|s| s.end_us).max().unwrap_or(0);
         self.out.push(Effect::Note(Note::Finished {
             session: name,
             utterance: id,
