@@ -38,6 +38,15 @@ impl Backend {
         that(speaks).or_else(|| that(same_language))
     }
 
+    /// What a voice speaks, as far as its backend tells.
+    pub(crate) fn language_of(&self, voice: &str) -> String {
+        let base = voice.split('+').next().unwrap_or(voice);
+        let named = self.voices.iter().find(|v| v.id == voice || v.id == base);
+        let tags = self.voices.iter().flat_map(|v| &v.languages);
+        let first = named.and_then(|v| v.languages.first());
+        first.or_else(|| tags.into_iter().find(|l| *l == base)).cloned().unwrap_or_default()
+    }
+
     /// The same request to this voice always brings the same speech. What is not known is: "en-us+f3" is a variant of "en-us".
     pub(crate) fn repeats(&self, voice: &str) -> bool {
         let id = if voice.is_empty() { &self.default_voice } else { voice };

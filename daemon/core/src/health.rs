@@ -68,7 +68,8 @@ impl Utterance {
     fn take_over(&mut self, speaker: Speaker) {
         if !speaker.concurrent && self.stream.is_none() {
             // Who is never held up by playback gets a sentence at a time.
-            self.pieces = self.pieces.iter().flat_map(|p| sentences_of(&self.text, p)).collect();
+            let spoken = self.spoken.text(&self.text);
+            self.pieces = self.pieces.iter().flat_map(|p| sentences_of(spoken, p)).collect();
         }
         self.backend = speaker.backend;
         self.voice = speaker.voice;
@@ -95,7 +96,8 @@ impl Core {
 
     /// A synthesis failed.
     pub(crate) fn backend_failed(&mut self, backend: &str, fault: Fault, error: &str) {
-        if matches!(fault, Fault::Request | Fault::House) {
+        // A sound has no backend.
+        if matches!(fault, Fault::Request | Fault::House) || backend.is_empty() {
             return;
         }
         self.out.push(Effect::Note(Note::BackendFailed {

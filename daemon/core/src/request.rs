@@ -7,6 +7,7 @@ use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::settings::Settings;
+use crate::source::Sound;
 
 /// Everything the core can be told.
 #[derive(Clone, Debug)]
@@ -101,6 +102,12 @@ pub enum Request {
     Configure { target: Target, options: SessionOptions },
     /// Say.
     Say { target: Target, text: String, options: SayOptions },
+    /// Play.
+    Play {
+        target: Target,
+        sound: Sound,
+        options: PlayOptions,
+    },
     /// SayOpen.
     SayOpen { target: Target, options: SayOptions },
     /// SayAppend.
@@ -280,6 +287,18 @@ pub enum Progress {
     Word,
 }
 
+/// How a text is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As it is spoken.
+    #[default]
+    Text,
+    /// Marks, tables, code and emoji are not read aloud.
+    Markdown,
+    /// What the voice cannot do is dropped, its text stays.
+    Ssml,
+}
+
 /// Options of Say; what is absent comes from the session's defaults, then from the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SayOptions {
@@ -299,6 +318,10 @@ pub struct SayOptions {
     pub pitch: Option<f64>,
     /// On this utterance's samples.
     pub gain_db: Option<f64>,
+    /// How the text is written.
+    pub format: Option<Format>,
+    /// The backend's own, a JSON object.
+    pub params: Option<Arc<str>>,
     /// Within the session.
     pub mode: Option<Mode>,
     /// Class.
@@ -335,6 +358,19 @@ impl Output {
             Self::Null => "null",
         }
     }
+}
+
+/// Options of Play.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlayOptions {
+    /// Those of Say that fit a sound.
+    pub say: SayOptions,
+    /// What hearing it to the end means.
+    pub text: String,
+    /// Under the session's speech.
+    pub beside: bool,
+    /// So much lower while the session speaks.
+    pub duck_db: Option<f64>,
 }
 
 /// Options of OpenSession and Configure.
@@ -517,6 +553,7 @@ pub enum ErrorKind {
     BackendUnavailable,
     LimitExceeded,
     WrongState,
+    FormatNotSupported,
     NotPermitted,
     NotSupported,
     Failed,

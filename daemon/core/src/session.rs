@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::backend::CacheUse;
+use crate::beside::Beside;
 use crate::bounds::Bounds;
 use crate::effect::{HeardSource, HistoryEntry, Report, SessionProperties};
 use crate::floor::FloorKey;
@@ -11,7 +12,9 @@ use crate::ids::{CancelId, Micros, SynthesisId, Token, TrackId, UtteranceId};
 use crate::phase::Phases;
 use crate::request::{Failure, Output, Priority, Progress, SayOptions, SynthesisState, Told};
 use crate::say::Origin;
+use crate::source::Source;
 use crate::speaker::Speaker;
+use crate::spoken::Spoken;
 use crate::stream::Stream;
 use crate::text::{self, Piece};
 
@@ -70,6 +73,8 @@ pub(crate) struct Session {
     pub(crate) interjection: Playing,
     /// Accepted and not finished, by id.
     pub(crate) open: Vec<UtteranceId>,
+    /// What is played beside the speech.
+    pub(crate) beside: Beside,
     pub(crate) issued: VecDeque<UtteranceId>,
     pub(crate) history: VecDeque<HistoryEntry>,
     pub(crate) history_bytes: usize,
@@ -139,12 +144,18 @@ pub(crate) enum Stage {
     Committed(Part),
     /// Its first sample was heard.
     Started(Part),
+    /// On a track of its own.
+    Beside { started: bool },
 }
 
 #[derive(Debug)]
 pub(crate) struct Utterance {
     pub(crate) session: crate::ids::SessionId,
+    /// As sent.
     pub(crate) text: String,
+    /// What backends get of it. Pieces, sentences and marks count in this; clients are told of the text as sent.
+    pub(crate) spoken: Spoken,
+    pub(crate) source: Source,
     pub(crate) class: Priority,
     pub(crate) turn: u64,
     pub(crate) tag: String,
@@ -159,6 +170,7 @@ pub(crate) struct Utterance {
     pub(crate) rate: f64,
     pub(crate) pitch: f64,
     pub(crate) gain_db: f64,
+    pub(crate) params: Arc<str>,
     pub(crate) word_timing: bool,
     pub(crate) progress: Progress,
     pub(crate) interruptible: bool,
@@ -182,7 +194,7 @@ pub(crate) struct Utterance {
     pub(crate) ran_low: bool,
     /// Sentences not yet signalled.
     pub(crate) sentences: VecDeque<Piece>,
-    /// Code points up to the end of the last word heard.
+    /// Spoken code points up to the end of the last word heard.
     pub(crate) heard_chars: u32,
     /// Onset of the last mark heard; a lower bound of what was played.
     pub(crate) heard_us: Micros,
@@ -206,7 +218,7 @@ pub(crate) struct SynthesisRecord {
     pub(crate) replaced: bool,
     /// Where its audio ends in the utterance, once delivered.
     pub(crate) end_us: Micros,
-    /// Its text.
+    /// Its stretch of what is spoken.
     pub(crate) piece: Piece,
     /// What the cancel did, once known.
     pub(crate) told: Option<Told>,
@@ -230,13 +242,18 @@ impl Utterance {
         self.stage == Stage::Waiting && self.cancel.is_none()
     }
 
+    /// A text of which nothing is read aloud.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.stream.is_none() && self.pieces.is_empty() && self.syntheses.is_empty() && self.failure.is_none()
+    }
+
     /// Something of it may be stored, or stand on a track.
     pub(crate) fn needs_cut(&self) -> bool {
         self.stage != Stage::Waiting || !self.syntheses.is_empty()
     }
 
     pub(crate) fn has_started(&self) -> bool {
-        matches!(self.stage, Stage::Started(_))
+        matches!(self.stage, Stage::Started(_) | Stage::Beside { started: true })
     }
 
     /// Protected from barge-in (T6): from acceptance until that much of it has been sent.
@@ -251,7 +268,7 @@ impl Utterance {
     }
 
     /// What speaks its text: those that brought nothing and were replaced are not part of it.
-    pub(crate) fn spoken(&self) -> impl Iterator<Item = &SynthesisRecord> {
+    pub(crate) fn speech(&self) -> impl Iterator<Item = &SynthesisRecord> {
         self.syntheses.iter().filter(|s| !s.replaced)
     }
 
@@ -259,7 +276,7 @@ impl Utterance {
     pub(crate) fn heard_by(&self) -> (&str, &str) {
         let mut begin = 0;
         let mut by = None;
-        for piece in self.spoken() {
+        for piece in self.speech() {
             if by.is_none() || begin < self.played_us {
                 by = Some((piece.by.backend.as_str(), piece.by.voice.as_str()));
             }
@@ -272,7 +289,7 @@ impl Utterance {
     /// each delivered piece is measured; how long one would have become that is still streaming, or failed, nobody knows, so it is judged
     /// by the speed of those before it, else by that of ordinary speech.
     fn heard_until(&self) -> (u32, HeardSource) {
-        if self.word_timing && self.spoken().all(|s| s.by.word_timing) {
+        if self.word_timing && self.speech().all(|s| s.by.word_timing) {
             return (self.heard_chars, HeardSource::Words);
         }
         if self.played_us == 0 {
@@ -280,7 +297,7 @@ impl Utterance {
         }
         let (mut chars, mut us) = (0, 0);
         let mut source = HeardSource::Estimated;
-        for piece in self.spoken() {
+        for piece in self.speech() {
             let whole = piece.state == SynthesisState::Delivered && !piece.failed;
             source = if piece.by.word_timing {
                 HeardSource::Words
@@ -294,8 +311,9 @@ impl Utterance {
             if piece.by.word_timing {
                 return (self.heard_chars.max(chars), source);
             }
-            let from = text::prefix(&self.text, chars).len();
-            let asked = &text::prefix(&self.text, piece.piece.chars.end)[from..];
+            let spoken = self.spoken.text(&self.text);
+            let from = text::prefix(spoken, chars).len();
+            let asked = &text::prefix(spoken, piece.piece.chars.end)[from..];
             let length_us = if whole {
                 piece.end_us - us
             } else {
@@ -312,11 +330,14 @@ impl Utterance {
 
     /// What was heard of the text, and how that is known.
     pub(crate) fn heard(&self, completed: bool) -> (String, HeardSource) {
+        if !self.source.is_spoken() {
+            return self.heard_of_sound(completed);
+        }
         let (chars, source) = self.heard_until();
         let text = if completed {
             self.text.as_str()
         } else {
-            text::prefix(&self.text, chars)
+            text::prefix(&self.text, self.spoken.back_end(chars))
         };
         match source {
             _ if text.is_empty() => (String::new(), HeardSource::None),

@@ -1,7 +1,9 @@
 //! What the core needs of the configuration; ranges are checked where it is read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::Lexicon;
 use crate::backend::{Patience, Pin};
 use crate::hearing::{Backchannel, BargeInPolicy};
 use crate::ids::Micros;
@@ -12,6 +14,8 @@ use crate::request::SayOptions;
 pub struct Settings {
     /// Defaults of Say.
     pub say: SayOptions,
+    /// How words are said that a voice gets wrong.
+    pub lexicon: Arc<Lexicon>,
     /// A session that says nothing about it keeps no text.
     pub private: bool,
     /// What is not said of a backend is `Patience::default()`.
@@ -87,6 +91,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             say: SayOptions::default(),
+            lexicon: Arc::default(),
             private: false,
             patience: BTreeMap::new(),
             pins: Vec::new(),

@@ -16,8 +16,23 @@ const MAX_FALLBACKS: usize = 16;
 pub(crate) struct Speaker {
     pub(crate) backend: String,
     pub(crate) voice: String,
+    /// A tag, or nothing that is known.
+    pub(crate) language: String,
     pub(crate) concurrent: bool,
     pub(crate) word_timing: bool,
+}
+
+impl Speaker {
+    /// Of what needs none.
+    pub(crate) fn nobody() -> Self {
+        Self {
+            backend: String::new(),
+            voice: String::new(),
+            language: String::new(),
+            concurrent: true,
+            word_timing: false,
+        }
+    }
 }
 
 impl Core {
@@ -29,12 +44,7 @@ impl Core {
             let message = format!("option \"fallback\" names {} backends; allowed: {MAX_FALLBACKS}", named.len());
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
-        let spoken = |voice: &str| {
-            let backend = self.backends.iter().find(|b| b.id == first.backend)?;
-            backend.voices.iter().find(|v| v.id == voice)?.languages.first().cloned()
-        };
-        let asked = options.language.clone().filter(|l| !l.is_empty());
-        let language = asked.or_else(|| spoken(&first.voice)).unwrap_or_default();
+        let language = first.language.clone();
         let voice = options.voice.as_deref().filter(|v| !v.is_empty());
         let mut others: VecDeque<Speaker> = VecDeque::new();
         for id in named {
@@ -93,15 +103,20 @@ impl Core {
             },
             (None, None) => backend.default_voice.clone(),
         };
-        Ok(Speaker::of(backend, voice))
+        let spoken = match language {
+            Some(asked) => asked.to_owned(),
+            None => backend.language_of(&voice),
+        };
+        Ok(Speaker::of(backend, voice, spoken))
     }
 }
 
 impl Speaker {
-    fn of(backend: &Backend, voice: String) -> Self {
+    fn of(backend: &Backend, voice: String, language: String) -> Self {
         Self {
             backend: backend.id.clone(),
             voice,
+            language,
             concurrent: backend.concurrent,
             word_timing: backend.word_timing,
         }
@@ -116,7 +131,8 @@ impl Speaker {
                 _ => backend.default_voice.clone(),
             },
         };
-        Self::of(backend, voice)
+        let spoken = backend.language_of(&voice);
+        Self::of(backend, voice, spoken)
     }
 }
 

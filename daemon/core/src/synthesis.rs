@@ -1,5 +1,7 @@
 //! From utterance to samples: the requests to backends, one piece at a time, and what becomes of them.
 
+use std::sync::Arc;
+
 use crate::Core;
 use crate::backend::{CacheUse, Fault};
 use crate::effect::{Effect, Outcome, Report, Synthesis};
@@ -41,10 +43,12 @@ impl Core {
         }
         let synthesis = self.synthesis_ids.next();
         let begins = u.syntheses.is_empty();
+        let first = u.speech().next().is_none();
         let by = Speaker {
             backend: u.backend.clone(),
             voice: u.voice.clone(),
             concurrent: false,
+            language: String::new(),
             word_timing: u.word_timing,
         };
         u.syntheses.push(SynthesisRecord {
@@ -59,6 +63,7 @@ impl Core {
             told: None,
         });
         self.by_synthesis.insert(synthesis, id);
+        // A sound has no backend, and waits no longer for its disk than others for a server.
         let patience = self.settings.patience.get(&u.backend).copied().unwrap_or_default();
         let repeats = self.backends.iter().any(|b| b.id == u.backend && b.repeats(&u.voice));
         let short = (piece.chars.len()) <= self.settings.cache_chars;
@@ -78,6 +83,7 @@ impl Core {
             synthesis,
             utterance: id,
             session: u.session.get(),
+            source: u.source.clone(),
             output: session.output,
             backend: u.backend.clone(),
             voice: u.voice.clone(),
@@ -85,9 +91,11 @@ impl Core {
             rate: u.rate,
             pitch: u.pitch,
             gain_db: u.gain_db,
-            text: u.text[piece.bytes].to_owned(),
+            text: u.spoken.text(&u.text)[piece.bytes].to_owned(),
+            // What one backend calls a parameter is none of another's.
+            params: if u.fell_back { Arc::from("{}") } else { Arc::clone(&u.params) },
             char_base: piece.chars.start,
-            first: piece.chars.start == 0,
+            first,
             last,
             open,
             retry: !u.fallback.is_empty(),

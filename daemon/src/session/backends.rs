@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use utterd_core::{CacheUse, Note, Prime, Synthesis};
+use utterd_core::{CacheUse, Note, Prime, Source, Synthesis};
 use zbus::zvariant::Value;
 
 use super::effects::{Hands, tx_output};
@@ -117,8 +117,12 @@ impl Backends {
 impl Hands {
     pub(super) fn synthesize(&mut self, s: Synthesis) {
         self.owners.requested(s.synthesis.get(), s.utterance.get());
-        // The core names only backends it was given, and they are never unloaded.
-        let Some(backend) = self.backends.get(&s.backend) else {
+        let backend = match s.source {
+            // The core names only backends it was given, and they are never unloaded.
+            Source::Text => self.backends.get(&s.backend).cloned(),
+            Source::Sound(sound) => Some(self.sounds.prepare(s.utterance.get(), sound)),
+        };
+        let Some(backend) = backend else {
             tracing::error!(backend = s.backend, "the core asked for a backend that is not loaded");
             return;
         };
@@ -126,7 +130,7 @@ impl Hands {
             synthesis: s.synthesis.get(),
             utterance: s.utterance.get(),
             session: s.session,
-            backend: Arc::clone(backend),
+            backend,
             output: tx_output(s.output),
             voice: s.voice,
             language: s.language,
@@ -135,7 +139,7 @@ impl Hands {
             gain_db: s.gain_db,
             text: s.text,
             char_base: s.char_base,
-            params_json: "{}".to_owned(),
+            params_json: s.params.to_string(),
             retry: s.retry,
             first_audio_us: s.first_audio_us,
             stall_us: s.stall_us,

@@ -16,6 +16,7 @@ use crate::driver::{DeviceOp, DriverEvent, Of};
 use crate::observe::metrics::{Counter, Gauge, Histogram};
 use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
+use crate::sounds::Sounds;
 use crate::synth::Synth;
 use crate::tx::{Output, Tx};
 
@@ -28,6 +29,7 @@ pub struct Hands {
     pub(super) synth: Synth,
     device: Device,
     pub(super) backends: HashMap<String, Arc<TtsBackend>>,
+    pub(super) sounds: Sounds,
     outbox: Sender<Out>,
     metrics: Metrics,
     watch: Watch,
@@ -174,6 +176,7 @@ impl Hands {
         synth: Synth,
         device: Device,
         backends: HashMap<String, Arc<TtsBackend>>,
+        sounds: Sounds,
         outbox: Sender<Out>,
         metrics: Metrics,
         states: BackendStates,
@@ -191,6 +194,7 @@ impl Hands {
             synth,
             device,
             backends,
+            sounds,
             outbox,
             metrics,
             watch,
@@ -259,7 +263,7 @@ impl Hands {
                 paused,
             } => {
                 self.tx.open_track(track.get(), tx_output(output));
-                self.tx.gain(track.get(), gain);
+                self.tx.gain(track.get(), gain, 0);
                 if paused {
                     self.tx.pause(track.get(), 0);
                 }
@@ -272,7 +276,7 @@ impl Hands {
             }
             Effect::PauseTrack { track, fade_us } => self.tx.pause(track.get(), fade_us),
             Effect::ResumeTrack { track } => self.tx.resume(track.get()),
-            Effect::Gain { track, linear } => self.tx.gain(track.get(), linear),
+            Effect::Gain { track, linear, ramp_us } => self.tx.gain(track.get(), linear, ramp_us),
             Effect::Watch { utterance, output, at_us } => self.tx.watch(utterance.get(), tx_output(output), at_us),
             Effect::Synthesize(synthesis) => self.synthesize(synthesis),
             Effect::Prime(prime) => self.prime(prime),
@@ -280,6 +284,7 @@ impl Hands {
             Effect::CloseStore { utterance } => self.synth.finish(utterance.get()),
             Effect::CancelSynthesis { synthesis } => self.synth.cancel(synthesis.get()),
             Effect::Forget { utterance } => {
+                self.sounds.forget(utterance.get());
                 self.synth.forget(utterance.get());
                 self.tx.forget(utterance.get());
             }

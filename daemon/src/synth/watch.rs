@@ -83,13 +83,17 @@ impl Shared {
         };
         let seconds = after_us as f64 / 1e6;
         let audio_us = task.audio_us();
-        let message = if audio_us == 0 {
-            format!(
-                "no audio within {seconds} s (first-audio-timeout-ms of [backend.{}])",
-                task.backend.id()
-            )
+        let id = task.backend.id();
+        // What is no plugin has no table of its own.
+        let of = if id == crate::sounds::BACKEND {
+            String::new()
         } else {
-            format!("no sample for {seconds} s (stall-timeout-ms of [backend.{}])", task.backend.id())
+            format!(" of [backend.{id}]")
+        };
+        let message = if audio_us == 0 {
+            format!("no audio within {seconds} s (first-audio-timeout-ms{of})")
+        } else {
+            format!("no sample for {seconds} s (stall-timeout-ms{of})")
         };
         tracing::warn!(
             backend = task.backend.id(),
