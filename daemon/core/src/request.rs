@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::{Backend, CacheUse, Fault};
+use crate::bargein::SpeechDetails;
 use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
@@ -398,23 +399,6 @@ pub struct SessionOptions {
     pub bounds: Bounds,
     /// Defaults of Say.
     pub say: SayOptions,
-}
-
-/// What somebody else's detector says beside the kind.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpeechDetails {
-    /// The turn it is about; absent or 0 = whatever is active.
-    pub turn: Option<u64>,
-    /// The utterance it is about.
-    pub utterance: Option<u64>,
-    /// Onset, or of an end the end, on the monotonic clock; absent = now.
-    pub at_us: Option<Micros>,
-    /// What was understood.
-    pub text: Option<String>,
-    /// How many words.
-    pub words: Option<u32>,
-    /// 0 … 1.
-    pub confidence: Option<f64>,
 }
 
 /// Options of Cancel.

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use utterd_core::{Bounds, CacheUse, CancelOptions, Format, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
+use utterd_core::hearing::{Backchannel, BargeInPolicy, Report};
+use utterd_core::{
+    Bounds, CacheUse, CancelOptions, Format, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions, SpeechDetails,
+};
 use zbus::zvariant::{OwnedValue, Value};
 
 use super::error::Refusal;
@@ -130,22 +133,6 @@ impl Reader {
         }
     }
 
-    /// As `later`, but for values that mean what this release does anyway. `later`: the contract's other words.
-    fn only(&mut self, key: &str, supported: &[&str], later: &[&str]) -> Result<(), Refusal> {
-        let words: Vec<(&str, bool)> = supported
-            .iter()
-            .map(|word| (*word, true))
-            .chain(later.iter().map(|word| (*word, false)))
-            .collect();
-        match self.word(key, &words)? {
-            None | Some(true) => Ok(()),
-            Some(false) => Err(Refusal::not_supported(format!(
-                "this word of option \"{key}\" is not supported by this release; supported: {}",
-                supported.join(", ")
-            ))),
-        }
-    }
-
     /// Everything must have been understood.
     pub(super) fn end(self) -> Result<(), Refusal> {
         match self.0.keys().next() {
@@ -200,6 +187,13 @@ impl Reader {
     }
 }
 
+const POLICIES: [(&str, BargeInPolicy); 4] = [
+    ("pause-then-confirm", BargeInPolicy::PauseThenConfirm),
+    ("cancel-at-once", BargeInPolicy::CancelAtOnce),
+    ("report-only", BargeInPolicy::ReportOnly),
+    ("off", BargeInPolicy::Off),
+];
+
 const PRIORITIES: [(&str, Priority); 5] = [
     ("important", Priority::Important),
     ("message", Priority::Message),
@@ -245,14 +239,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
             )));
         }
     };
-    reader.only("barge-in", &["off"], &["pause-then-confirm", "cancel-at-once", "report-only"])?;
-    // Any other word is the id of a detector.
-    if reader.text("detector")?.is_some_and(|id| id != "none") {
-        return Err(Refusal::not_supported(
-            "option \"detector\" is not supported by this release; supported: none",
-        ));
-    }
-    for key in ["input", "backchannel", "record", "false-interruption-ms"] {
+    for key in ["input", "record"] {
         reader.later(key)?;
     }
     let session = SessionOptions {
@@ -262,10 +249,10 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
         // 0 = no time-out.
         idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
         private: reader.flag("private")?,
-        barge_in: None,
-        detector: None,
-        backchannel: None,
-        false_interruption_us: None,
+        barge_in: reader.word("barge-in", &POLICIES)?,
+        detector: reader.text("detector")?,
+        backchannel: reader.word("backchannel", &[("cancel", Backchannel::Cancel), ("resume", Backchannel::Resume)])?,
+        false_interruption_us: reader.whole_in("false-interruption-ms", 100..=60_000)?.map(|ms| ms * 1000),
         bounds: bounds(&mut reader)?,
         say: reader.say_fields()?,
     };
@@ -283,6 +270,32 @@ fn bounds(reader: &mut Reader) -> Result<Bounds, Refusal> {
         collect_chunks: reader.whole_in("max-chunks", 1..=65_536)?.map(size),
         stream_idle_us: reader.whole_in("idle-ms", MS)?.map(|ms| ms * 1000),
     })
+}
+
+/// Kind and details of ReportSpeech.
+pub(super) fn speech(kind: &str, details: Options) -> Result<(Report, SpeechDetails), Refusal> {
+    let report = match kind {
+        "suspected" => Report::Suspected,
+        "confirmed" => Report::Confirmed,
+        "false" => Report::False,
+        "ended" => Report::Ended,
+        _ => {
+            return Err(Refusal::invalid_args(format!(
+                "kind is \"{kind}\"; allowed: suspected, confirmed, false, ended"
+            )));
+        }
+    };
+    let mut reader = Reader::new(details);
+    let details = SpeechDetails {
+        turn: reader.whole("turn", MAX_NUMBER)?,
+        utterance: reader.whole("utterance", MAX_NUMBER)?,
+        at_us: reader.whole("at-us", MAX_NUMBER)?,
+        text: reader.text("text")?,
+        words: reader.whole("words", u64::from(u32::MAX))?.and_then(|n| u32::try_from(n).ok()),
+        confidence: reader.real("confidence", 0.0..=1.0)?,
+    };
+    reader.end()?;
+    Ok((report, details))
 }
 
 /// Options of Cancel.
@@ -491,7 +504,8 @@ mod tests {
         for (key, allowed) in [
             ("format", "text, markdown, ssml"),
             ("cache", "auto, pin, no"),
-            ("barge-in", "off, pause-then-confirm"),
+            ("barge-in", "pause-then-confirm, cancel-at-once, report-only, off"),
+            ("backchannel", "cancel, resume"),
             ("lifetime", "persistent, client"),
             ("floor", "shared, own"),
         ] {
