@@ -20,6 +20,7 @@ pub struct Settings {
     pub backend: BTreeMap<String, Backend>,
     pub sounds: Sounds,
     pub speech: Speech,
+    pub lexicon: Lexicon,
     pub session: Session,
     pub output: Output,
     pub limits: Limits,
@@ -133,6 +134,23 @@ pub enum Progress {
 pub struct Session {
     /// No text in log, History and progress.
     pub private: bool,
+}
+
+/// How words are said that a voice gets wrong.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lexicon {
+    /// Files, and folders of files.
+    pub files: Vec<PathBuf>,
+    /// What stands in them; of two for the same word the last counts.
+    pub words: Vec<Word>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Primary subtag, empty = any.
+    pub language: String,
+    pub word: String,
+    pub say: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

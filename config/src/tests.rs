@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 mod documents;
 mod files;
+mod lexicon;
 mod values;
 
 /// A root folder of its own, with the search folders of a user's daemon below it.

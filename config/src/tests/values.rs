@@ -56,6 +56,7 @@ fn every_key_reaches_its_setting() {
             },
         )]
         .into(),
+        lexicon: Lexicon::default(),
         sounds: Sounds { dirs: vec!["/s".into()] },
         speech: Speech {
             backend: "tts-x".into(),

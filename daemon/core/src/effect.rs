@@ -1,6 +1,7 @@
 //! What goes out: what the shell carries out, in this order, and what clients are told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
@@ -146,7 +147,9 @@ pub struct Synthesis {
     pub gain_db: f64,
     /// What to speak.
     pub text: String,
-    /// Code points of the utterance before this piece.
+    /// The backend's own, a JSON object.
+    pub params: Arc<str>,
+    /// Code points of what is spoken of the utterance before this piece.
     pub char_base: u32,
     /// First piece of the utterance.
     pub first: bool,
@@ -202,13 +205,15 @@ pub enum Signal {
         tag: String,
         turn: u64,
     },
-    /// A sentence or word begins to be heard.
+    /// A sentence or word begins to be heard, or a mark is reached.
     UtteranceProgress {
         utterance: UtteranceId,
         kind: &'static str,
         chars: std::ops::Range<u32>,
         played_us: Micros,
         text: Option<String>,
+        /// Of an SSML mark.
+        name: Option<String>,
         tag: String,
         turn: u64,
     },

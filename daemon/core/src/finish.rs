@@ -28,6 +28,9 @@ impl Core {
             return;
         }
         let failure = u.failure.clone();
+        if failure.is_none() {
+            self.last_marks(id, played_us);
+        }
         let mut report = self.report_of(id, failure.is_none());
         report.failure.clone_from(&failure);
         self.leave_track(id);

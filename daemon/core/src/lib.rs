@@ -26,6 +26,7 @@ mod session;
 mod sessions;
 mod source;
 mod speaker;
+mod spoken;
 mod stream;
 mod synthesis;
 mod text;
@@ -42,11 +43,13 @@ pub use effect::{
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, BargeIn, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlayOptions,
+    Backend, BargeIn, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions,
     PlaybackEvent, Priority, Progress, Request, SayOptions, SessionOptions, Settings, SpeechDetails, SynthesisEvent, SynthesisState,
     Target, Told, Transition, Voice,
 };
 pub use source::{Sound, Source};
+
+pub use spoken::Lexicon;
 
 use floor::{Floor, FloorKey};
 use ids::Counter;

@@ -2,12 +2,13 @@
 
 use crate::Core;
 use crate::cancel::{Order, Then};
-use crate::effect::{Effect, Note, Reply};
+use crate::effect::{Effect, Note, Outcome, Reply};
 use crate::ids::{SessionId, Token, UtteranceId};
-use crate::request::{ErrorKind, Failure, Mode, Priority, Progress, SayOptions};
+use crate::request::{ErrorKind, Failure, Format, Mode, Priority, Progress, SayOptions};
 use crate::session::{Stage, Utterance};
 use crate::source::Source;
 use crate::speaker::Speaker;
+use crate::spoken::Spoken;
 use crate::stream::Stream;
 use crate::text;
 use crate::timer::Timer;
@@ -25,6 +26,8 @@ impl SayOptions {
             rate: self.rate.or(other.rate),
             pitch: self.pitch.or(other.pitch),
             gain_db: self.gain_db.or(other.gain_db),
+            format: self.format.or(other.format),
+            params: self.params.or_else(|| other.params.clone()),
             mode: self.mode.or(other.mode),
             priority: self.priority.or(other.priority),
             expires_us: self.expires_us.or(other.expires_us),
@@ -149,13 +152,26 @@ impl Core {
             return Ok(Some(Reply::Utterance(0)));
         }
         let class = options.priority.unwrap_or_default();
+        let format = options.format.unwrap_or_default();
+        let words = self.settings.lexicon.of(&speaker.language);
+        let spoken = match origin {
+            Origin::Stream if format == Format::Ssml => {
+                let message =
+                    "option \"format\" is \"ssml\": a document that is still written cannot be checked; use Say, or another format";
+                return Err(Failure::new(ErrorKind::FormatNotSupported, message));
+            }
+            Origin::Stream => Spoken::growing(format, words),
+            Origin::Say | Origin::Commit => Spoken::of(&text, format, words)?,
+            Origin::Play => Spoken::default(),
+        };
         let id = self.utterance_ids.next();
-        let pieces = if origin == Origin::Stream {
+        let aloud = spoken.text(&text);
+        let pieces = if origin == Origin::Stream || origin != Origin::Play && text::is_blank(aloud) {
             Vec::new()
         } else if speaker.concurrent {
-            vec![text::whole(&text)]
+            vec![text::whole(aloud)]
         } else {
-            text::requests(&text)
+            text::requests(aloud)
         };
         let progress = options.progress.unwrap_or_default();
         let utterance = Utterance {
@@ -170,6 +186,7 @@ impl Core {
             rate: options.rate.unwrap_or(1.0),
             pitch: options.pitch.unwrap_or(1.0),
             gain_db: options.gain_db.unwrap_or(0.0),
+            params: options.params.unwrap_or_else(|| "{}".into()),
             word_timing: speaker.word_timing,
             progress,
             interruptible: options.interruptible.unwrap_or(true),
@@ -180,12 +197,12 @@ impl Core {
             expires: options.expires_us.map(|after| self.now.saturating_add(after)),
             pieces: pieces.into(),
             syntheses: Vec::new(),
-            stream: (origin == Origin::Stream).then(|| Stream::open(self.now)),
+            stream: (origin == Origin::Stream).then(|| Stream::open(self.now, format)),
             origin,
             store_full: false,
             ran_low: false,
             sentences: if progress == Progress::Sentence && origin != Origin::Play {
-                text::sentences(&text).into()
+                text::sentences(aloud).into()
             } else {
                 Default::default()
             },
@@ -197,6 +214,7 @@ impl Core {
             cancel: None,
             cancel_reason: String::new(),
             text,
+            spoken,
         };
         self.utterances.insert(id, utterance);
         let Some(s) = self.sessions.get_mut(&session) else {
@@ -282,6 +300,11 @@ impl Core {
         };
         if let Some(reason) = silenced {
             self.start_cancel(vec![id], Order::new(reason, self.now, Then::Nothing));
+            return;
+        }
+        if record.is_silent() {
+            let report = self.report_of(id, true);
+            self.finish(id, Outcome::Completed, report);
             return;
         }
         if matches!(class, Priority::Text | Priority::Progress) {

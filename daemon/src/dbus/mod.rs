@@ -8,6 +8,7 @@ mod error;
 mod introspect;
 mod options;
 mod outbox;
+mod params;
 mod path;
 mod play;
 mod root;

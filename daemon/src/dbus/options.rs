@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use utterd_core::{Bounds, CancelOptions, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
+use utterd_core::{Bounds, CancelOptions, Format, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
 use zbus::zvariant::{OwnedValue, Value};
 
 use super::error::Refusal;
+use super::params;
 
 /// As they come off the wire.
 pub(super) type Options = BTreeMap<String, OwnedValue>;
@@ -136,9 +137,7 @@ impl Reader {
     }
 
     fn say_fields(&mut self) -> Result<SayOptions, Refusal> {
-        self.only("format", &["text"], &["markdown", "ssml"])?;
         self.only("cache", &["auto", "no"], &["pin"])?;
-        self.later("params")?;
         self.later("fallback")?;
         Ok(SayOptions {
             backend: self.text("backend")?,
@@ -160,6 +159,11 @@ impl Reader {
         let greeting = self.flag("greeting")?.map(|greeting| if greeting { 500_000 } else { 0 });
         Ok(SayOptions {
             gain_db: self.real("gain-db", -120.0..=24.0)?,
+            format: self.word(
+                "format",
+                &[("text", Format::Text), ("markdown", Format::Markdown), ("ssml", Format::Ssml)],
+            )?,
+            params: self.take("params").map(|value| params::json(&value)).transpose()?,
             mode: self.word(
                 "mode",
                 &[("queue", Mode::Queue), ("replace", Mode::Replace), ("if-idle", Mode::IfIdle)],
@@ -451,11 +455,7 @@ mod tests {
 
     #[test]
     fn what_a_later_release_brings_is_not_supported() {
-        for (key, value) in [
-            ("params", Value::from("x")),
-            ("format", Value::from("ssml")),
-            ("fallback", Value::from("x")),
-        ] {
+        for (key, value) in [("fallback", Value::from("x")), ("cache", Value::from("pin"))] {
             let refusal = say(options(&[(key, value)])).unwrap_err();
             assert_eq!(refusal.name, "org.utterd.Utterd1.Error.NotSupported");
             assert!(refusal.message.contains(key));

@@ -314,7 +314,7 @@ impl Hands {
             gain_db: s.gain_db,
             text: s.text,
             char_base: s.char_base,
-            params_json: "{}".to_owned(),
+            params_json: s.params.to_string(),
             first: s.first,
             last: s.last,
             open: s.open,

@@ -14,6 +14,7 @@ mod sessions;
 mod streams;
 mod turns;
 mod utterance;
+mod written;
 
 use utterd_core::{
     Bounds, Caller, CancelOptions, DeviceEvent, DeviceOp, DriverInfo, Effect, ErrorKind, Failure, HeardSource, Input, Mode, Outcome,
