@@ -1,5 +1,5 @@
 /* utterd_plugin.h - utterd's plugin ABI 1.0, DRAFT: frozen only when all three kinds have real plugins.
- * TTS is complete; detector and telephony are drafts within the draft. C99 to C17, C++11 to C++20. Licence: MIT OR Apache-2.0.
+ * TTS and detector are complete; telephony is a draft within the draft. C99 to C17, C++11 to C++20. Licence: MIT OR Apache-2.0.
  *
  * A plugin is a shared library that exports `utterd_plugin_v1` (an UtEntry) and holds its manifest in ELF section .utterd.plugin:
  *   {"id":"my-tts","version":"1.0.0","abi":"1.0","kinds":["tts"],"panic":"none","wants":["network"],"license":"MIT"}
@@ -125,14 +125,17 @@ enum { UT_EV_SPEECH_START = 1, UT_EV_SPEECH_END = 2, UT_EV_BARGE_IN = 4, UT_EV_B
 /* While AI_SPEAKING: SPEECH_START = suspected, BARGE_IN = confirmed, BACKCHANNEL or SPEECH_END before it = false. */
 typedef struct UtDetOut { uint32_t size, events; float prob, confidence; uint64_t t_event; uint32_t value, flags; /* events: a bit mask of edges, not levels; t_event may lie in the past: look-back */
   float *clean; uint32_t clean_n, pad; } UtDetOut;                               /* clean: host's buffer or NULL; echo-cancelled near, its delay stands in describe() */
-typedef struct UtDetStream { uint32_t size, flags; uint64_t session; uint32_t rate, frame, max_us, pad; UtStr lang; } UtDetStream;
+enum { UT_DETS_ONE_STAGE = 1 };  /* flags of a stream: SPEECH_START alone cancels, so raise it only as sure as BARGE_IN that may not wait (policy cancel-at-once) */
+typedef struct UtDetStream { uint32_t size, flags; uint64_t session; uint32_t rate, frame, max_us, pad; UtStr lang; } UtDetStream; /* frame: the most samples of one process(), and the usual number; max_us: time for one process(), 0 = unknown */
 enum { UT_DET_HARD_RT = 1, UT_DET_NEEDS_FAR = 2, UT_DET_CLEANS = 4 };            /* HARD_RT: p99 < 200 us, proved by the checker, runs on the SCHED_FIFO RX worker; else on an ordinary one */
 typedef struct UtDetector { UT_COMMON
   int32_t (*open)(void *inst, const UtDetStream *cfg, void **stream, UtErr *err);/* [setup] all memory is taken here */
   void    (*close)(void *stream);                                                /* [setup] */
   int32_t (*process)(void *stream, const UtDetIn *in, UtDetOut *out);            /* [rt] */
-  void    (*reset)(void *stream);                                                /* [rt] */
+  void    (*reset)(void *stream);                                                /* [rt] as if just opened: another recording, another call */
 } UtDetector;
+/* describe() writes {"rates":[8000,16000,48000],"clean-delay-ms":0}; no rates = any. near_ and far_ are finite; far_ may be NULL; n may be any number
+ * up to frame. UT_EV_SPEECH_END ends what UT_EV_SPEECH_START began, and its t_event is where the speech ended, not where that was sure. */
 
 /* ---- telephony adapter ------------------------------------------------------------------------------------------------------- */
 typedef struct UtFrame { uint32_t size, flags, format, rate, n, seq; uint64_t t, t_ns; const void *data; } UtFrame; /* flags 1 first 2 concealed 4 silence; t samples, t_ns arrival or due time */

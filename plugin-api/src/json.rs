@@ -1,5 +1,5 @@
-//! The two JSON documents of the ABI as types that both sides share: the manifest (read from the file before any of its code runs) and what
-//! a TTS backend's `describe()` says. Unknown keys are ignored on purpose: a newer plugin may say more.
+//! The JSON documents of the ABI as types that both sides share: the manifest (read from the file before any of its code runs) and what
+//! `describe()` of a TTS backend or a detector says. Unknown keys are ignored on purpose: a newer plugin may say more.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,17 @@ pub struct TtsDescription {
     /// `verb`, `connection-close`, `callback`, `process-kill` or `none`.
     #[serde(default)]
     pub cancel: String,
+}
+
+/// What `describe()` of a detector says.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DetectorDescription {
+    /// Sample rates that it takes, in Hz; none = any.
+    #[serde(default)]
+    pub rates: Vec<u32>,
+    /// How much later than the near end its cleaned signal is, in milliseconds.
+    #[serde(default, rename = "clean-delay-ms")]
+    pub clean_delay_ms: u32,
 }
 
 /// One voice.

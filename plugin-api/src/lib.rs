@@ -1,4 +1,4 @@
-//! The contract between utterd and its plugins, and nothing else: the C ABI ([`abi`]), the two JSON documents of it ([`json`]) and the
+//! The contract between utterd and its plugins, and nothing else: the C ABI ([`abi`]), the JSON documents of it ([`json`]) and the
 //! comfortable way to write a plugin in Rust ([`sdk`]). It has never heard of any other room of the house.
 //!
 //! A whole plugin, built and loaded by the tests (`examples/hello.rs`; `examples/hello.c` is the same in C):
@@ -33,6 +33,9 @@ pub mod sdk;
 /// What `use utterd_plugin_api::prelude::*` brings.
 pub mod prelude {
     pub use crate::export_plugin;
-    pub use crate::json::{TtsDescription, VoiceDescription};
-    pub use crate::sdk::{AudioOut, Error, Host, MarkKind, NoConfig, Result, Speak, Tts, Word, description, voice};
+    pub use crate::json::{DetectorDescription, TtsDescription, VoiceDescription};
+    pub use crate::sdk::{
+        AudioOut, Detector, Error, Event, Frame, Heard, Host, Listen, MarkKind, NoConfig, Result, Speak, StreamConfig, Tts, Word,
+        description, voice,
+    };
 }

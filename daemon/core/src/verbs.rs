@@ -188,6 +188,9 @@ impl Core {
                 };
                 self.silence(token, targets, "muted")
             }
+            Request::ReportSpeech { .. } | Request::SetSessionMicMuted { .. } | Request::SetMasterMicMuted { .. } => {
+                Err(Failure::new(ErrorKind::NotSupported, "not supported by this release"))
+            }
             Request::SetMinPriority { priority } => {
                 self.check_manages(caller)?;
                 self.manager.min_priority = priority;

@@ -274,6 +274,7 @@ impl Hands {
                 self.synth.forget(utterance.get());
                 self.tx.forget(utterance.get());
             }
+            Effect::DetectorStart { .. } | Effect::DetectorStop { .. } | Effect::DetectorContext { .. } | Effect::Readers { .. } => {}
             Effect::Note(note) => self.note(note),
         }
     }

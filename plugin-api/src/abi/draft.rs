@@ -1,5 +1,5 @@
-//! The drafts within the draft: barge-in detectors and telephony adapters. Their structs are fixed so that the common parts of the ABI are not bent
-//! later; nobody loads such a plugin yet.
+//! The younger kinds: barge-in detectors, and the draft within the draft, telephony adapters, whose structs are fixed so that the common parts of
+//! the ABI are not bent later; nobody loads such a plugin yet.
 
 use super::{Sized1, UtCommon, UtErr, UtStr, UtTextOut, sized};
 use core::ffi::c_void;
@@ -9,7 +9,7 @@ pub const UT_IN_PROTECTED: u32 = 2;
 pub const UT_IN_GAP: u32 = 4;
 pub const UT_IN_MUTED: u32 = 8;
 
-/// One frame of near and far end (draft).
+/// One frame of near and far end.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct UtDetIn {
@@ -34,7 +34,7 @@ pub const UT_EV_MACHINE: u32 = 64;
 pub const UT_EV_HUMAN: u32 = 128;
 pub const UT_EV_TONE: u32 = 256;
 
-/// What a detector says of a frame (draft).
+/// What a detector says of a frame.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct UtDetOut {
@@ -50,7 +50,7 @@ pub struct UtDetOut {
     pub pad: u32,
 }
 
-/// What a detector's stream will be (draft).
+/// What a detector's stream will be.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct UtDetStream {
@@ -64,11 +64,13 @@ pub struct UtDetStream {
     pub lang: UtStr,
 }
 
+pub const UT_DETS_ONE_STAGE: u32 = 1;
+
 pub const UT_DET_HARD_RT: u32 = 1;
 pub const UT_DET_NEEDS_FAR: u32 = 2;
 pub const UT_DET_CLEANS: u32 = 4;
 
-/// The table of a detector (draft).
+/// The table of a detector.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct UtDetector {

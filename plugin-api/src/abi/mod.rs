@@ -2,7 +2,7 @@
 //!
 //! The header is the contract and holds the rules R1–R11 and the thread tags; `tests/layout.rs` compiles it with the system's C and C++
 //! compilers and compares every size and offset with these structs. Function pointers are `Option`s because a peer may leave any of them
-//! NULL. TTS is complete; detector and telephony are drafts until both have real plugins.
+//! NULL. TTS and detector are complete; telephony is a draft until it has real plugins.
 //!
 //! Never form `&T` on a struct that a peer built: it may be shorter than ours. [`read_sized`] copies what is there.
 
@@ -23,7 +23,7 @@ pub const UT_SYMBOL: &str = "utterd_plugin_v1";
 pub const UT_SECTION: &str = ".utterd.plugin";
 /// Kind of a TTS backend, for `get_factory`.
 pub const UT_KIND_TTS: &str = "utterd.tts/1";
-/// Kind of a barge-in detector (draft).
+/// Kind of a barge-in detector.
 pub const UT_KIND_DETECTOR: &str = "utterd.detector/1";
 /// Kind of a telephony adapter (draft).
 pub const UT_KIND_TELEPHONY: &str = "utterd.telephony/1";

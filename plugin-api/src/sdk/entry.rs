@@ -5,17 +5,30 @@ use super::glue::guard;
 use crate::abi::*;
 use std::sync::OnceLock;
 
-/// Exports the plugin: `export_plugin!("my-id", tts: MyBackend);`, or with `wants: ["network"]` behind it. Once per library.
+/// Exports the plugin: `export_plugin!("my-id", tts: MyBackend);`, or `detector: MyDetector`, or both, in this order; with `wants: ["network"]`
+/// behind it. Once per library.
 ///
 /// It emits `utterd_plugin_v1` and, in section `.utterd.plugin`, the manifest, which hosts read without running any code. Version and
 /// licence are those of the crate.
 #[macro_export]
 macro_rules! export_plugin {
-    ($id:literal, tts: $tts:ty $(, wants: [$first:literal $(, $more:literal)*])? $(,)?) => {
+    ($id:literal, tts: $tts:ty $(, wants: $wants:tt)? $(,)?) => {
+        $crate::export_plugin!(@ $id, "\"tts\"", ::core::option::Option::Some($crate::sdk::__tts_table::<$tts>()),
+            ::core::option::Option::None $(, $wants)?);
+    };
+    ($id:literal, detector: $detector:ty $(, wants: $wants:tt)? $(,)?) => {
+        $crate::export_plugin!(@ $id, "\"detector\"", ::core::option::Option::None,
+            ::core::option::Option::Some($crate::sdk::__detector_table::<$detector>()) $(, $wants)?);
+    };
+    ($id:literal, tts: $tts:ty, detector: $detector:ty $(, wants: $wants:tt)? $(,)?) => {
+        $crate::export_plugin!(@ $id, "\"tts\",\"detector\"", ::core::option::Option::Some($crate::sdk::__tts_table::<$tts>()),
+            ::core::option::Option::Some($crate::sdk::__detector_table::<$detector>()) $(, $wants)?);
+    };
+    (@ $id:literal, $kinds:literal, $tts:expr, $detector:expr $(, [$first:literal $(, $more:literal)*])?) => {
         const _: () = {
             const MANIFEST: &str = concat!(
                 "{\"id\":\"", $id, "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
-                "\",\"abi\":\"1.0\",\"kinds\":[\"tts\"],\"panic\":\"caught\",\"wants\":[",
+                "\",\"abi\":\"1.0\",\"kinds\":[", $kinds, "],\"panic\":\"caught\",\"wants\":[",
                 $("\"", $first, "\"" $(, ",\"", $more, "\"")*,)?
                 "],\"license\":\"", env!("CARGO_PKG_LICENSE"), "\"}"
             );
@@ -24,11 +37,12 @@ macro_rules! export_plugin {
             #[unsafe(link_section = ".utterd.plugin")]
             static SECTION: [u8; MANIFEST.len()] = $crate::sdk::__manifest_bytes(MANIFEST);
 
-            static TTS: $crate::abi::UtTts = $crate::sdk::__tts_table::<$tts>();
+            static TTS: ::core::option::Option<$crate::abi::UtTts> = $tts;
+            static DETECTOR: ::core::option::Option<$crate::abi::UtDetector> = $detector;
 
             unsafe extern "C" fn get_factory(kind: $crate::abi::UtStr) -> *const ::core::ffi::c_void {
                 // SAFETY: the host lends the string for this call.
-                unsafe { $crate::sdk::__factory(kind, &TTS) }
+                unsafe { $crate::sdk::__factory(kind, TTS.as_ref(), DETECTOR.as_ref()) }
             }
 
             unsafe extern "C" fn deinit() {}
@@ -61,10 +75,11 @@ pub const fn __manifest_bytes<const N: usize>(text: &str) -> [u8; N] {
 /// # Safety
 /// `kind` is readable for this call.
 #[doc(hidden)]
-pub unsafe fn __factory(kind: UtStr, tts: &'static UtTts) -> *const core::ffi::c_void {
+pub unsafe fn __factory(kind: UtStr, tts: Option<&'static UtTts>, detector: Option<&'static UtDetector>) -> *const core::ffi::c_void {
     // SAFETY: the caller's promise.
     match unsafe { kind.text() } {
-        Some(UT_KIND_TTS) => std::ptr::from_ref(tts).cast(),
+        Some(UT_KIND_TTS) => tts.map_or(std::ptr::null(), |table| std::ptr::from_ref(table).cast()),
+        Some(UT_KIND_DETECTOR) => detector.map_or(std::ptr::null(), |table| std::ptr::from_ref(table).cast()),
         _ => std::ptr::null(),
     }
 }

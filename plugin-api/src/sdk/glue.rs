@@ -2,8 +2,9 @@
 //! and answers with a status.
 
 use super::error::{fill, report};
-use super::{AudioOut, Error, Host, Result, Speak, Tts};
+use super::{AudioOut, Detector, Error, Frame, Host, Listen, Result, Speak, StreamConfig, Tts};
 use crate::abi::*;
+use serde::de::DeserializeOwned;
 use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,17 +23,92 @@ pub const fn __tts_table<T: Tts>() -> UtTts {
         common: UtCommon {
             size: UtTts::V1,
             flags,
-            schema: Some(schema::<T>),
-            create: Some(create::<T>),
-            destroy: Some(destroy::<T>),
-            reconfigure: None,
-            describe: Some(describe::<T>),
-            probe: Some(probe::<T>),
-            get_extension: None,
+            ..common::<AsTts<T>>()
         },
         speak: Some(speak::<T>),
         cancel: Some(cancel::<T>),
         warmup: Some(warmup::<T>),
+    }
+}
+
+/// The table of a detector in Rust.
+#[doc(hidden)]
+pub const fn __detector_table<T: Detector>() -> UtDetector {
+    let mut flags = 0;
+    if T::HARD_RT {
+        flags |= UT_DET_HARD_RT;
+    }
+    if T::NEEDS_FAR {
+        flags |= UT_DET_NEEDS_FAR;
+    }
+    if T::CLEANS {
+        flags |= UT_DET_CLEANS;
+    }
+    UtDetector {
+        common: UtCommon {
+            size: UtDetector::V1,
+            flags,
+            ..common::<AsDetector<T>>()
+        },
+        open: Some(open::<T>),
+        close: Some(close::<T>),
+        process: Some(process::<T>),
+        reset: Some(reset::<T>),
+    }
+}
+
+/// What every kind has at its head.
+trait Kind: Sized + Send + Sync + 'static {
+    type Config: DeserializeOwned + Default;
+    const SCHEMA: &'static str;
+    fn new(host: Host, id: &str, config: Self::Config) -> Result<Self>;
+    fn describe(&self) -> serde_json::Result<String>;
+    fn probe(&self) -> Result<()>;
+}
+
+struct AsTts<T>(T);
+
+impl<T: Tts> Kind for AsTts<T> {
+    type Config = T::Config;
+    const SCHEMA: &'static str = T::SCHEMA;
+    fn new(host: Host, id: &str, config: T::Config) -> Result<Self> {
+        T::new(host, id, config).map(Self)
+    }
+    fn describe(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&self.0.describe())
+    }
+    fn probe(&self) -> Result<()> {
+        self.0.probe()
+    }
+}
+
+struct AsDetector<T>(T);
+
+impl<T: Detector> Kind for AsDetector<T> {
+    type Config = T::Config;
+    const SCHEMA: &'static str = T::SCHEMA;
+    fn new(host: Host, id: &str, config: T::Config) -> Result<Self> {
+        T::new(host, id, config).map(Self)
+    }
+    fn describe(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&self.0.describe())
+    }
+    fn probe(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+const fn common<K: Kind>() -> UtCommon {
+    UtCommon {
+        size: 0,
+        flags: 0,
+        schema: Some(schema::<K>),
+        create: Some(create::<K>),
+        destroy: Some(destroy::<K>),
+        reconfigure: None,
+        describe: Some(describe::<K>),
+        probe: Some(probe::<K>),
+        get_extension: None,
     }
 }
 
@@ -65,17 +141,17 @@ fn panic_words(payload: &(dyn Any + Send)) -> &str {
 /// The instance behind a handle.
 ///
 /// # Safety
-/// `inst` came from `create::<T>` and `destroy` has not been called (R10).
-unsafe fn instance<'a, T: Tts>(inst: *mut c_void) -> Result<&'a T> {
+/// `inst` came from `create` for this very `T` and `destroy` has not been called (R10).
+unsafe fn instance<'a, T>(inst: *mut c_void) -> Result<&'a T> {
     // SAFETY: as the caller promises, it is the Box that `create` made, shared from then on.
     unsafe { inst.cast::<T>().as_ref() }.ok_or_else(|| Error::Argument("no instance".into()))
 }
 
-unsafe extern "C" fn schema<T: Tts>() -> UtStr {
-    UtStr::new(T::SCHEMA)
+unsafe extern "C" fn schema<K: Kind>() -> UtStr {
+    UtStr::new(K::SCHEMA)
 }
 
-unsafe extern "C" fn create<T: Tts>(host: *const UtHost, id: UtStr, cfg_json: UtStr, out: *mut *mut c_void, err: *mut UtErr) -> i32 {
+unsafe extern "C" fn create<K: Kind>(host: *const UtHost, id: UtStr, cfg_json: UtStr, out: *mut *mut c_void, err: *mut UtErr) -> i32 {
     // SAFETY: `err` is lent for this call.
     unsafe {
         guard(err, || {
@@ -91,7 +167,7 @@ unsafe extern "C" fn create<T: Tts>(host: *const UtHost, id: UtStr, cfg_json: Ut
             let object: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_str(json).map_err(|e| Error::Config(e.to_string()))?;
             let config = serde_json::from_value(object.into()).map_err(|e| Error::Config(e.to_string()))?;
-            let made = Box::new(T::new(host, id, config)?);
+            let made = Box::new(K::new(host, id, config)?);
             if out.is_null() {
                 return Err(Error::Argument("nowhere to put the instance".into()));
             }
@@ -102,24 +178,24 @@ unsafe extern "C" fn create<T: Tts>(host: *const UtHost, id: UtStr, cfg_json: Ut
     }
 }
 
-unsafe extern "C" fn destroy<T: Tts>(inst: *mut c_void) {
+unsafe extern "C" fn destroy<K: Kind>(inst: *mut c_void) {
     if inst.is_null() {
         return;
     }
     // SAFETY: no `UtErr` here. R10: the last call into this instance has returned, so the Box is ours alone again.
     let _status: i32 = unsafe {
         guard(std::ptr::null_mut(), || {
-            drop(Box::from_raw(inst.cast::<T>()));
+            drop(Box::from_raw(inst.cast::<K>()));
             Ok(())
         })
     };
 }
 
-unsafe extern "C" fn describe<T: Tts>(inst: *mut c_void, json: *const UtTextOut) -> i32 {
+unsafe extern "C" fn describe<K: Kind>(inst: *mut c_void, json: *const UtTextOut) -> i32 {
     // SAFETY: no `UtErr` here; the instance is alive (R10); `json` is lent for the call (R3).
     unsafe {
         guard(std::ptr::null_mut(), || {
-            let text = serde_json::to_string(&instance::<T>(inst)?.describe()).map_err(|e| Error::Backend(e.to_string()))?;
+            let text = instance::<K>(inst)?.describe().map_err(|e| Error::Backend(e.to_string()))?;
             write_text(json, &text)
         })
     }
@@ -138,11 +214,11 @@ unsafe fn write_text(out: *const UtTextOut, text: &str) -> Result<()> {
     Ok(())
 }
 
-unsafe extern "C" fn probe<T: Tts>(inst: *mut c_void, json: *const UtTextOut, err: *mut UtErr) -> i32 {
+unsafe extern "C" fn probe<K: Kind>(inst: *mut c_void, json: *const UtTextOut, err: *mut UtErr) -> i32 {
     // SAFETY: `err` and `json` are lent for the call; the instance is alive (R10).
     unsafe {
         guard(err, || {
-            instance::<T>(inst)?.probe()?;
+            instance::<K>(inst)?.probe()?;
             write_text(json, "{}")
         })
     }
@@ -152,7 +228,7 @@ unsafe extern "C" fn speak<T: Tts>(inst: *mut c_void, req: *const UtSpeakReq, si
     // SAFETY: all four are lent for the call and as R3 and R5 describe them; the instance is alive (R10).
     unsafe {
         guard(err, || {
-            let inst = instance::<T>(inst)?;
+            let inst = &instance::<AsTts<T>>(inst)?.0;
             let req = Speak::read(req).ok_or_else(|| Error::Argument("a request that is not one".into()))?;
             let mut out = AudioOut::read(sink, &req).ok_or_else(|| Error::Argument("no sink".into()))?;
             inst.speak(&req, &mut out)
@@ -162,10 +238,63 @@ unsafe extern "C" fn speak<T: Tts>(inst: *mut c_void, req: *const UtSpeakReq, si
 
 unsafe extern "C" fn cancel<T: Tts>(inst: *mut c_void, synthesis: u64, reason: u32) -> i32 {
     // SAFETY: no `UtErr` here; the instance is alive (R10).
-    unsafe { guard(std::ptr::null_mut(), || instance::<T>(inst)?.cancel(synthesis, reason)) }
+    unsafe { guard(std::ptr::null_mut(), || instance::<AsTts<T>>(inst)?.0.cancel(synthesis, reason)) }
 }
 
 unsafe extern "C" fn warmup<T: Tts>(inst: *mut c_void, err: *mut UtErr) -> i32 {
     // SAFETY: `err` is lent for the call; the instance is alive (R10).
-    unsafe { guard(err, || instance::<T>(inst)?.warmup()) }
+    unsafe { guard(err, || instance::<AsTts<T>>(inst)?.0.warmup()) }
+}
+
+unsafe extern "C" fn open<T: Detector>(inst: *mut c_void, cfg: *const UtDetStream, stream: *mut *mut c_void, err: *mut UtErr) -> i32 {
+    // SAFETY: all are lent for the call and as R3 and R5 describe them; the instance is alive (R10).
+    unsafe {
+        guard(err, || {
+            let detector = &instance::<AsDetector<T>>(inst)?.0;
+            let config = StreamConfig::read(cfg).ok_or_else(|| Error::Argument("a stream that is none".into()))?;
+            let made = Box::new(detector.open(&config)?);
+            if stream.is_null() {
+                return Err(Error::Argument("nowhere to put the stream".into()));
+            }
+            // SAFETY: not NULL, the caller's variable.
+            stream.write(Box::into_raw(made).cast());
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn close<T: Detector>(stream: *mut c_void) {
+    if stream.is_null() {
+        return;
+    }
+    // SAFETY: no `UtErr` here. R10: the last call for this stream has returned, so the Box that `open` made is ours alone again.
+    let _status: i32 = unsafe {
+        guard(std::ptr::null_mut(), || {
+            drop(Box::from_raw(stream.cast::<T::Stream>()));
+            Ok(())
+        })
+    };
+}
+
+unsafe extern "C" fn process<T: Detector>(stream: *mut c_void, input: *const UtDetIn, out: *mut UtDetOut) -> i32 {
+    // SAFETY: no `UtErr` here; the stream is the Box that `open` made, its calls are serial (R10); input and output are lent for the call (R3, R5).
+    unsafe {
+        guard(std::ptr::null_mut(), || {
+            // The errors of this function are its code alone: no words, so that nothing allocates.
+            let stream = stream.cast::<T::Stream>().as_mut().ok_or(Error::Stale)?;
+            let frame = Frame::read(input, out).ok_or(Error::Stale)?;
+            stream.process(frame).write(out);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn reset<T: Detector>(stream: *mut c_void) {
+    // SAFETY: as in `process`.
+    let _status: i32 = unsafe {
+        guard(std::ptr::null_mut(), || {
+            stream.cast::<T::Stream>().as_mut().ok_or(Error::Stale)?.reset();
+            Ok(())
+        })
+    };
 }

@@ -2,8 +2,9 @@
 //!
 //! What the glue guarantees: no panic crosses the boundary (it becomes `UT_EPANIC` with its words, and the plugin's own panic hook writes one
 //! line to the host's log instead of a backtrace to stderr), a peer's struct is copied before it is looked at, and nothing is freed across.
-//! Not here yet: the traits of detectors and telephony adapters; their C structs are drafts in [`crate::abi`].
+//! Not here yet: the trait of telephony adapters; their C structs are drafts in [`crate::abi`].
 
+mod detector;
 mod entry;
 mod error;
 mod glue;
@@ -12,6 +13,7 @@ mod out;
 mod speak;
 mod tts;
 
+pub use detector::{Detector, Event, Frame, Heard, Listen, StreamConfig};
 #[doc(hidden)]
 pub use entry::{__factory, __init, __manifest_bytes};
 pub use error::{Error, Result};
@@ -21,4 +23,4 @@ pub use speak::{Speak, Word};
 pub use tts::{NoConfig, Tts, description, voice};
 
 #[doc(hidden)]
-pub use glue::__tts_table;
+pub use glue::{__detector_table, __tts_table};
