@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::audio::{AudioFormat, Direction, RecordingEnd};
+use crate::ids::{Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
 
 /// One thing to do. The shell carries effects out in the order in which they were decided.
@@ -72,6 +73,7 @@ pub enum Effect {
     /// A track to play on.
     OpenTrack {
         track: TrackId,
+        session: SessionId,
         output: Output,
         gain: f32,
         paused: bool,
@@ -102,6 +104,27 @@ pub enum Effect {
     CancelSynthesis { synthesis: SynthesisId },
     /// Nothing more will be asked about this utterance.
     Forget { utterance: UtteranceId },
+    /// Make a stream for a client; the shell answers it.
+    AcquireAudio {
+        token: Token,
+        session: SessionId,
+        name: String,
+        output: Output,
+        direction: Direction,
+        format: AudioFormat,
+    },
+    /// Make a recording's file; answered by `RecordingEvent::Opened` or `Refused`, and in the end by `Ended`.
+    StartRecording {
+        recording: RecordingId,
+        session: SessionId,
+        name: String,
+        output: Output,
+        file: String,
+    },
+    /// From now on it may be written.
+    BeginRecording { recording: RecordingId },
+    /// Make it whole and close it; answered by `RecordingEvent::Ended` with this reason.
+    StopRecording { recording: RecordingId, reason: &'static str },
     /// For the log and the metrics.
     Note(Note),
 }
@@ -177,6 +200,8 @@ pub enum Reply {
     },
     /// GetHistory.
     History(Vec<HistoryEntry>),
+    /// StopRecording: the file and how it ended, if there was one.
+    Recording(Option<(String, RecordingEnd)>),
     /// Properties of a session.
     SessionProperties(Box<SessionProperties>),
     /// Every open session.
@@ -224,6 +249,10 @@ pub enum Signal {
     },
     /// Once a session.
     FirstFrameSent { utterance: UtteranceId },
+    /// A recording has begun.
+    RecordingStarted { file: String, path: String },
+    /// Exactly once for every recording that was started.
+    RecordingFinished { file: String, end: RecordingEnd },
 }
 
 /// How an utterance ended.
@@ -466,6 +495,10 @@ pub enum Note {
         generation: u64,
         error: String,
     },
+    /// A recording has begun.
+    RecordingStarted { session: String, file: String },
+    /// A recording is over.
+    RecordingFinished { session: String, file: String, end: RecordingEnd },
     /// The microphone was closed, and not by us.
     DeviceLost { session: String, generation: u64 },
 }

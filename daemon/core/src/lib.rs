@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod audio;
 mod cancel;
 mod effect;
 mod finish;
@@ -31,11 +32,12 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use audio::{AudioFormat, Direction, Encoding, RecordingEnd, RecordingEvent};
 pub use effect::{
     DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
     Signal, Stages, Synthesis,
 };
-pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+pub use ids::{CancelId, Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
     Backend, BargeIn, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent,
     Priority, Progress, Request, SayOptions, SessionOptions, Settings, SpeechDetails, SynthesisEvent, SynthesisState, Target, Told,
@@ -66,6 +68,7 @@ pub struct Core {
     cancels: BTreeMap<CancelId, cancel::Cancel>,
     floors: BTreeMap<FloorKey, Floor>,
     owners: owner::Owners,
+    recordings: BTreeMap<RecordingId, audio::Recording>,
     timers: BTreeSet<(Micros, Timer)>,
     outputs: BTreeSet<Output>,
     manager: ManagerProperties,
@@ -79,6 +82,7 @@ pub struct Core {
     synthesis_ids: Counter<SynthesisId>,
     track_ids: Counter<TrackId>,
     cancel_ids: Counter<CancelId>,
+    recording_ids: Counter<RecordingId>,
 }
 
 impl Core {
@@ -104,6 +108,7 @@ impl Core {
             cancels: BTreeMap::new(),
             floors: BTreeMap::from([(FloorKey::Shared, Floor::default())]),
             owners: owner::Owners::default(),
+            recordings: BTreeMap::new(),
             timers: BTreeSet::new(),
             outputs: BTreeSet::new(),
             manager_published: manager.clone(),
@@ -115,6 +120,7 @@ impl Core {
             synthesis_ids: Counter::default(),
             track_ids: Counter::default(),
             cancel_ids: Counter::default(),
+            recording_ids: Counter::default(),
         }
     }
 
@@ -136,6 +142,7 @@ impl Core {
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
             Input::Finding { .. } | Input::DetectorFailed { .. } | Input::Detectors(_) => {}
+            Input::Recording { recording, event } => self.recording_event(recording, event),
             Input::Settings(settings) => self.configured(*settings),
             Input::Start => self.open_output(Output::Local),
             Input::Tick => {}
@@ -294,6 +301,7 @@ impl Core {
     /// When something does not hold: the message names it.
     pub fn check_invariants(&self) {
         self.check_phases();
+        self.check_recordings();
         for (id, u) in &self.utterances {
             self.check_stream(*id, u);
             let session = self

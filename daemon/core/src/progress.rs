@@ -49,6 +49,7 @@ impl Core {
                 session: name,
                 utterance: id,
             }));
+            self.may_record(session_id);
         }
     }
 

@@ -89,6 +89,8 @@ pub(crate) struct Book {
     /// The device was ordered in this step.
     device_ordered: bool,
     quiet_once: bool,
+    /// Recordings ordered, and those whose end was told.
+    pub(crate) recordings: (usize, usize),
 }
 
 fn name(target: &Target) -> &str {
@@ -278,6 +280,12 @@ impl Book {
                 s.properties = properties.clone();
             }
             Effect::OpenTrack { track, .. } => assert!(self.tracks.insert(*track)),
+            // The shell answers with the stream.
+            Effect::AcquireAudio { token, .. } => self.saw_reply(now, *token, &Ok(Reply::Done)),
+            Effect::StartRecording { session, name, .. } => {
+                assert!(self.sessions.contains_key(name), "{session} is recorded and not open");
+                self.recordings.0 += 1;
+            }
             Effect::CloseTrack { track } => assert!(self.tracks.remove(track)),
             Effect::Play { track, utterance } => {
                 assert!(self.tracks.contains(track), "played on an unknown track");
@@ -455,6 +463,11 @@ impl Book {
     }
 
     fn saw_signal(&mut self, session: &str, signal: &Signal) {
+        if let Signal::RecordingFinished { .. } = signal {
+            // A file may take longer than its session.
+            self.recordings.1 += 1;
+            return;
+        }
         assert!(self.sessions.contains_key(session), "a signal of a session that is not open");
         if let Signal::ListeningChanged { on, .. } = signal {
             let listens = &mut self.sessions.get_mut(session).expect("just seen").listens;
@@ -512,7 +525,8 @@ impl Book {
                 u.end = Some((outcome.clone(), (**report).clone(), seen));
             }
             Signal::FirstFrameSent { .. } => assert!(u.started),
-            Signal::ListeningChanged { .. } => {}
+            Signal::ListeningChanged { .. } | Signal::RecordingStarted { .. } => {}
+            Signal::RecordingFinished { .. } => {}
         }
     }
 
