@@ -10,6 +10,7 @@ pub mod driver;
 pub mod observe;
 pub mod plugins;
 pub mod run;
+pub mod rx;
 mod services;
 pub mod session;
 pub mod settings;

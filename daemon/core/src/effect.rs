@@ -65,7 +65,12 @@ pub enum Effect {
         delivering: bool,
     },
     /// A session object appeared.
-    SessionOpened { session: String, properties: SessionProperties },
+    SessionOpened {
+        key: SessionId,
+        session: String,
+        output: Output,
+        properties: SessionProperties,
+    },
     /// A session object is gone.
     SessionClosed { session: String },
     /// Open this output: the one effect that opens audio.

@@ -78,7 +78,9 @@ impl Core {
             },
         );
         self.out.push(Effect::SessionOpened {
+            key: id,
             session: name.to_owned(),
+            output,
             properties,
         });
         self.out.push(Effect::Note(Note::SessionOpened { session: name.to_owned() }));

@@ -35,7 +35,7 @@ impl Reader {
         self.take(key).map(|value| text_of(key, &value).map(str::to_owned)).transpose()
     }
 
-    fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
+    pub(super) fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
     where
         T: Copy,
     {
@@ -73,6 +73,15 @@ impl Reader {
                     .ok_or_else(|| out_of_range(key, number, 0, max))
             })
             .transpose()
+    }
+
+    /// A whole number of at least `min`.
+    pub(super) fn between(&mut self, key: &str, min: u32, max: u32) -> Result<Option<u32>, Refusal> {
+        let number = self.whole(key, max.into())?;
+        match number {
+            Some(n) if n < u64::from(min) => Err(out_of_range(key, n.into(), min.into(), max.into())),
+            _ => Ok(number.and_then(|n| u32::try_from(n).ok())),
+        }
     }
 
     fn real(&mut self, key: &str, range: std::ops::RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
@@ -199,7 +208,6 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
     let later = [
         "input",
         "backchannel",
-        "record",
         "false-interruption-ms",
         "ttl-ms",
         "max-bytes",
@@ -216,6 +224,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
         // 0 = no time-out.
         idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
         private: reader.flag("private")?,
+        record: reader.text("record")?,
         barge_in: None,
         detector: None,
         backchannel: None,

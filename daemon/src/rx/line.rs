@@ -204,7 +204,10 @@ mod tests {
         line.engine(16_000);
         tap.push(50, 1_110_000, 0, &[0.0; 160], None);
         let then = told(&mut line, 1_120_000);
-        assert_eq!(then, [(480, 1_010_000, None, 1_600, true), (2_080, 1_110_000, Some(50), 160, false)]);
+        assert_eq!(
+            then,
+            [(480, 1_010_000, None, 1_600, true), (2_080, 1_110_000, Some(50), 160, false)]
+        );
     }
 
     #[test]

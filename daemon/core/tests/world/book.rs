@@ -262,7 +262,7 @@ impl Book {
                 assert!(is_local, "{new} became owner and is not on the loudspeaker");
             }
             Effect::Signal { session, signal } => self.saw_signal(session, signal),
-            Effect::SessionOpened { session, properties } => self.saw_opened(session, properties),
+            Effect::SessionOpened { session, properties, .. } => self.saw_opened(session, properties),
             Effect::SessionClosed { session } => {
                 assert!(self.sessions.remove(session).is_some(), "{session} was closed, but was not open");
                 self.phases.remove(session);
