@@ -9,7 +9,7 @@ use crate::error::ConfigError;
 use crate::fragment::Node;
 use crate::settings::{
     Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output,
-    Plugins, Recording, Settings, Speech, Stream, Synthesis, Timer,
+    Plugins, Progress, Recording, Session, Settings, Speech, Stream, Synthesis, Timer,
 };
 use crate::{Source, range};
 use reader::Reader;
@@ -45,6 +45,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("debug", Level::Debug),
     ("trace", Level::Trace),
 ];
+const PROGRESS: &[(&str, Progress)] = &[("none", Progress::None), ("sentence", Progress::Sentence), ("word", Progress::Word)];
 const FORMATS: &[(&str, LogFormat)] = &[
     ("auto", LogFormat::Auto),
     ("text", LogFormat::Text),
@@ -102,6 +103,10 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
             rate: r.number(&["speech", "rate"], range::RATE, d.speech.rate),
             pitch: r.number(&["speech", "pitch"], range::PITCH, d.speech.pitch),
             gain_db: r.number(&["speech", "gain-db"], range::GAIN_DB, d.speech.gain_db),
+            progress: r.word(&["speech", "progress"], PROGRESS, d.speech.progress),
+        },
+        session: Session {
+            private: r.flag(&["session", "private"], d.session.private),
         },
         output: Output {
             gain_db: r.number(&["output", "gain-db"], range::GAIN_DB, d.output.gain_db),

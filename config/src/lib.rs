@@ -23,7 +23,7 @@ mod source;
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use settings::{
     Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output,
-    Plugins, Recording, Settings, Speech, Stream, Synthesis, Timer,
+    Plugins, Progress, Recording, Session, Settings, Speech, Stream, Synthesis, Timer,
 };
 pub use source::{Scope, Source};
 

@@ -19,6 +19,7 @@ pub struct Settings {
     /// `[backend.ID]`: how the daemon treats one backend.
     pub backend: BTreeMap<String, Backend>,
     pub speech: Speech,
+    pub session: Session,
     pub output: Output,
     pub limits: Limits,
     pub synthesis: Synthesis,
@@ -104,6 +105,23 @@ pub struct Speech {
     pub rate: f64,
     pub pitch: f64,
     pub gain_db: f64,
+    pub progress: Progress,
+}
+
+/// What of an utterance's progress is signalled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    None,
+    #[default]
+    Sentence,
+    Word,
+}
+
+/// What OpenSession takes where it says nothing else.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Session {
+    /// No text in log, History and progress.
+    pub private: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -289,6 +307,7 @@ impl Default for Speech {
             rate: 1.0,
             pitch: 1.0,
             gain_db: 0.0,
+            progress: Progress::default(),
         }
     }
 }

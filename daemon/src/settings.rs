@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use utterd_config::{ConfigErrors, Settings, Source};
-use utterd_core::SayOptions;
 use utterd_core::hearing::{Backchannel, BargeInPolicy};
+use utterd_core::{Progress, SayOptions};
 
 use crate::cli::{Cli, DriverName};
 use crate::dbus::BusKind;
@@ -76,8 +76,14 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
             rate: Some(settings.speech.rate),
             pitch: Some(settings.speech.pitch),
             gain_db: Some(settings.speech.gain_db),
+            progress: Some(match settings.speech.progress {
+                utterd_config::Progress::None => Progress::None,
+                utterd_config::Progress::Sentence => Progress::Sentence,
+                utterd_config::Progress::Word => Progress::Word,
+            }),
             ..SayOptions::default()
         },
+        private: settings.session.private,
         text_bytes: settings.limits.text_bytes as usize,
         utterances: settings.limits.utterances as usize,
         sessions: settings.limits.sessions as usize,

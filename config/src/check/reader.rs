@@ -71,6 +71,15 @@ impl<'a> Reader<'a> {
         fits
     }
 
+    pub(crate) fn flag(&mut self, path: &[&str], default: bool) -> bool {
+        let Some(node) = self.ask(path) else { return default };
+        let Value::Bool(is) = node.value else {
+            self.wrong_type(node, path, "true or false");
+            return default;
+        };
+        is
+    }
+
     pub(crate) fn number(&mut self, path: &[&str], range: RangeInclusive<f64>, default: f64) -> f64 {
         let allowed = format!("a number from {:?} to {:?}", range.start(), range.end());
         let Some(node) = self.ask(path) else { return default };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::audio::{AudioFormat, Direction, RecordingEvent};
+use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
 use crate::ids::{Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 
@@ -364,6 +365,8 @@ pub struct SessionOptions {
     pub backchannel: Option<Backchannel>,
     /// A suspicion that nothing confirms is taken back after this.
     pub false_interruption_us: Option<Micros>,
+    /// Of text on its way in.
+    pub bounds: Bounds,
     /// Defaults of Say.
     pub say: SayOptions,
 }
@@ -600,6 +603,8 @@ pub struct Voice {
 pub struct Settings {
     /// Defaults of Say.
     pub say: SayOptions,
+    /// A session that says nothing about it keeps no text.
+    pub private: bool,
     /// Bytes of one utterance's text.
     pub text_bytes: usize,
     /// Open utterances of a session.
@@ -667,6 +672,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             say: SayOptions::default(),
+            private: false,
             text_bytes: 262_144,
             utterances: 1000,
             sessions: 4096,

@@ -183,7 +183,7 @@ impl Core {
             self.arm(after, Timer::Expire(id));
         }
         if origin == Origin::Stream {
-            self.arm(self.settings.stream_idle_us, Timer::StreamIdle(id));
+            self.arm(self.stream_idle_us(session), Timer::StreamIdle(id));
             self.arm_yield(session);
         }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::bounds::Bounds;
 use crate::effect::{HeardSource, HistoryEntry, Report, SessionProperties};
 use crate::floor::FloorKey;
 use crate::ids::{CancelId, Micros, SynthesisId, Token, TrackId, UtteranceId};
@@ -53,6 +54,7 @@ pub(crate) struct Session {
     pub(crate) floor: FloorKey,
     pub(crate) defaults: SayOptions,
     pub(crate) private: bool,
+    pub(crate) bounds: Bounds,
     pub(crate) idle_timeout_us: Option<Micros>,
     /// Grows whenever the session becomes busy or idle, so that an old idle timer is recognised.
     pub(crate) idle_epoch: u64,

@@ -26,6 +26,7 @@ impl Core {
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
         check_session_defaults(&options)?;
+        self.check_bounds(options.bounds)?;
         let id = self.session_ids.next();
         let output = options.output.unwrap_or_default();
         let floor = if options.own_floor == Some(true) || output != Output::Local {
@@ -40,7 +41,8 @@ impl Core {
             output,
             floor,
             defaults: options.say,
-            private: options.private.unwrap_or(false),
+            private: options.private.unwrap_or(self.settings.private),
+            bounds: options.bounds,
             idle_timeout_us: options.idle_timeout_us,
             idle_epoch: 0,
             turn: 1,
@@ -92,6 +94,7 @@ impl Core {
 
     pub(crate) fn configure(&mut self, id: SessionId, options: SessionOptions) -> Result<(), Failure> {
         check_session_defaults(&options)?;
+        self.check_bounds(options.bounds)?;
         let epoch_after = {
             let Some(session) = self.sessions.get_mut(&id) else {
                 return Ok(());
@@ -126,6 +129,7 @@ impl Core {
         if let Some(file) = options.record {
             self.start_recording(None, id, file)?;
         }
+        self.set_bounds(id, options.bounds);
         if let Some((after, epoch)) = epoch_after {
             self.arm(after, Timer::Idle(id, epoch));
         }

@@ -254,11 +254,10 @@ impl Core {
 
     /// A stream had no append for so long that its client is taken to be gone.
     pub(crate) fn stream_idle(&mut self, id: UtteranceId) {
-        let idle_us = self.settings.stream_idle_us;
-        let Some(touched) = self.utterances.get(&id).and_then(|u| u.stream.as_ref()).map(|s| s.touched) else {
+        let Some((session, stream)) = self.utterances.get(&id).and_then(|u| Some((u.session, u.stream.as_ref()?))) else {
             return;
         };
-        let due = touched.saturating_add(idle_us);
+        let due = stream.touched.saturating_add(self.stream_idle_us(session));
         if due > self.now {
             self.timers.insert((due, Timer::StreamIdle(id)));
             return;

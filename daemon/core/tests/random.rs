@@ -11,8 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use utterd_core::{
-    AudioFormat, Caller, CancelOptions, Direction, Encoding, Input, Mode, Output, Phase, Priority, Progress, Reply, Request, SayOptions,
-    SessionOptions, Token, Transition,
+    AudioFormat, Bounds, Caller, CancelOptions, Direction, Encoding, Input, Mode, Output, Phase, Priority, Progress, Reply, Request,
+    SayOptions, SessionOptions, Token, Transition,
 };
 use world::rng::Rng;
 use world::{MS, Plan, S, World, book, target};
@@ -87,6 +87,16 @@ fn turn(r: &mut Rng) -> u64 {
     }
 }
 
+fn bounds(r: &mut Rng) -> Bounds {
+    Bounds {
+        collect_ttl_us: r.percent(20).then(|| 100 * MS + r.below(5 * S)),
+        // One chunk of these texts, or any.
+        collect_bytes: r.percent(10).then(|| 40 + r.below(2_000) as usize),
+        collect_chunks: r.percent(10).then(|| 1 + r.below(4) as usize),
+        stream_idle_us: r.percent(20).then(|| 100 * MS + r.below(5 * S)),
+    }
+}
+
 fn session_options(r: &mut Rng) -> SessionOptions {
     SessionOptions {
         output: r.percent(15).then(|| *r.pick(&[Output::Local, Output::Null])),
@@ -94,6 +104,7 @@ fn session_options(r: &mut Rng) -> SessionOptions {
         own_floor: r.percent(15).then(|| r.percent(60)),
         idle_timeout_us: r.percent(15).then(|| r.below(5 * S)),
         private: r.percent(10).then_some(true),
+        bounds: bounds(r),
         ..SessionOptions::default()
     }
 }

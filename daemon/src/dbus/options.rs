@@ -2,8 +2,9 @@
 //! contract that this release does not honour yet is NotSupported, never silently ignored.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
-use utterd_core::{CancelOptions, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
+use utterd_core::{Bounds, CancelOptions, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
 use zbus::zvariant::{OwnedValue, Value};
 
 use super::error::Refusal;
@@ -64,27 +65,28 @@ impl Reader {
     }
 
     pub(super) fn whole(&mut self, key: &str, max: u64) -> Result<Option<u64>, Refusal> {
+        self.whole_in(key, 0..=max)
+    }
+
+    fn whole_in(&mut self, key: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, Refusal> {
         self.take(key)
             .map(|value| {
                 let number = integer(&value).ok_or_else(|| wrong_type(key, "an integer", &value))?;
                 u64::try_from(number)
                     .ok()
-                    .filter(|n| *n <= max)
-                    .ok_or_else(|| out_of_range(key, number, 0, max))
+                    .filter(|n| range.contains(n))
+                    .ok_or_else(|| out_of_range(key, number, &range))
             })
             .transpose()
     }
 
     /// A whole number of at least `min`.
     pub(super) fn between(&mut self, key: &str, min: u32, max: u32) -> Result<Option<u32>, Refusal> {
-        let number = self.whole(key, max.into())?;
-        match number {
-            Some(n) if n < u64::from(min) => Err(out_of_range(key, n.into(), min.into(), max.into())),
-            _ => Ok(number.and_then(|n| u32::try_from(n).ok())),
-        }
+        let number = self.whole_in(key, u64::from(min)..=u64::from(max))?;
+        Ok(number.and_then(|n| u32::try_from(n).ok()))
     }
 
-    fn real(&mut self, key: &str, range: std::ops::RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
+    fn real(&mut self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
         self.take(key).map(|value| real_of(key, &value, range)).transpose()
     }
 
@@ -102,17 +104,19 @@ impl Reader {
         }
     }
 
-    /// As `later`, but for values that mean what this release does anyway.
-    fn only(&mut self, key: &str, supported: &[&str]) -> Result<(), Refusal> {
-        match self.text(key)? {
-            Some(word) if !supported.contains(&word.as_str()) => {
-                let message = format!(
-                    "option \"{key}\" = \"{word}\" is not supported by this release; supported: {}",
-                    supported.join(", ")
-                );
-                Err(Refusal::not_supported(message))
-            }
-            _ => Ok(()),
+    /// As `later`, but for values that mean what this release does anyway. `later`: the contract's other words.
+    fn only(&mut self, key: &str, supported: &[&str], later: &[&str]) -> Result<(), Refusal> {
+        let words: Vec<(&str, bool)> = supported
+            .iter()
+            .map(|word| (*word, true))
+            .chain(later.iter().map(|word| (*word, false)))
+            .collect();
+        match self.word(key, &words)? {
+            None | Some(true) => Ok(()),
+            Some(false) => Err(Refusal::not_supported(format!(
+                "this word of option \"{key}\" is not supported by this release; supported: {}",
+                supported.join(", ")
+            ))),
         }
     }
 
@@ -128,11 +132,12 @@ impl Reader {
     }
 
     fn say_fields(&mut self) -> Result<SayOptions, Refusal> {
-        self.only("format", &["text"])?;
-        self.only("cache", &["auto", "no"])?;
+        self.only("format", &["text"], &["markdown", "ssml"])?;
+        self.only("cache", &["auto", "no"], &["pin"])?;
         self.later("params")?;
         self.later("fallback")?;
-        let greeting = self.flag("greeting")?.filter(|g| *g).map(|_| 500_000);
+        // False takes back what the session's default says.
+        let greeting = self.flag("greeting")?.map(|greeting| if greeting { 500_000 } else { 0 });
         Ok(SayOptions {
             backend: self.text("backend")?,
             voice: self.text("voice")?,
@@ -203,18 +208,14 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
             )));
         }
     };
-    reader.only("barge-in", &["off"])?;
-    reader.only("detector", &["none"])?;
-    let later = [
-        "input",
-        "backchannel",
-        "false-interruption-ms",
-        "ttl-ms",
-        "max-bytes",
-        "max-chunks",
-        "idle-ms",
-    ];
-    for key in later {
+    reader.only("barge-in", &["off"], &["pause-then-confirm", "cancel-at-once", "report-only"])?;
+    // Any other word is the id of a detector.
+    if reader.text("detector")?.is_some_and(|id| id != "none") {
+        return Err(Refusal::not_supported(
+            "option \"detector\" is not supported by this release; supported: none",
+        ));
+    }
+    for key in ["input", "backchannel", "false-interruption-ms"] {
         reader.later(key)?;
     }
     let session = SessionOptions {
@@ -229,10 +230,23 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
         detector: None,
         backchannel: None,
         false_interruption_us: None,
+        bounds: bounds(&mut reader)?,
         say: reader.say_fields()?,
     };
     reader.end()?;
     Ok(session)
+}
+
+/// The keys and ranges of the configuration's [collect] and [stream].
+fn bounds(reader: &mut Reader) -> Result<Bounds, Refusal> {
+    const MS: RangeInclusive<u64> = 100..=3_600_000;
+    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    Ok(Bounds {
+        collect_ttl_us: reader.whole_in("ttl-ms", MS)?.map(|ms| ms * 1000),
+        collect_bytes: reader.whole_in("max-bytes", 1_024..=(16 << 20))?.map(size),
+        collect_chunks: reader.whole_in("max-chunks", 1..=65_536)?.map(size),
+        stream_idle_us: reader.whole_in("idle-ms", MS)?.map(|ms| ms * 1000),
+    })
 }
 
 /// Options of Cancel.
@@ -332,7 +346,7 @@ pub(super) fn priority(key: &str, value: &Value<'_>) -> Result<Priority, Refusal
     })
 }
 
-fn real_of(key: &str, value: &Value<'_>, range: std::ops::RangeInclusive<f64>) -> Result<f64, Refusal> {
+fn real_of(key: &str, value: &Value<'_>, range: RangeInclusive<f64>) -> Result<f64, Refusal> {
     let number = match value {
         Value::F64(number) => *number,
         other => integer(other)
@@ -377,7 +391,8 @@ fn wrong_type(key: &str, wanted: &str, value: &Value<'_>) -> Refusal {
     Refusal::invalid_args(format!("option \"{key}\" has type {}, but takes {wanted}", value.value_signature()))
 }
 
-fn out_of_range(key: &str, number: i128, min: u64, max: u64) -> Refusal {
+fn out_of_range(key: &str, number: i128, range: &RangeInclusive<u64>) -> Refusal {
+    let (min, max) = (range.start(), range.end());
     Refusal::invalid_args(format!("option \"{key}\" is {number}; allowed: {min} to {max}"))
 }
 
@@ -435,5 +450,77 @@ mod tests {
             assert!(refusal.message.contains(key));
         }
         assert!(say(options(&[("format", Value::from("text")), ("cache", Value::from("auto"))])).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_word_is_not_a_word_of_a_later_release() {
+        for (key, allowed) in [
+            ("format", "text, markdown, ssml"),
+            ("cache", "auto, no, pin"),
+            ("barge-in", "off, pause-then-confirm"),
+            ("lifetime", "persistent, client"),
+            ("floor", "shared, own"),
+        ] {
+            let refusal = session(options(&[(key, Value::from("colour"))])).unwrap_err();
+            assert_eq!(refusal.name, "org.freedesktop.DBus.Error.InvalidArgs", "{key}");
+            assert!(
+                refusal.message.contains(key) && refusal.message.contains(allowed),
+                "{}",
+                refusal.message
+            );
+        }
+    }
+
+    #[test]
+    fn a_session_has_defaults_for_every_option_of_say_and_bounds_of_its_own() {
+        let given = [
+            ("mode", Value::from("if-idle")),
+            ("priority", Value::from("text")),
+            ("progress", Value::from("word")),
+            ("expires-ms", Value::U32(7)),
+            ("interruptible", Value::Bool(false)),
+            ("greeting", Value::Bool(true)),
+            ("tag", Value::from("t")),
+            ("private", Value::Bool(true)),
+            ("ttl-ms", Value::U32(100)),
+            ("max-bytes", Value::U64(1024)),
+            ("max-chunks", Value::I32(1)),
+            ("idle-ms", Value::U32(3_600_000)),
+        ];
+        let s = session(options(&given)).unwrap();
+        let expected = SayOptions {
+            mode: Some(Mode::IfIdle),
+            priority: Some(Priority::Text),
+            progress: Some(Progress::Word),
+            expires_us: Some(7_000),
+            interruptible: Some(false),
+            protect_us: Some(500_000),
+            tag: Some("t".into()),
+            ..SayOptions::default()
+        };
+        assert_eq!((s.say, s.private), (expected, Some(true)));
+        let bounds = Bounds {
+            collect_ttl_us: Some(100_000),
+            collect_bytes: Some(1024),
+            collect_chunks: Some(1),
+            stream_idle_us: Some(3_600_000_000),
+        };
+        assert_eq!(s.bounds, bounds);
+        for (key, value) in [("ttl-ms", 99), ("max-bytes", 1023), ("max-chunks", 0), ("idle-ms", 3_600_001)] {
+            let refusal = session(options(&[(key, Value::I64(value))])).unwrap_err();
+            assert_eq!(refusal.name, "org.freedesktop.DBus.Error.InvalidArgs");
+            assert!(
+                refusal.message.contains(&format!("\"{key}\" is {value}; allowed: ")),
+                "{}",
+                refusal.message
+            );
+        }
+    }
+
+    #[test]
+    fn no_greeting_takes_back_the_default_of_a_session() {
+        assert_eq!(say(options(&[("greeting", Value::Bool(false))])).unwrap().protect_us, Some(0));
+        let both = options(&[("greeting", Value::Bool(true)), ("protect-ms", Value::U32(9))]);
+        assert_eq!(say(both).unwrap().protect_us, Some(9_000));
     }
 }

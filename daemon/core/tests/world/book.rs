@@ -72,6 +72,8 @@ struct Call {
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     pub(crate) chaos: bool,
+    /// The configuration says `private`.
+    pub(crate) private_house: bool,
     pub(crate) utterances: BTreeMap<UtteranceId, Utterance>,
     pub(crate) sessions: BTreeMap<String, Session>,
     pub(crate) replies: BTreeMap<Token, (Micros, Result<Reply, Failure>)>,
@@ -402,7 +404,7 @@ impl Book {
             uid: call.uid,
             shared: local && options.own_floor != Some(true),
             local,
-            private: options.private == Some(true),
+            private: options.private.unwrap_or(self.private_house),
             muted: false,
             closing: false,
             listens: false,
