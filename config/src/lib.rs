@@ -24,7 +24,7 @@ mod source;
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use settings::{
     Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat, Metrics,
-    Output, Plugins, Progress, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer, Word,
+    Output, Plugins, Progress, Recording, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer, Word,
 };
 pub use source::{Scope, Source};
 

@@ -11,6 +11,7 @@ pub mod observe;
 pub mod offline;
 pub mod plugins;
 pub mod run;
+pub mod rx;
 mod services;
 pub mod session;
 pub mod settings;

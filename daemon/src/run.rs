@@ -16,6 +16,7 @@ use crate::observe::log::Log;
 use crate::observe::signals::{self, Signal};
 use crate::observe::{Metrics, notify};
 use crate::plugins::{self, CancelAcks, LoadOptions};
+use crate::rx::Rx;
 use crate::services::{self, House};
 use crate::session::{Actor, Device, Fact, Hands, Inboxes};
 use crate::settings;
@@ -69,6 +70,9 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         ..TxConfig::default()
     };
     let tx = Tx::start(tx_config, move |event| send(&tx_facts, Fact::Tx(event)))?;
+    let rx_facts = facts.clone();
+    let shelf = settings::shelf(settings, &kind);
+    let rx = Rx::start(tx.clone(), shelf, move |event| send(&rx_facts, Fact::Rx(event)))?;
     let synth_facts = facts.clone();
     let synth = Synth::start(tx.clone(), move |event| send(&synth_facts, Fact::Synth(event)))?;
     for (backend, of) in &settings.backend {
@@ -86,6 +90,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
     let by_id = backends.into_iter().map(|b| (b.id().to_owned(), b)).collect();
     let hands = Hands::new(
         tx.clone(),
+        rx.clone(),
         synth.clone(),
         device.clone(),
         by_id,
@@ -131,6 +136,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
     let panicked = actor.join().is_err();
 
     notify::stopping();
+    rx.stop();
     device.close();
     tx.shutdown();
     if !synth.shutdown(LAST_WORDS) {

@@ -22,6 +22,7 @@ fn every_key_reaches_its_setting() {
         barge-in = { local = "report-only", detector = "none", backchannel = "resume", false-interruption-ms = 1500, min-speech-ms = 1, warm-up-ms = 2, sensitivity = 1 }
         collect = { ttl-ms = 1000, max-bytes = 2048, max-chunks = 7 }
         stream.idle-ms = 100
+        recording = { dir = "/srv/calls", mode = 0o640, keep-mb = 5, keep-days = 0 }
         log = { level = "trace", format = "journal" }
         metrics.tx-metrics-s = 0
         "#,
@@ -95,6 +96,12 @@ fn every_key_reaches_its_setting() {
             max_chunks: 7,
         },
         stream: Stream { idle_ms: 100 },
+        recording: Recording {
+            dir: "/srv/calls".into(),
+            mode: 0o640,
+            keep_mb: 5,
+            keep_days: 0,
+        },
         log: Log {
             level: Level::Trace,
             format: LogFormat::Journal,

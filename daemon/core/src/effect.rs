@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::audio::{AudioFormat, Direction, RecordingEnd};
+use crate::ids::{Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
 use crate::source::Source;
 
@@ -66,7 +67,12 @@ pub enum Effect {
         delivering: bool,
     },
     /// A session object appeared.
-    SessionOpened { session: String, properties: SessionProperties },
+    SessionOpened {
+        key: SessionId,
+        session: String,
+        output: Output,
+        properties: SessionProperties,
+    },
     /// A session object is gone.
     SessionClosed { session: String },
     /// Open this output: the one effect that opens audio.
@@ -74,6 +80,7 @@ pub enum Effect {
     /// A track to play on.
     OpenTrack {
         track: TrackId,
+        session: SessionId,
         output: Output,
         gain: f32,
         paused: bool,
@@ -104,6 +111,27 @@ pub enum Effect {
     CancelSynthesis { synthesis: SynthesisId },
     /// Nothing more will be asked about this utterance.
     Forget { utterance: UtteranceId },
+    /// Make a stream for a client; the shell answers it.
+    AcquireAudio {
+        token: Token,
+        session: SessionId,
+        name: String,
+        output: Output,
+        direction: Direction,
+        format: AudioFormat,
+    },
+    /// Make a recording's file; answered by `RecordingEvent::Opened` or `Refused`, and in the end by `Ended`.
+    StartRecording {
+        recording: RecordingId,
+        session: SessionId,
+        name: String,
+        output: Output,
+        file: String,
+    },
+    /// From now on it may be written.
+    BeginRecording { recording: RecordingId },
+    /// Make it whole and close it; answered by `RecordingEvent::Ended` with this reason.
+    StopRecording { recording: RecordingId, reason: &'static str },
     /// For the log and the metrics.
     Note(Note),
 }
@@ -183,6 +211,8 @@ pub enum Reply {
     },
     /// GetHistory.
     History(Vec<HistoryEntry>),
+    /// StopRecording: the file and how it ended, if there was one.
+    Recording(Option<(String, RecordingEnd)>),
     /// Properties of a session.
     SessionProperties(Box<SessionProperties>),
     /// Every open session.
@@ -232,6 +262,10 @@ pub enum Signal {
     },
     /// Once a session.
     FirstFrameSent { utterance: UtteranceId },
+    /// A recording has begun.
+    RecordingStarted { file: String, path: String },
+    /// Exactly once for every recording that was started.
+    RecordingFinished { file: String, end: RecordingEnd },
 }
 
 /// How an utterance ended.
@@ -474,6 +508,10 @@ pub enum Note {
         generation: u64,
         error: String,
     },
+    /// A recording has begun.
+    RecordingStarted { session: String, file: String },
+    /// A recording is over.
+    RecordingFinished { session: String, file: String, end: RecordingEnd },
     /// The microphone was closed, and not by us.
     DeviceLost { session: String, generation: u64 },
 }

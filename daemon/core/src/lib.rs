@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod audio;
 mod beside;
 mod bounds;
 mod cancel;
@@ -36,12 +37,13 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use audio::{AudioFormat, Direction, Encoding, RecordingEnd, RecordingEvent};
 pub use bounds::Bounds;
 pub use effect::{
     DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
     Signal, Stages, Synthesis,
 };
-pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+pub use ids::{CancelId, Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
     Backend, BargeIn, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions,
     PlaybackEvent, Priority, Progress, Request, SayOptions, SessionOptions, Settings, SpeechDetails, SynthesisEvent, SynthesisState,
@@ -75,6 +77,7 @@ pub struct Core {
     cancels: BTreeMap<CancelId, cancel::Cancel>,
     floors: BTreeMap<FloorKey, Floor>,
     owners: owner::Owners,
+    recordings: BTreeMap<RecordingId, audio::Recording>,
     timers: BTreeSet<(Micros, Timer)>,
     outputs: BTreeSet<Output>,
     manager: ManagerProperties,
@@ -88,6 +91,7 @@ pub struct Core {
     synthesis_ids: Counter<SynthesisId>,
     track_ids: Counter<TrackId>,
     cancel_ids: Counter<CancelId>,
+    recording_ids: Counter<RecordingId>,
 }
 
 impl Core {
@@ -113,6 +117,7 @@ impl Core {
             cancels: BTreeMap::new(),
             floors: BTreeMap::from([(FloorKey::Shared, Floor::default())]),
             owners: owner::Owners::default(),
+            recordings: BTreeMap::new(),
             timers: BTreeSet::new(),
             outputs: BTreeSet::new(),
             manager_published: manager.clone(),
@@ -124,6 +129,7 @@ impl Core {
             synthesis_ids: Counter::default(),
             track_ids: Counter::default(),
             cancel_ids: Counter::default(),
+            recording_ids: Counter::default(),
         }
     }
 
@@ -145,6 +151,7 @@ impl Core {
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
             Input::Finding { .. } | Input::DetectorFailed { .. } | Input::Detectors(_) => {}
+            Input::Recording { recording, event } => self.recording_event(recording, event),
             Input::Settings(settings) => self.configured(*settings),
             Input::Start => self.open_output(Output::Local),
             Input::Tick => {}
@@ -305,6 +312,7 @@ impl Core {
     pub fn check_invariants(&self) {
         self.check_phases();
         self.check_beside();
+        self.check_recordings();
         for (id, u) in &self.utterances {
             self.check_stream(*id, u);
             let session = self

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::Lexicon;
+use crate::audio::{AudioFormat, Direction, RecordingEvent};
 use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
-use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::ids::{Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::source::Sound;
 
 /// Everything the core can be told.
@@ -58,6 +59,8 @@ pub enum Input {
         detector: String,
         message: String,
     },
+    /// A recording moved on.
+    Recording { recording: RecordingId, event: RecordingEvent },
     /// The plugins that can speak.
     Backends(Vec<Backend>),
     /// Ids of the plugins that can hear; the first that is not broken stands in for one that is.
@@ -149,6 +152,16 @@ pub enum Request {
         kind: Report,
         details: SpeechDetails,
     },
+    /// AcquireAudio, but for "inject".
+    AcquireAudio {
+        target: Target,
+        direction: Direction,
+        format: AudioFormat,
+    },
+    /// StartRecording.
+    StartRecording { target: Target, file: String },
+    /// StopRecording.
+    StopRecording { target: Target },
     /// GetHistory.
     History { target: Target, after: u64, limit: usize },
     /// The session's properties.
@@ -377,8 +390,10 @@ pub struct SessionOptions {
     pub own_floor: Option<bool>,
     /// Closes after this long without an utterance.
     pub idle_timeout_us: Option<Micros>,
-    /// No text in log and History.
+    /// No text in log and History, and no recording.
     pub private: Option<bool>,
+    /// Record to a file of this name.
+    pub record: Option<String>,
     /// What user speech does to the agent's.
     pub barge_in: Option<BargeInPolicy>,
     /// Id of the detector that hears it, or "none".

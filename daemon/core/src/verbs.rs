@@ -135,6 +135,18 @@ impl Core {
                 self.resume_session(id);
                 Ok(Some(Reply::Done))
             }
+            Request::AcquireAudio { target, direction, format } => {
+                let session = self.find_open(caller, &target)?;
+                self.acquire_audio(token, session, direction, format)
+            }
+            Request::StartRecording { target, file } => {
+                let session = self.find_open(caller, &target)?;
+                self.start_recording(Some(token), session, file)
+            }
+            Request::StopRecording { target } => {
+                let session = self.find(caller, &target)?;
+                self.stop_recording(token, session)
+            }
             Request::History { target, after, limit } => {
                 let session = &self.sessions[&self.find(caller, &target)?];
                 let mut bytes = 0;

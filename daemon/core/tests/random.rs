@@ -11,8 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use utterd_core::{
-    Bounds, Caller, CancelOptions, Format, Input, Lexicon, Mode, Output, Phase, PlayOptions, Priority, Progress, Reply, Request,
-    SayOptions, SessionOptions, Settings, Sound, Token, Transition,
+    AudioFormat, Bounds, Caller, CancelOptions, Direction, Encoding, Format, Input, Lexicon, Mode, Output, Phase, PlayOptions, Priority,
+    Progress, Reply, Request, SayOptions, SessionOptions, Settings, Sound, Token, Transition,
 };
 use world::rng::Rng;
 use world::{MS, Plan, S, World, book, target};
@@ -281,9 +281,13 @@ fn sounded(seed: u64, life: Vec<Op>) -> Vec<Op> {
 /// Every life of an odd seed has streams and phases, too.
 fn grown(seed: u64) -> Vec<Op> {
     let mut r = Rng::new(!seed);
+    let mut audio = Rng::new(seed.rotate_left(32));
     let mut ops = Vec::new();
     for op in sequence(seed) {
         ops.push(op);
+        if audio.percent(30) {
+            ops.push(audio_op(&mut audio));
+        }
         for _ in 0..r.below(5) {
             ops.push(growing_op(&mut r));
         }
@@ -337,6 +341,37 @@ fn written(seed: u64) -> Vec<Op> {
         ops.insert(at, Op::Lexicon);
     }
     ops
+}
+
+/// Streams and recordings, for the same reason apart from all others.
+fn audio_op(r: &mut Rng) -> Op {
+    const FILES: [&str; 5] = ["a.wav", "b.wav", "a.wav", "../a.wav", "a.mp3"];
+    let target = target(SESSIONS[r.below(4) as usize]);
+    let request = match r.below(10) {
+        0 => Request::AcquireAudio {
+            target,
+            direction: Direction::Tx,
+            format: AudioFormat {
+                rate: None,
+                encoding: Encoding::S16le,
+                channels: 1,
+            },
+        },
+        1..=4 => Request::StartRecording {
+            target,
+            file: (*r.pick(&FILES)).to_owned(),
+        },
+        5 | 6 => Request::StopRecording { target },
+        n => Request::Open {
+            id: (*r.pick(&SESSIONS)).to_owned(),
+            options: SessionOptions {
+                record: Some((*r.pick(&FILES)).to_owned()),
+                private: (n == 9).then_some(true),
+                ..SessionOptions::default()
+            },
+        },
+    };
+    Op::Ask([1, 1, 2][r.below(3) as usize], Box::new(request))
 }
 
 fn sequence(seed: u64) -> Vec<Op> {
@@ -497,6 +532,13 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
         }
     }
     assert_eq!(w.book.unanswered(), [], "unanswered");
+    let (ordered, ended) = w.book.recordings;
+    let over = ordered - w.disk.running.len();
+    assert!(
+        (over - w.disk.refused..=over).contains(&ended),
+        "{ended} recordings of {over} were told to be over, {} never began",
+        w.disk.refused
+    );
     assert!(chaos || w.device.captures.is_empty(), "I6: a microphone is open and nobody listens");
 }
 

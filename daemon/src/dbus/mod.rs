@@ -2,6 +2,7 @@
 //!
 //! Decides nothing. Knows neither plugins nor drivers: what it needs of them it asks through [`Services`].
 
+mod audio;
 mod call;
 mod dispatch;
 mod error;

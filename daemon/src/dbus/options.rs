@@ -47,7 +47,7 @@ impl Reader {
             .transpose()
     }
 
-    fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
+    pub(super) fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
     where
         T: Copy,
     {
@@ -89,6 +89,12 @@ impl Reader {
                     .ok_or_else(|| out_of_range(key, number, &range))
             })
             .transpose()
+    }
+
+    /// A whole number of at least `min`.
+    pub(super) fn between(&mut self, key: &str, min: u32, max: u32) -> Result<Option<u32>, Refusal> {
+        let number = self.whole_in(key, u64::from(min)..=u64::from(max))?;
+        Ok(number.and_then(|n| u32::try_from(n).ok()))
     }
 
     pub(super) fn real(&mut self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
@@ -231,7 +237,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
             "option \"detector\" is not supported by this release; supported: none",
         ));
     }
-    for key in ["input", "backchannel", "record", "false-interruption-ms"] {
+    for key in ["input", "backchannel", "false-interruption-ms"] {
         reader.later(key)?;
     }
     let session = SessionOptions {
@@ -241,6 +247,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
         // 0 = no time-out.
         idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
         private: reader.flag("private")?,
+        record: reader.text("record")?,
         barge_in: None,
         detector: None,
         backchannel: None,

@@ -4,6 +4,7 @@ use utterd_core::{Request, Target};
 use zbus::message::Message;
 use zbus::zvariant::Value;
 
+use super::audio;
 use super::call::{Action, Shape};
 use super::error::Refusal;
 use super::options::{self, Options};
@@ -12,7 +13,7 @@ use super::{Services, play};
 pub(super) const INTERFACE: &str = "org.utterd.Utterd1.Session";
 
 /// What later releases bring.
-const LATER: [&str; 3] = ["ReportSpeech", "AcquireAudio", "StartRecording"];
+const LATER: [&str; 1] = ["ReportSpeech"];
 
 pub(super) fn method(call: &Message, member: &str, target: Target, services: &dyn Services) -> Result<Action, Refusal> {
     let body = call.body();
@@ -89,11 +90,23 @@ pub(super) fn method(call: &Message, member: &str, target: Target, services: &dy
             target,
             drain: options::close(body.deserialize()?)?,
         },
+        "AcquireAudio" => {
+            let (direction, options): (String, Options) = body.deserialize()?;
+            audio::acquire(target, &direction, options)?
+        }
+        "StartRecording" => {
+            let (file, options): (String, Options) = body.deserialize()?;
+            audio::start_recording(target, file, options)?
+        }
+        "StopRecording" => {
+            body.deserialize::<()>()?;
+            Request::StopRecording { target }
+        }
         "GetHistory" => {
             let (after, limit) = options::history(body.deserialize()?)?;
             Request::History { target, after, limit }
         }
-        _ if LATER.contains(&member) || member == "StopRecording" => {
+        _ if LATER.contains(&member) => {
             return Err(Refusal::not_supported(format!("{member} is not supported by this release")));
         }
         _ => {

@@ -10,12 +10,14 @@ use zbus::zvariant::Value;
 
 use super::Device;
 use super::owners::Owners;
+use super::rx::RxCounts;
 use crate::clock::now_us;
 use crate::dbus::Out;
 use crate::driver::{DeviceOp, DriverEvent, Of};
 use crate::observe::metrics::{Counter, Gauge, Histogram};
 use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
+use crate::rx::Rx;
 use crate::sounds::Sounds;
 use crate::synth::{Job, Synth};
 use crate::tx::{Output, Tx};
@@ -26,14 +28,16 @@ const ALERT_EVERY_US: u64 = 1_000_000;
 /// Everything that effects act on.
 pub struct Hands {
     tx: Tx,
+    pub(super) rx: Rx,
     synth: Synth,
     device: Device,
     backends: HashMap<String, Arc<TtsBackend>>,
     sounds: Sounds,
     outbox: Sender<Out>,
     metrics: Metrics,
-    watch: Watch,
+    pub(super) watch: Watch,
     counts: Counts,
+    pub(super) rx_counts: RxCounts,
     driver: DriverInfo,
     account: Account,
     /// When each cut that is not answered yet was published.
@@ -171,6 +175,7 @@ struct Account {
 impl Hands {
     pub fn new(
         tx: Tx,
+        rx: Rx,
         synth: Synth,
         device: Device,
         backends: HashMap<String, Arc<TtsBackend>>,
@@ -184,8 +189,10 @@ impl Hands {
             ..Account::default()
         };
         let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
+        let rx_counts = RxCounts::new(&metrics);
         Self {
             tx,
+            rx,
             synth,
             device,
             backends,
@@ -194,6 +201,7 @@ impl Hands {
             metrics,
             watch,
             counts,
+            rx_counts,
             driver: DriverInfo::default(),
             account,
             cuts: HashMap::new(),
@@ -208,12 +216,19 @@ impl Hands {
             Effect::Signal { session, signal } => self.send(Out::Signal { session, signal }),
             Effect::SessionChanged { session, properties } => self.send(Out::SessionChanged { session, properties }),
             Effect::ManagerChanged { properties } => self.send(Out::ManagerChanged { properties }),
-            Effect::SessionOpened { session, properties } => {
+            Effect::SessionOpened {
+                key,
+                session,
+                output,
+                properties,
+            } => {
+                self.rx.session_opened(key.get(), session.clone(), tx_output(output));
                 self.metrics.open_session(&session);
                 self.counts.sessions.set(self.counts.sessions.value() + 1.0);
                 self.send(Out::SessionOpened { session, properties });
             }
             Effect::SessionClosed { session } => {
+                self.rx.session_closed(session.clone());
                 self.metrics.close_session(&session);
                 self.counts.sessions.set(self.counts.sessions.value() - 1.0);
                 self.send(Out::SessionClosed { session });
@@ -251,11 +266,13 @@ impl Hands {
             Effect::OwnerPropertiesChanged { properties } => self.send(Out::OwnerPropertiesChanged { properties }),
             Effect::OpenTrack {
                 track,
+                session,
                 output,
                 gain,
                 paused,
             } => {
                 self.tx.open_track(track.get(), tx_output(output));
+                self.rx.track(track.get(), session.get());
                 self.tx.gain(track.get(), gain, 0);
                 if paused {
                     self.tx.pause(track.get(), 0);
@@ -280,11 +297,15 @@ impl Hands {
                 self.tx.forget(utterance.get());
             }
             Effect::DetectorStart { .. } | Effect::DetectorStop { .. } | Effect::DetectorContext { .. } | Effect::Readers { .. } => {}
+            Effect::AcquireAudio { .. } | Effect::StartRecording { .. } | Effect::BeginRecording { .. } | Effect::StopRecording { .. } => {
+                self.carry_out_rx(effect)
+            }
+            Effect::Note(note @ (Note::RecordingStarted { .. } | Note::RecordingFinished { .. })) => self.note_rx(note),
             Effect::Note(note) => self.note(note),
         }
     }
 
-    fn send(&self, out: Out) {
+    pub(super) fn send(&self, out: Out) {
         if self.outbox.send(out).is_err() {
             tracing::debug!("the bus is gone");
         }
@@ -414,6 +435,8 @@ impl Hands {
                 generation,
                 error,
             } => tracing::warn!(%session, transition, generation, error, "audio owner: failed"),
+            // In their own room.
+            Note::RecordingStarted { .. } | Note::RecordingFinished { .. } => {}
             Note::DeviceLost { session, generation } => {
                 tracing::warn!(%session, generation, "the microphone was closed, and not by us");
             }
@@ -450,7 +473,7 @@ impl Hands {
     }
 
     /// At most one alert of a kind and session a second; those between are in the metrics and the log.
-    fn alert(&mut self, kind: &'static str, session: &str, details: BTreeMap<&'static str, Value<'static>>) {
+    pub(super) fn alert(&mut self, kind: &'static str, session: &str, details: BTreeMap<&'static str, Value<'static>>) {
         let now = now_us();
         let last = self.alerts.get(&(kind, session.to_owned()));
         if last.is_some_and(|at| now.saturating_sub(*at) < ALERT_EVERY_US) {
@@ -486,13 +509,14 @@ impl Hands {
         let local = output == Output::Local;
         match event {
             DriverEvent::Engine {
-                control,
+                mut control,
                 driver,
                 rate,
                 period,
                 latency_frames,
             } => {
                 tracing::info!(?output, driver, rate, period, latency_frames, "audio runs");
+                self.rx.engine(output, control.take_tap(), rate);
                 self.tx.period(output, period);
                 self.tx.engine(output, control, rate, latency_frames);
                 // The first resampler of a kind takes milliseconds to build: now, not at the first Say.
@@ -599,7 +623,7 @@ impl Hands {
     }
 }
 
-fn tx_output(output: utterd_core::Output) -> Output {
+pub(super) fn tx_output(output: utterd_core::Output) -> Output {
     match output {
         utterd_core::Output::Local => Output::Local,
         utterd_core::Output::Null => Output::Null,

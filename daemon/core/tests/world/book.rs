@@ -100,6 +100,8 @@ pub(crate) struct Book {
     /// The device was ordered in this step.
     device_ordered: bool,
     quiet_once: bool,
+    /// Recordings ordered, and those whose end was told.
+    pub(crate) recordings: (usize, usize),
 }
 
 fn name(target: &Target) -> &str {
@@ -272,7 +274,7 @@ impl Book {
                 assert!(is_local, "{new} became owner and is not on the loudspeaker");
             }
             Effect::Signal { session, signal } => self.saw_signal(session, signal),
-            Effect::SessionOpened { session, properties } => self.saw_opened(session, properties),
+            Effect::SessionOpened { session, properties, .. } => self.saw_opened(session, properties),
             Effect::SessionClosed { session } => {
                 assert!(self.sessions.remove(session).is_some(), "{session} was closed, but was not open");
                 self.phases.remove(session);
@@ -290,6 +292,12 @@ impl Book {
                 s.properties = properties.clone();
             }
             Effect::OpenTrack { track, .. } => assert!(self.tracks.insert(*track)),
+            // The shell answers with the stream.
+            Effect::AcquireAudio { token, .. } => self.saw_reply(now, *token, &Ok(Reply::Done)),
+            Effect::StartRecording { session, name, .. } => {
+                assert!(self.sessions.contains_key(name), "{session} is recorded and not open");
+                self.recordings.0 += 1;
+            }
             Effect::CloseTrack { track } => assert!(self.tracks.remove(track)),
             Effect::Play { track, utterance } => {
                 assert!(self.tracks.contains(track), "played on an unknown track");
@@ -480,6 +488,11 @@ impl Book {
     }
 
     fn saw_signal(&mut self, session: &str, signal: &Signal) {
+        if let Signal::RecordingFinished { .. } = signal {
+            // A file may take longer than its session.
+            self.recordings.1 += 1;
+            return;
+        }
         assert!(self.sessions.contains_key(session), "a signal of a session that is not open");
         if let Signal::ListeningChanged { on, .. } = signal {
             let listens = &mut self.sessions.get_mut(session).expect("just seen").listens;
@@ -541,7 +554,8 @@ impl Book {
                 u.end = Some((outcome.clone(), (**report).clone(), seen));
             }
             Signal::FirstFrameSent { .. } => assert!(u.started),
-            Signal::ListeningChanged { .. } => {}
+            Signal::ListeningChanged { .. } | Signal::RecordingStarted { .. } => {}
+            Signal::RecordingFinished { .. } => {}
         }
     }
 

@@ -8,6 +8,7 @@
 pub(crate) mod backend;
 pub(crate) mod book;
 pub(crate) mod device;
+pub(crate) mod disk;
 pub(crate) mod phases;
 pub(crate) mod rng;
 pub(crate) mod sound;
@@ -81,6 +82,7 @@ pub(crate) struct World {
     pub(crate) fates: VecDeque<Fate>,
     pub(crate) sound: Sound,
     pub(crate) device: Device,
+    pub(crate) disk: disk::Disk,
     pub(crate) jobs: BTreeMap<SynthesisId, Job>,
     pub(crate) book: Book,
     /// Everything that was decided, with its time.
@@ -113,6 +115,7 @@ impl World {
                 answer_us: 5 * MS,
                 ..Device::default()
             },
+            disk: disk::Disk::default(),
             jobs: BTreeMap::new(),
             book: Book::default(),
             log: Vec::new(),
@@ -505,6 +508,8 @@ impl World {
         match effect {
             Effect::Device { .. } => self.order_device(&effect),
             Effect::OpenTrack { track, output, paused, .. } => self.sound.open(track, output == Output::Local, paused),
+            Effect::StartRecording { recording, .. } => self.start_recording(recording),
+            Effect::StopRecording { recording, reason } => self.end_recording(recording, reason),
             Effect::CloseTrack { track } => self.sound.close(track),
             Effect::Play { track, utterance } => {
                 let shared = self.book.is_shared(utterance);
