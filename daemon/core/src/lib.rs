@@ -13,6 +13,7 @@ mod beside;
 mod bounds;
 mod cancel;
 mod effect;
+mod feed;
 mod finish;
 mod floor;
 pub mod hearing;
@@ -192,7 +193,10 @@ impl Core {
                     self.request_pieces(utterance);
                 }
             }
-            PlaybackEvent::Dry { utterance, played_us } => self.ran_dry(utterance, played_us),
+            PlaybackEvent::Dry { utterance, played_us } => {
+                self.feed_ran_dry(utterance);
+                self.ran_dry(utterance, played_us);
+            }
             PlaybackEvent::Paused { track } => self.fell_silent(track),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::Core;
 use crate::effect::{Effect, Outcome, Report, Synthesis};
+use crate::feed::Feed;
 use crate::ids::{Micros, SynthesisId, UtteranceId};
 use crate::request::{ErrorKind, Failure, SynthesisEvent, SynthesisState};
 use crate::session::SynthesisRecord;
@@ -40,6 +41,10 @@ impl Core {
             told: None,
         });
         self.by_synthesis.insert(synthesis, id);
+        let (session_id, is_feed) = (u.session, u.is_feed());
+        if is_feed {
+            u.feed = Some(Feed::asked_for(self.now));
+        }
         if first && u.protect_us > 0 {
             self.out.push(Effect::Watch {
                 utterance: id,
@@ -66,6 +71,9 @@ impl Core {
             last,
             open,
         }));
+        if is_feed {
+            self.arm_yield(session_id);
+        }
     }
 
     pub(crate) fn synthesis_event(&mut self, synthesis: SynthesisId, event: SynthesisEvent) {
@@ -98,7 +106,10 @@ impl Core {
         };
         match event {
             SynthesisEvent::Requested => record.state = record.state.max(SynthesisState::Requested),
-            SynthesisEvent::FirstAudio => record.state = record.state.max(SynthesisState::Streaming),
+            SynthesisEvent::FirstAudio => {
+                record.state = record.state.max(SynthesisState::Streaming);
+                self.feed_flows(id);
+            }
             SynthesisEvent::Delivered { audio_us, ahead_us } => {
                 record.state = SynthesisState::Delivered;
                 record.end_us = before + audio_us;

@@ -262,6 +262,15 @@ fn sounding_op(r: &mut Rng) -> Op {
         duck_db: r.percent(50).then_some(20.0),
     };
     let target = target(SESSIONS[r.below(4) as usize]);
+    if r.percent(25) {
+        let format = AudioFormat {
+            rate: None,
+            encoding: Encoding::S16le,
+            channels: 1,
+        };
+        let options = PlayOptions { beside: false, ..options };
+        return Op::Ask(1, Box::new(Request::Inject { target, format, options }));
+    }
     Op::Ask(1, Box::new(Request::Play { target, sound, options }))
 }
 

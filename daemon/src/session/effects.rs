@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
-use utterd_core::{DriverInfo, Effect, Note, Source, Synthesis};
+use utterd_core::{AudioFormat, DriverInfo, Effect, ErrorKind, Failure, Note, Reply, Signal, Source, Synthesis, Token};
 use utterd_plugin_api::abi::{UT_OK, UT_TIMEOUT};
 use zbus::zvariant::Value;
 
@@ -14,6 +14,7 @@ use super::rx::RxCounts;
 use crate::clock::now_us;
 use crate::dbus::Out;
 use crate::driver::{DeviceOp, DriverEvent, Of};
+use crate::feeds::Feeds;
 use crate::observe::metrics::{Counter, Gauge, Histogram};
 use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
@@ -33,6 +34,7 @@ pub struct Hands {
     device: Device,
     backends: HashMap<String, Arc<TtsBackend>>,
     sounds: Sounds,
+    feeds: Feeds,
     outbox: Sender<Out>,
     metrics: Metrics,
     pub(super) watch: Watch,
@@ -197,6 +199,7 @@ impl Hands {
             device,
             backends,
             sounds,
+            feeds: Feeds::default(),
             outbox,
             metrics,
             watch,
@@ -212,8 +215,23 @@ impl Hands {
 
     pub(super) fn carry_out(&mut self, effect: Effect) {
         match effect {
+            Effect::Reply {
+                token,
+                reply:
+                    Ok(Reply::Feed {
+                        utterance,
+                        format,
+                        output,
+                        at_us,
+                    }),
+            } => self.open_feed(token, utterance, format, tx_output(output), at_us),
             Effect::Reply { token, reply } => self.send(Out::Reply { token, reply }),
-            Effect::Signal { session, signal } => self.send(Out::Signal { session, signal }),
+            Effect::Signal { session, signal } => {
+                if let Signal::UtteranceFinished { utterance, .. } = &signal {
+                    self.feeds.end(utterance.get());
+                }
+                self.send(Out::Signal { session, signal });
+            }
             Effect::SessionChanged { session, properties } => self.send(Out::SessionChanged { session, properties }),
             Effect::ManagerChanged { properties } => self.send(Out::ManagerChanged { properties }),
             Effect::SessionOpened {
@@ -282,6 +300,7 @@ impl Hands {
             Effect::Play { track, utterance } => self.tx.play(track.get(), utterance.get()),
             Effect::Cut { utterance, fade_us } => {
                 self.tx.cut(utterance.get(), fade_us);
+                self.feeds.end(utterance.get());
                 self.cuts.insert(utterance.get(), now_us());
             }
             Effect::PauseTrack { track, fade_us } => self.tx.pause(track.get(), fade_us),
@@ -311,12 +330,36 @@ impl Hands {
         }
     }
 
+    /// The stream goes out with the reply; one that cannot be made is an error, and its utterance is empty.
+    fn open_feed(&self, token: Token, utterance: u64, format: AudioFormat, output: Output, start_us: u64) {
+        let rate = format.rate.unwrap_or_else(|| self.tx.rate(output));
+        match self.feeds.open(utterance, format, rate) {
+            Ok(stream) => self.send(Out::Feed {
+                token,
+                stream,
+                rate,
+                format,
+                start_us,
+                utterance,
+            }),
+            Err(error) => {
+                tracing::error!(utterance, %error, "no pipe for a client's sound");
+                let failure = Failure::new(ErrorKind::LimitExceeded, format!("no pipe can be made: {error}"));
+                self.send(Out::Reply {
+                    token,
+                    reply: Err(failure),
+                });
+            }
+        }
+    }
+
     fn synthesize(&mut self, s: Synthesis) {
         self.owners.requested(s.synthesis.get(), s.utterance.get());
         let backend = match s.source {
             // The core names only backends it was given, and they are never unloaded.
             Source::Text => self.backends.get(&s.backend).cloned(),
             Source::Sound(sound) => Some(self.sounds.prepare(s.utterance.get(), sound)),
+            Source::Feed(_) => Some(self.feeds.backend()),
         };
         let Some(backend) = backend else {
             tracing::error!(backend = s.backend, "the core asked for a backend that is not loaded");
