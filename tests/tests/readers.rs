@@ -18,7 +18,9 @@ use utterd_tests::world::{Quiet, World};
 fn babble(frames: usize) -> Vec<f32> {
     let mut state = 1_u64;
     let step = |state: &mut u64| {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (*state >> 40) as f32 / (1 << 24) as f32 - 0.5
     };
     (0..frames).map(|_| step(&mut state)).collect()
@@ -67,7 +69,10 @@ fn the_microphone_reaches_a_reader_to_the_sample_while_the_session_listens_and_i
     transition(&session, "LeaveListening");
     let left = now_us();
     raw.until_us(left + 300_000);
-    assert!(raw.samples()[raw.at_us(left)..].iter().all(|s| *s == 0.0), "silence, and time goes on");
+    assert!(
+        raw.samples()[raw.at_us(left)..].iter().all(|s| *s == 0.0),
+        "silence, and time goes on"
+    );
 }
 
 #[test]
@@ -93,7 +98,10 @@ fn nobody_hears_the_microphone_of_another_session() {
 fn what_a_session_says_reaches_its_own_reader_as_the_ear_hears_it_and_no_other_one() {
     let world = World::start();
     let one = world.tone_session("one");
-    let two = world.client.open("two", opts! { "backend" => "tts-tone", "floor" => "own" }).unwrap();
+    let two = world
+        .client
+        .open("two", opts! { "backend" => "tts-tone", "floor" => "own" })
+        .unwrap();
     let other = stream(&two, "tx");
     let tx = stream(&one, "tx");
     let first = one.say("what one says", opts! {});
@@ -104,7 +112,9 @@ fn what_a_session_says_reaches_its_own_reader_as_the_ear_hears_it_and_no_other_o
     tx.until_us(now_us());
     let spoken = recorded(&tx);
     for sound in heard.sounds(4_800) {
-        let at = spoken.find_exact(&heard.samples[sound.clone()]).expect("as the ear heard it, bit for bit");
+        let at = spoken
+            .find_exact(&heard.samples[sound.clone()])
+            .expect("as the ear heard it, bit for bit");
         let (ours, its) = (tx.start_us + at as u64 * 1_000_000 / 48_000, heard.us_at(sound.start));
         assert!(ours.abs_diff(its) <= 2 * world.jack.period_us(), "{ours} us, the ear {its} us");
     }
@@ -127,7 +137,11 @@ fn a_reader_may_ask_for_another_rate_form_and_number_of_channels() {
     let sounds = recorded(&listener).sounds(1_600);
     assert_eq!(sounds.len(), 1);
     let expected = "one second of sound or so".len() * 800;
-    assert!(sounds[0].len().abs_diff(expected) < 300, "{} samples for {expected}", sounds[0].len());
+    assert!(
+        sounds[0].len().abs_diff(expected) < 300,
+        "{} samples for {expected}",
+        sounds[0].len()
+    );
 }
 
 #[test]
@@ -187,9 +201,16 @@ fn fifty_readers_and_a_lazy_one_disturb_nobody_and_it_alone_loses_its_sound() {
         let theirs = recorded(reader).sounds(reader.rate as usize / 10);
         assert_eq!(theirs.len(), 1, "a reader at {} Hz", reader.rate);
     }
-    let alert = world.client.expect_event("the Alert", |e| e.member == "Alert" && e.text(0) == "reader-behind");
+    let alert = world
+        .client
+        .expect_event("the Alert", |e| e.member == "Alert" && e.text(0) == "reader-behind");
     assert_eq!(alert.text(1), "one");
-    let alerts = world.client.events().iter().filter(|e| e.member == "Alert" && e.text(0) == "reader-behind").count();
+    let alerts = world
+        .client
+        .events()
+        .iter()
+        .filter(|e| e.member == "Alert" && e.text(0) == "reader-behind")
+        .count();
     assert_eq!(alerts, 1, "told once");
     let metrics = world.client.metrics("one").unwrap();
     assert!(metrics["utterd_audio_reader_lost_us_total"] > 0.0);
@@ -286,5 +307,8 @@ fn a_server_with_the_longest_period_is_fed_without_a_gap() {
     assert_eq!(sounds.len(), 1, "{sounds:?}");
     assert_eq!(sounds[0].len(), text.len() * 2_400);
     assert_eq!(world.client.metrics("").unwrap()["utterd_tx_underrun_us_total"], 0.0);
-    assert!(world.jack.connections(OUT).iter().any(|c| c.starts_with("ear:")), "{IN} is not asked for");
+    assert!(
+        world.jack.connections(OUT).iter().any(|c| c.starts_with("ear:")),
+        "{IN} is not asked for"
+    );
 }

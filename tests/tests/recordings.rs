@@ -35,7 +35,9 @@ fn sides(path: &Path) -> (u32, Vec<i16>, Vec<i16>) {
 }
 
 fn start(session: &Session, name: &str) {
-    session.call("StartRecording", &(name, opts! {})).unwrap_or_else(|e| panic!("StartRecording: {e}"));
+    session
+        .call("StartRecording", &(name, opts! {}))
+        .unwrap_or_else(|e| panic!("StartRecording: {e}"));
 }
 
 fn stop(session: &Session) -> Dict {
@@ -68,7 +70,10 @@ fn t4_a_recording_begins_with_the_first_frame_and_keeps_agent_and_user_aligned_t
     world.client.expect_finished(id);
     let_pass(Duration::from_millis(200));
     let info = stop(&session);
-    assert_eq!((info.text("reason"), info.text("file"), info.number("lost-us")), ("stopped", "call.wav", 0));
+    assert_eq!(
+        (info.text("reason"), info.text("file"), info.number("lost-us")),
+        ("stopped", "call.wav", 0)
+    );
     let finished = world.client.expect_event("RecordingFinished", |e| e.member == "RecordingFinished");
     assert_eq!(finished.dict(1).number("duration-us"), info.number("duration-us"));
 
@@ -82,7 +87,9 @@ fn t4_a_recording_begins_with_the_first_frame_and_keeps_agent_and_user_aligned_t
         .iter()
         .map(|s| (s * 32_768.0).round() as i16)
         .collect();
-    let at = (0..480).find(|at| agent[*at..].starts_with(&expected)).expect("as the ear heard it, silence and all");
+    let at = (0..480)
+        .find(|at| agent[*at..].starts_with(&expected))
+        .expect("as the ear heard it, silence and all");
     // The server hands a client's own output back a period later, and nothing else is added.
     let period = world.jack.period() as usize;
     let shift = (0..4 * period).find(|shift| user[at + shift..].starts_with(&expected));
@@ -99,7 +106,10 @@ fn a_recording_ends_with_its_session_and_one_that_never_began_leaves_no_file() {
         driver: "timer",
         ..plan(&dir, "")
     });
-    let spoken = world.client.open("spoken", opts! { "backend" => "tts-tone", "record" => "spoken.wav" }).unwrap();
+    let spoken = world
+        .client
+        .open("spoken", opts! { "backend" => "tts-tone", "record" => "spoken.wav" })
+        .unwrap();
     let again = world.client.open("spoken", opts! { "record" => "spoken.wav" });
     assert!(again.is_ok(), "said again what is so already: {again:?}");
     let silent = world.client.open("silent", opts! { "record" => "silent.wav" }).unwrap();
@@ -107,7 +117,9 @@ fn a_recording_ends_with_its_session_and_one_that_never_began_leaves_no_file() {
     world.client.expect_finished(id);
     for session in [&spoken, &silent] {
         world.client.close_session(&session.id, opts! {}).unwrap();
-        let finished = world.client.expect_event("RecordingFinished", |e| e.member == "RecordingFinished" && e.path == session.path);
+        let finished = world
+            .client
+            .expect_event("RecordingFinished", |e| e.member == "RecordingFinished" && e.path == session.path);
         assert_eq!(finished.dict(1).text("reason"), "session-closed");
     }
     let (_, agent, user) = sides(&file(&dir, "spoken.wav"));
@@ -143,7 +155,10 @@ fn names_that_are_no_place_for_a_recording_are_refused_and_nothing_is_overwritte
         ("fifo.wav", "Failed"),
         ("full.wav", "Failed"),
     ] {
-        let refused = session.call("StartRecording", &(name, opts! {})).err().unwrap_or_else(|| panic!("{name:?}"));
+        let refused = session
+            .call("StartRecording", &(name, opts! {}))
+            .err()
+            .unwrap_or_else(|| panic!("{name:?}"));
         assert_eq!(refused.word(), word, "{name:?}: {refused}");
     }
     assert_eq!(std::fs::read(shelf.join("there.wav")).unwrap(), b"precious");
@@ -155,7 +170,10 @@ fn names_that_are_no_place_for_a_recording_are_refused_and_nothing_is_overwritte
     let private = world.client.open("private", opts! { "private" => true }).unwrap();
     let refused = private.call("StartRecording", &("p.wav", opts! {})).unwrap_err();
     assert_eq!(refused.word(), "WrongState", "{refused}");
-    let refused = world.client.open("both", opts! { "private" => true, "record" => "p.wav" }).unwrap_err();
+    let refused = world
+        .client
+        .open("both", opts! { "private" => true, "record" => "p.wav" })
+        .unwrap_err();
     assert_eq!(refused.word(), "InvalidArgs", "{refused}");
 }
 
@@ -167,16 +185,24 @@ fn a_recording_cut_off_by_kill_9_opens_and_has_the_right_length() {
     start(&session, "killed.wav");
     let id = session.say(&"a long speech that nobody will hear to its end ".repeat(5), opts! {});
     world.client.expect_started(id);
-    let began = world.client.expect_event("RecordingStarted", |e| e.member == "RecordingStarted").at_us;
+    let began = world
+        .client
+        .expect_event("RecordingStarted", |e| e.member == "RecordingStarted")
+        .at_us;
     let_pass(Duration::from_millis(2_000));
     let lasted_us = now_us() - began;
-    world.daemon.kill();
+    world.daemon.signal(rustix::process::Signal::KILL);
+    world.daemon.wait_exit(Duration::from_secs(5));
     let (rate, agent, _) = sides(&file(&dir, "killed.wav"));
     let recorded_us = agent.len() as u64 * 1_000_000 / u64::from(rate);
     println!("recorded {recorded_us} us of {lasted_us} us");
     assert!(recorded_us.abs_diff(lasted_us) < 500_000, "{recorded_us} us of {lasted_us} us");
     let bytes = std::fs::metadata(file(&dir, "killed.wav")).unwrap().len() as usize;
-    assert!(bytes.abs_diff(44 + agent.len() * 4) <= 48_000, "{bytes} bytes for {} frames", agent.len());
+    assert!(
+        bytes.abs_diff(44 + agent.len() * 4) <= 48_000,
+        "{bytes} bytes for {} frames",
+        agent.len()
+    );
 }
 
 #[test]
@@ -199,7 +225,10 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     assert_eq!(info.text("reason"), "disk-full");
     assert!(!info.text("error").is_empty());
     let (outcome, report) = session.wait(id);
-    assert_eq!((outcome.as_str(), report.number("played-us")), ("completed", text.len() as u64 * 50_000));
+    assert_eq!(
+        (outcome.as_str(), report.number("played-us")),
+        ("completed", text.len() as u64 * 50_000)
+    );
     let (_, agent, _) = sides(&file(&dir, "full.wav"));
     assert_eq!(agent.len() as u64 * 1_000_000 / 48_000, info.number("duration-us"));
 }
@@ -219,8 +248,15 @@ fn old_recordings_go_when_they_are_too_many() {
     std::fs::write(shelf.join("notes.txt"), vec![0; 900_000]).unwrap();
     let session = world.tone_session("one");
     start(&session, "new.wav");
-    let names = || std::fs::read_dir(&shelf).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>();
-    wait_for("one of them to go", || names().iter().filter(|n| *n == "a.wav" || *n == "b.wav").count() == 1);
+    let names = || {
+        std::fs::read_dir(&shelf)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect::<Vec<_>>()
+    };
+    wait_for("one of them to go", || {
+        names().iter().filter(|n| *n == "a.wav" || *n == "b.wav").count() == 1
+    });
     assert!(names().contains(&"notes.txt".to_owned()));
 }
 

@@ -94,7 +94,9 @@ fn main() {
         let client = active.as_client();
         let there = client.port_by_name(target).is_some();
         let linked = there
-            && (client.port_by_name(target).is_some_and(|p| p.is_connected_to(&source).unwrap_or(false))
+            && (client
+                .port_by_name(target)
+                .is_some_and(|p| p.is_connected_to(&source).unwrap_or(false))
                 || matches!(
                     client.connect_ports_by_name(&source, target),
                     Ok(()) | Err(jack::Error::PortAlreadyConnected(..))
