@@ -15,6 +15,7 @@ pub mod rx;
 mod services;
 pub mod session;
 pub mod settings;
+pub mod sounds;
 pub mod synth;
 pub mod tx;
 

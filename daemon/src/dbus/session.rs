@@ -8,13 +8,14 @@ use super::audio;
 use super::call::{Action, Shape};
 use super::error::Refusal;
 use super::options::{self, Options};
+use super::{Services, play};
 
 pub(super) const INTERFACE: &str = "org.utterd.Utterd1.Session";
 
 /// What later releases bring.
-const LATER: [&str; 2] = ["Play", "ReportSpeech"];
+const LATER: [&str; 1] = ["ReportSpeech"];
 
-pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Action, Refusal> {
+pub(super) fn method(call: &Message, member: &str, target: Target, services: &dyn Services) -> Result<Action, Refusal> {
     let body = call.body();
     let request = match member {
         "Say" => {
@@ -24,6 +25,10 @@ pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Act
                 text,
                 options: options::say(options)?,
             }
+        }
+        "Play" => {
+            let (uri, options): (String, Options) = body.deserialize()?;
+            play::request(target, &uri, options, services)?
         }
         "SayOpen" => Request::SayOpen {
             target,
