@@ -73,7 +73,9 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
     let tx = Tx::start(tx_config, move |event| send(&tx_facts, Fact::Tx(event)))?;
     let rx_facts = facts.clone();
     let shelf = settings::shelf(settings, &kind);
-    let rx = Rx::start(tx.clone(), shelf, move |event| send(&rx_facts, Fact::Rx(event)))?;
+    let rx = Rx::start(tx.clone(), shelf, services::detectors(&plugins.plugins), move |event| {
+        send(&rx_facts, Fact::Rx(event))
+    })?;
     let synth_facts = facts.clone();
     let synth = Synth::start(tx.clone(), move |event| send(&synth_facts, Fact::Synth(event)))?;
     for (backend, of) in &settings.backend {
@@ -89,6 +91,8 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
 
     let mut core = Core::new(settings::core(settings));
     core.step(0, Input::Backends(backends.iter().map(|b| services::described(b)).collect()));
+    let detectors = services::detectors(&plugins.plugins);
+    core.step(0, Input::Detectors(detectors.iter().map(|d| d.id().to_owned()).collect()));
     let (outbox, out_queue) = unbounded();
     let by_id = backends.into_iter().map(|b| (b.id().to_owned(), b)).collect();
     let hands = Hands::new(

@@ -379,7 +379,11 @@ fn a_truncated_sound_is_played_as_far_as_it_goes_and_then_fails() {
 /// Its exit code, standard output and standard error.
 fn utterctl(address: &str, args: &[&str]) -> (i32, String, String) {
     let mut command = std::process::Command::new(utterd_tests::bins::utterctl());
-    command.args(["--bus-address", address]).args(args).env("NO_COLOR", "1").env("TERM", "dumb");
+    command
+        .args(["--bus-address", address])
+        .args(args)
+        .env("NO_COLOR", "1")
+        .env("TERM", "dumb");
     let output = command.stdin(std::process::Stdio::null()).output().unwrap();
     (
         output.status.code().unwrap(),
@@ -403,7 +407,10 @@ fn utterctl_plays_a_file_wherever_it_lies() {
     let (code, said, _) = play(&[&outside, "--text", "out", "--json"]);
     assert_eq!(code, 0);
     let told: serde_json::Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((&told["outcome"], &told["report"]["played-us"], &told["report"]["heard-text"]), (&"completed".into(), &300_000.into(), &"out".into()));
+    assert_eq!(
+        (&told["outcome"], &told["report"]["played-us"], &told["report"]["heard-text"]),
+        (&"completed".into(), &300_000.into(), &"out".into())
+    );
     let (code, _, error) = play(&[&cut]);
     assert_eq!(code, 4, "{error}");
     assert!(error.contains("cut.wav") && error.contains("0.100 s"), "{error}");

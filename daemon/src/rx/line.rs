@@ -19,6 +19,7 @@ static SILENCE: [f32; PIECE] = [0.0; PIECE];
 /// What happened in a stretch of time.
 pub(super) struct Stretch<'a> {
     /// Its first frame's number on the line.
+    #[cfg(test)]
     pub(super) position: u64,
     pub(super) at_us: u64,
     /// Its first frame's number on the engine's clock; none in silence that no engine knows of.
@@ -29,7 +30,6 @@ pub(super) struct Stretch<'a> {
     pub(super) near: Option<&'a [f32]>,
     /// Nobody knows what it was: a tap that was read too late, or a cycle that the server missed.
     pub(super) is_lost: bool,
-    pub(super) far_delay: u32,
 }
 
 pub(super) struct Line {
@@ -85,13 +85,13 @@ impl Line {
             });
             let (far, near) = self.whole.split_at(block.frames as usize);
             hear(&Stretch {
+                #[cfg(test)]
                 position: self.position - u64::from(block.frames),
                 at_us: block.at_us,
                 frame: Some(block.frame),
                 far,
                 near: (block.channels > 1).then_some(near),
                 is_lost: false,
-                far_delay: block.far_delay,
             });
         }
         if let Some(end_us) = self.end_us
@@ -127,13 +127,13 @@ impl Line {
             let piece = left.min(PIECE as u64);
             let at_us = until_us.saturating_sub(self.us(left));
             hear(&Stretch {
+                #[cfg(test)]
                 position: self.position,
                 at_us,
                 frame,
                 far: &SILENCE[..piece as usize],
                 near: None,
                 is_lost: true,
-                far_delay: 0,
             });
             self.position_after(piece, at_us);
             frame = frame.map(|f| f + piece);

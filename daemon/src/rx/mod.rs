@@ -14,6 +14,7 @@ mod disk;
 mod ears;
 mod group;
 mod line;
+mod listener;
 mod pump;
 mod reader;
 mod recorder;
@@ -22,17 +23,22 @@ mod streams;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crossbeam::channel::{Sender, unbounded};
-use utterd_core::{AudioFormat, Direction, Failure, RecordingEvent, RecordingId, Token};
+use utterd_core::hearing::Finding;
+use utterd_core::{AudioFormat, Direction, Failure, RecordingEvent, RecordingId, SessionId, Token};
 use utterd_rt::TapRx;
 
 pub use disk::Shelf;
+pub use listener::Listen;
+use listener::{Context, Running, Start};
 use pump::Pump;
 use streams::{Command, Port, Streams};
 
+use crate::plugins::Detector;
 use crate::tx::resample::Pool;
 use crate::tx::{Output, Tx};
 
@@ -81,6 +87,19 @@ pub enum RxEvent {
         recording: RecordingId,
         event: RecordingEvent,
     },
+    /// A detector heard something.
+    Finding {
+        session: SessionId,
+        generation: u64,
+        finding: Finding,
+    },
+    /// It could not be opened, or is given up.
+    DetectorFailed {
+        session: SessionId,
+        generation: u64,
+        detector: String,
+        message: String,
+    },
 }
 
 type Events = dyn Fn(RxEvent) + Send + Sync;
@@ -90,10 +109,24 @@ type Events = dyn Fn(RxEvent) + Send + Sync;
 pub struct Rx {
     pump: Pump,
     commands: Sender<Command>,
+    events: Arc<Events>,
+    detectors: Arc<Vec<Arc<Detector>>>,
+    /// Of the local output and of "null".
+    rates: Arc<[AtomicU32; 2]>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What is heard for whom, by session.
+#[derive(Default)]
+struct Heard {
+    running: HashMap<u64, Running>,
+    contexts: HashMap<u64, Arc<Context>>,
+    names: HashMap<u64, String>,
 }
 
 impl Rx {
-    pub fn start(tx: Tx, shelf: Shelf, events: impl Fn(RxEvent) + Send + Sync + 'static) -> io::Result<Rx> {
+    pub fn start(tx: Tx, shelf: Shelf, detectors: Vec<Arc<Detector>>, events: impl Fn(RxEvent) + Send + Sync + 'static) -> io::Result<Rx> {
+        let events: Arc<Events> = Arc::new(events);
         let pump = Pump::start()?;
         let (commands, inbox) = unbounded();
         let (lane_taps, lanes) = unbounded();
@@ -101,7 +134,7 @@ impl Rx {
             commands: inbox,
             pump: pump.clone(),
             tx,
-            events: Arc::new(events),
+            events: Arc::clone(&events),
             shelf,
             lanes,
             lane_taps,
@@ -115,11 +148,19 @@ impl Rx {
         thread::Builder::new()
             .name("utterd-streams".into())
             .spawn(move || crate::or_end("the thread of the audio streams", || streams.run()))?;
-        Ok(Rx { pump, commands })
+        Ok(Rx {
+            pump,
+            commands,
+            events,
+            detectors: Arc::new(detectors),
+            rates: Arc::new([AtomicU32::new(48_000), AtomicU32::new(48_000)]),
+            heard: Arc::default(),
+        })
     }
 
     /// A fresh engine drives this output.
     pub fn engine(&self, output: Output, tap: Option<TapRx>, rate: u32) {
+        self.rate(output).store(rate, Relaxed);
         self.send(Command::Engine { output, rate });
         if let Some(tap) = tap {
             self.pump.engine(output, tap);
@@ -127,11 +168,20 @@ impl Rx {
     }
 
     pub fn session_opened(&self, session: u64, name: String, output: Output) {
+        self.heard().names.insert(session, name.clone());
         self.send(Command::SessionOpened { session, name, output });
     }
 
     /// Its streams end. A recording has had its own end before.
     pub fn session_closed(&self, name: String) {
+        let mut heard = self.heard();
+        let gone: Vec<u64> = heard.names.iter().filter(|(_, n)| **n == name).map(|(id, _)| *id).collect();
+        for id in gone {
+            heard.names.remove(&id);
+            heard.contexts.remove(&id);
+            heard.running.remove(&id);
+        }
+        drop(heard);
         self.send(Command::SessionClosed { name });
     }
 
@@ -150,8 +200,60 @@ impl Rx {
         self.send(Command::Readers { session, delivers });
     }
 
-    pub fn muted(&self, session: u64, is_muted: bool) {
+    /// What detectors and readers of a session must know.
+    pub fn context(&self, session: u64, speaking: bool, protected: bool, is_muted: bool) {
+        self.heard().contexts.entry(session).or_default().set(speaking, protected, is_muted);
         self.send(Command::Muted { session, is_muted });
+    }
+
+    /// Lets a detector hear what the session's microphone brings, in place of the one that may run. Answered by `Finding`s, and
+    /// `DetectorFailed` if it cannot.
+    pub fn listen(&self, listen: Listen) {
+        let session = listen.session.get();
+        let mut heard = self.heard();
+        heard.running.remove(&session);
+        let failed = |message: String| {
+            (self.events)(RxEvent::DetectorFailed {
+                session: listen.session,
+                generation: listen.generation,
+                detector: listen.detector.clone(),
+                message,
+            });
+        };
+        let Some(detector) = self.detectors.iter().find(|d| d.id() == listen.detector) else {
+            return failed("no such detector is loaded".into());
+        };
+        let line_rate = self.rate(listen.output).load(Relaxed);
+        let (clean, end) = utterd_rt::tap(line_rate.max(16_384) as usize);
+        let start = Start {
+            detector: Arc::clone(detector),
+            context: Arc::clone(heard.contexts.entry(session).or_default()),
+            line_rate,
+            clean: detector.cleans().then_some(clean),
+            events: Arc::clone(&self.events),
+            listen: listen.clone(),
+        };
+        match start.start(&self.pump) {
+            Ok(running) => {
+                tracing::debug!(
+                    session,
+                    detector = listen.detector,
+                    generation = running.generation,
+                    "a detector listens"
+                );
+                heard.running.insert(session, running);
+                let tap = detector.cleans().then_some(end);
+                self.send(Command::Clean { session, tap });
+            }
+            Err(error) => failed(format!("no thread for the detector: {error}")),
+        }
+    }
+
+    /// No longer.
+    pub fn deafen(&self, session: u64) {
+        if self.heard().running.remove(&session).is_some() {
+            self.send(Command::Clean { session, tap: None });
+        }
     }
 
     /// Answered by `Joined` or `Refused`.
@@ -174,8 +276,17 @@ impl Rx {
 
     /// Ends the threads; recordings are closed by theirs.
     pub fn stop(&self) {
+        self.heard().running.clear();
         self.send(Command::Stop);
         self.pump.stop();
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rate(&self, output: Output) -> &AtomicU32 {
+        &self.rates[usize::from(output == Output::Null)]
     }
 
     fn send(&self, command: Command) {

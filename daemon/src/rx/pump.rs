@@ -17,7 +17,7 @@ use crate::tx::Output;
 /// Between two looks while somebody listens.
 const TICK: Duration = Duration::from_millis(4);
 /// Below JACK's callback as the timer's is, and below the room kept for slots and children.
-const PRIORITY: i32 = 2;
+pub(super) const PRIORITY: i32 = 2;
 
 /// Where blocks go.
 pub(super) struct Sink {

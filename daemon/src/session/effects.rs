@@ -315,10 +315,14 @@ impl Hands {
                 self.synth.forget(utterance.get());
                 self.tx.forget(utterance.get());
             }
-            Effect::DetectorStart { .. } | Effect::DetectorStop { .. } | Effect::DetectorContext { .. } | Effect::Readers { .. } => {}
-            Effect::AcquireAudio { .. } | Effect::StartRecording { .. } | Effect::BeginRecording { .. } | Effect::StopRecording { .. } => {
-                self.carry_out_rx(effect)
-            }
+            Effect::DetectorStart { .. }
+            | Effect::DetectorStop { .. }
+            | Effect::DetectorContext { .. }
+            | Effect::Readers { .. }
+            | Effect::AcquireAudio { .. }
+            | Effect::StartRecording { .. }
+            | Effect::BeginRecording { .. }
+            | Effect::StopRecording { .. } => self.carry_out_rx(effect),
             Effect::Note(note @ (Note::RecordingStarted { .. } | Note::RecordingFinished { .. })) => self.note_rx(note),
             Effect::Note(note) => self.note(note),
         }

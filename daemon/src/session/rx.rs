@@ -10,7 +10,7 @@ use super::effects::tx_output;
 use crate::dbus::Out;
 use crate::driver::{DeviceAnswer, Of};
 use crate::observe::metrics::{Counter, Metrics};
-use crate::rx::{Acquire, Record, RxEvent};
+use crate::rx::{Acquire, Listen, Record, RxEvent};
 use crate::tx::Output;
 
 /// The metrics of this room.
@@ -72,6 +72,30 @@ impl Hands {
                 output: tx_output(output),
                 file,
             }),
+            Effect::DetectorStart {
+                session,
+                output,
+                generation,
+                detector,
+                language,
+                ..
+            } => self.rx.listen(Listen {
+                session,
+                output: tx_output(output),
+                generation,
+                detector,
+                language,
+                one_stage: false,
+            }),
+            Effect::DetectorStop { session, .. } => self.rx.deafen(session.get()),
+            Effect::DetectorContext {
+                session,
+                speaking,
+                protected,
+                muted,
+                ..
+            } => self.rx.context(session.get(), speaking, protected, muted),
+            Effect::Readers { session, delivering, .. } => self.rx.readers(session.get(), delivering),
             Effect::BeginRecording { recording } => self.rx.begin_recording(recording),
             Effect::StopRecording { recording, reason } => self.rx.stop_recording(recording, reason),
             other => tracing::error!(?other, "not of the RX path"),
@@ -129,6 +153,29 @@ impl Hands {
                 None
             }
             RxEvent::Recording { recording, event } => Some(Input::Recording { recording, event }),
+            RxEvent::Finding {
+                session,
+                generation,
+                finding,
+            } => Some(Input::Finding {
+                session,
+                generation,
+                finding,
+            }),
+            RxEvent::DetectorFailed {
+                session,
+                generation,
+                detector,
+                message,
+            } => {
+                tracing::warn!(session = session.get(), detector, message, "a detector hears no more");
+                Some(Input::DetectorFailed {
+                    session,
+                    generation,
+                    detector,
+                    message,
+                })
+            }
         }
     }
 
