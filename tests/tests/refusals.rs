@@ -136,7 +136,6 @@ fn what_a_later_release_brings_says_so() {
     let say = |options: Options| session.try_say("x", options);
     refused(say(opts! { "fallback" => vec!["tts-espeak-ng"] }), "NotSupported", "fallback");
     refused(say(opts! { "cache" => "pin" }), "NotSupported", "cache");
-    refused(say(opts! { "format" => "ssml" }), "NotSupported", "format");
     refused(quiet.client.open("two", opts! { "record" => "x.wav" }), "NotSupported", "record");
     refused(
         quiet.client.open("two", opts! { "barge-in" => "cancel-at-once" }),
