@@ -8,6 +8,7 @@ pub mod clock;
 pub mod dbus;
 pub mod driver;
 pub mod observe;
+pub mod offline;
 pub mod plugins;
 pub mod run;
 mod services;

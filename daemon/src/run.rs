@@ -40,6 +40,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         dirs: settings.plugins.dirs.clone(),
         configs: settings::plugins(settings),
         disabled: settings.plugins.disabled.clone(),
+        sensitivity: Some(settings.barge_in.sensitivity as f32),
         cancel_acks: CancelAcks::new(move |backend, synthesis, status| {
             let backend = backend.to_owned();
             send(

@@ -12,7 +12,7 @@ mod clock;
 mod entry;
 mod feeder;
 mod follow;
-mod resample;
+pub(crate) mod resample;
 mod store;
 mod track;
 mod writer;
