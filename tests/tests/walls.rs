@@ -116,7 +116,9 @@ fn the_real_time_room_has_no_std_no_heap_and_no_unsafe_code() {
 
 #[test]
 fn the_deciding_room_builds_on_plain_data() {
-    assert_eq!(builds_on("utterd-core"), of(&[
+    assert_eq!(
+        builds_on("utterd-core"),
+        of(&[
             "bitflags",
             "memchr",
             "pulldown-cmark",
@@ -124,7 +126,8 @@ fn the_deciding_room_builds_on_plain_data() {
             "unicase",
             "unicode-properties",
             "unicode-segmentation"
-        ]));
+        ])
+    );
     let outside = [
         "std::thread",
         "std::fs",
