@@ -46,7 +46,7 @@ impl Core {
             return;
         }
         // Its requests are stopped like a cancel's; nobody waits for their answers, so the outcome goes out now.
-        let live: Vec<SynthesisId> = u.syntheses.iter().filter(|s| !s.failed).map(|s| s.id).collect();
+        let live: Vec<SynthesisId> = u.syntheses.iter().filter(|s| !s.failed && !s.cached).map(|s| s.id).collect();
         if u.needs_cut() {
             self.out.push(Effect::Cut { utterance: id, fade_us: 0 });
         }
@@ -117,7 +117,13 @@ impl Core {
         }
         self.dirty.insert(session_id);
         let word = outcome.word();
-        let synthesised_us = u.syntheses.iter().map(|s| s.end_us).max().unwrap_or(0);
+        if u.protect_us > 0 && outcome == Outcome::Completed {
+            self.out.push(Effect::Note(Note::GreetingCompleted {
+                session: name.clone(),
+                utterance: id,
+            }));
+        }
+        let synthesised_us = u.syntheses.iter().filter(|s| !s.cached).map(|s| s.end_us).max().unwrap_or(0);
         self.out.push(Effect::Note(Note::Finished {
             session: name,
             utterance: id,

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use utterd_core::{Bounds, CancelOptions, Format, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
+use utterd_core::hearing::{Backchannel, BargeInPolicy, Report};
+use utterd_core::{
+    Bounds, CacheUse, CancelOptions, Format, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions, SpeechDetails,
+};
 use zbus::zvariant::{OwnedValue, Value};
 
 use super::error::Refusal;
@@ -21,6 +24,9 @@ const MAX_MS: u64 = 86_400_000;
 /// An option that is text comes back in signals and reports; a message must hold them.
 const MAX_TEXT: usize = 1024;
 
+/// Entries of an option that is a list.
+const MAX_LIST: usize = 64;
+
 /// What is left to be understood of one call's options.
 pub(super) struct Reader(Options);
 
@@ -35,6 +41,24 @@ impl Reader {
 
     fn text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
         self.take(key).map(|value| text_of(key, &value).map(str::to_owned)).transpose()
+    }
+
+    /// A list of strings.
+    fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, Refusal> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        let Value::Array(list) = &*value else {
+            return Err(wrong_type(key, "as (a list of strings)", &value));
+        };
+        if list.len() > MAX_LIST {
+            let message = format!("option \"{key}\" has {} entries; allowed: {MAX_LIST}", list.len());
+            return Err(Refusal::limit_exceeded(message));
+        }
+        list.iter()
+            .map(|item| text_of(key, item).map(str::to_owned))
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 
     /// Text that goes no further than the limit of an utterance's.
@@ -115,22 +139,6 @@ impl Reader {
         }
     }
 
-    /// As `later`, but for values that mean what this release does anyway. `later`: the contract's other words.
-    fn only(&mut self, key: &str, supported: &[&str], later: &[&str]) -> Result<(), Refusal> {
-        let words: Vec<(&str, bool)> = supported
-            .iter()
-            .map(|word| (*word, true))
-            .chain(later.iter().map(|word| (*word, false)))
-            .collect();
-        match self.word(key, &words)? {
-            None | Some(true) => Ok(()),
-            Some(false) => Err(Refusal::not_supported(format!(
-                "this word of option \"{key}\" is not supported by this release; supported: {}",
-                supported.join(", ")
-            ))),
-        }
-    }
-
     /// Everything must have been understood.
     pub(super) fn end(self) -> Result<(), Refusal> {
         match self.0.keys().next() {
@@ -143,10 +151,10 @@ impl Reader {
     }
 
     fn say_fields(&mut self) -> Result<SayOptions, Refusal> {
-        self.only("cache", &["auto", "no"], &["pin"])?;
-        self.later("fallback")?;
         Ok(SayOptions {
             backend: self.text("backend")?,
+            fallback: self.texts("fallback")?,
+            cache: self.word("cache", &[("auto", CacheUse::Auto), ("pin", CacheUse::Pin), ("no", CacheUse::No)])?,
             voice: self.text("voice")?,
             language: self.text("language")?,
             rate: self.real("rate", 0.1..=10.0)?,
@@ -184,6 +192,13 @@ impl Reader {
         })
     }
 }
+
+const POLICIES: [(&str, BargeInPolicy); 4] = [
+    ("pause-then-confirm", BargeInPolicy::PauseThenConfirm),
+    ("cancel-at-once", BargeInPolicy::CancelAtOnce),
+    ("report-only", BargeInPolicy::ReportOnly),
+    ("off", BargeInPolicy::Off),
+];
 
 const PRIORITIES: [(&str, Priority); 5] = [
     ("important", Priority::Important),
@@ -230,14 +245,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
             )));
         }
     };
-    reader.only("barge-in", &["off"], &["pause-then-confirm", "cancel-at-once", "report-only"])?;
-    // Any other word is the id of a detector.
-    if reader.text("detector")?.is_some_and(|id| id != "none") {
-        return Err(Refusal::not_supported(
-            "option \"detector\" is not supported by this release; supported: none",
-        ));
-    }
-    for key in ["input", "backchannel", "false-interruption-ms"] {
+    for key in ["input"] {
         reader.later(key)?;
     }
     let session = SessionOptions {
@@ -248,10 +256,10 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
         idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
         private: reader.flag("private")?,
         record: reader.text("record")?,
-        barge_in: None,
-        detector: None,
-        backchannel: None,
-        false_interruption_us: None,
+        barge_in: reader.word("barge-in", &POLICIES)?,
+        detector: reader.text("detector")?,
+        backchannel: reader.word("backchannel", &[("cancel", Backchannel::Cancel), ("resume", Backchannel::Resume)])?,
+        false_interruption_us: reader.whole_in("false-interruption-ms", 100..=60_000)?.map(|ms| ms * 1000),
         bounds: bounds(&mut reader)?,
         say: reader.say_fields()?,
     };
@@ -269,6 +277,32 @@ fn bounds(reader: &mut Reader) -> Result<Bounds, Refusal> {
         collect_chunks: reader.whole_in("max-chunks", 1..=65_536)?.map(size),
         stream_idle_us: reader.whole_in("idle-ms", MS)?.map(|ms| ms * 1000),
     })
+}
+
+/// Kind and details of ReportSpeech.
+pub(super) fn speech(kind: &str, details: Options) -> Result<(Report, SpeechDetails), Refusal> {
+    let report = match kind {
+        "suspected" => Report::Suspected,
+        "confirmed" => Report::Confirmed,
+        "false" => Report::False,
+        "ended" => Report::Ended,
+        _ => {
+            return Err(Refusal::invalid_args(format!(
+                "kind is \"{kind}\"; allowed: suspected, confirmed, false, ended"
+            )));
+        }
+    };
+    let mut reader = Reader::new(details);
+    let details = SpeechDetails {
+        turn: reader.whole("turn", MAX_NUMBER)?,
+        utterance: reader.whole("utterance", MAX_NUMBER)?,
+        at_us: reader.whole("at-us", MAX_NUMBER)?,
+        text: reader.text("text")?,
+        words: reader.whole("words", u64::from(u32::MAX))?.and_then(|n| u32::try_from(n).ok()),
+        confidence: reader.real("confidence", 0.0..=1.0)?,
+    };
+    reader.end()?;
+    Ok((report, details))
 }
 
 /// Options of Cancel.
@@ -452,6 +486,8 @@ mod tests {
             ("priority", Value::from("urgent"), "allowed: important, message"),
             ("greeting", Value::U32(1), "\"greeting\" has type u"),
             ("protect-ms", Value::U32(60_001), "allowed: 0 to 60000"),
+            ("fallback", Value::from("espeak"), "\"fallback\" has type s, but takes as"),
+            ("cache", Value::from("always"), "allowed: auto, pin, no"),
         ];
         for (key, value, message) in cases {
             let refusal = say(options(&[(key, value)])).unwrap_err();
@@ -462,20 +498,21 @@ mod tests {
 
     #[test]
     fn what_a_later_release_brings_is_not_supported() {
-        for (key, value) in [("fallback", Value::from("x")), ("cache", Value::from("pin"))] {
-            let refusal = say(options(&[(key, value)])).unwrap_err();
+        for (key, value) in [("input", Value::from("x")), ("record", Value::from("x.wav"))] {
+            let refusal = session(options(&[(key, value)])).unwrap_err();
             assert_eq!(refusal.name, "org.utterd.Utterd1.Error.NotSupported");
             assert!(refusal.message.contains(key));
         }
-        assert!(say(options(&[("format", Value::from("text")), ("cache", Value::from("auto"))])).is_ok());
+        assert!(say(options(&[("format", Value::from("text")), ("cache", Value::from("pin"))])).is_ok());
     }
 
     #[test]
     fn an_unknown_word_is_not_a_word_of_a_later_release() {
         for (key, allowed) in [
             ("format", "text, markdown, ssml"),
-            ("cache", "auto, no, pin"),
-            ("barge-in", "off, pause-then-confirm"),
+            ("cache", "auto, pin, no"),
+            ("barge-in", "pause-then-confirm, cancel-at-once, report-only, off"),
+            ("backchannel", "cancel, resume"),
             ("lifetime", "persistent, client"),
             ("floor", "shared, own"),
         ] {

@@ -4,7 +4,9 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod bargein;
 mod cancel;
+mod fallback;
 mod floor;
 mod owner;
 mod pause;

@@ -7,6 +7,8 @@ use utterd_core::{
     Signal, Source, SynthesisId, Target, Token, TrackId, UtteranceId,
 };
 
+use utterd_core::hearing::{BargeInPolicy, Report as SpeechReport};
+
 use super::phases::Phases;
 use super::sound::Sound;
 
@@ -26,12 +28,13 @@ pub(crate) struct Utterance {
     pub(crate) stream: bool,
     /// It is a file, and lies beside the speech.
     sound: bool,
-    beside: bool,
+    pub(crate) beside: bool,
     /// The last append that was accepted.
     pub(crate) seq: u64,
     closed: bool,
     turn: u64,
-    protected: bool,
+    pub(crate) protected: bool,
+    pub(crate) protect_us: Micros,
     shared: bool,
     local: bool,
     /// Its Say was answered, so signals may name it.
@@ -42,6 +45,10 @@ pub(crate) struct Utterance {
     played: bool,
     started: bool,
     asked: String,
+    /// It was played before it was asked for: its backend is away, and so it fails at once.
+    unasked: bool,
+    /// Its last request, and what was asked for before it.
+    request: Option<(SynthesisId, usize, String, bool)>,
     /// A synthesis was asked for.
     requested: bool,
     /// Code points that marks proved when it fell silent.
@@ -59,6 +66,9 @@ pub(crate) struct Session {
     closing: bool,
     /// As ListeningChanged tells it.
     pub(crate) listens: bool,
+    policy: BargeInPolicy,
+    speaks: bool,
+    suspicions: u64,
     pub(crate) properties: SessionProperties,
 }
 
@@ -92,6 +102,8 @@ pub(crate) struct Book {
     phases: BTreeMap<String, Phases>,
     tracks: BTreeSet<TrackId>,
     syntheses: BTreeMap<SynthesisId, (UtteranceId, bool)>,
+    /// They failed before their first sample.
+    pub(crate) silent: BTreeSet<SynthesisId>,
     muted: bool,
     min_priority: Priority,
     seen: u64,
@@ -99,6 +111,8 @@ pub(crate) struct Book {
     generations: BTreeMap<String, u64>,
     /// The device was ordered in this step.
     device_ordered: bool,
+    /// A track or an utterance was ordered in this step.
+    sound_ordered: bool,
     quiet_once: bool,
     /// Recordings ordered, and those whose end was told.
     pub(crate) recordings: (usize, usize),
@@ -154,6 +168,7 @@ impl Book {
                 .collect()
         };
         let known = |target: &Target| self.sessions.get(name(target));
+        let mut reported = Vec::new();
         let (scope, word, allowed) = match request {
             Request::Cancel { target, options } => {
                 let turn = known(target).map_or(1, |s| s.properties.turn);
@@ -172,6 +187,13 @@ impl Book {
                     scope.clear();
                 }
                 (scope, "client", allowed)
+            }
+            // It dooms nothing: whether it counts is decided by what is protected, late, or off.
+            Request::ReportSpeech { target, .. } => {
+                reported = of(Some(name(target)), &|u| {
+                    !u.beside && !u.protected && u.protect_us == 0 && u.doomed.is_none() && !u.cut
+                });
+                (Vec::new(), "", true)
             }
             Request::CancelAll { .. } => (of(None, &|u| self.sessions.get(&u.session).is_some_and(may)), "client", true),
             Request::Close { target, drain: false } => {
@@ -227,12 +249,13 @@ impl Book {
             at,
             request,
             dooms,
-            scope,
+            scope: if reported.is_empty() { scope } else { reported },
             allowed,
             uid,
         };
         self.calls.insert(token, call);
         self.device_ordered = false;
+        self.sound_ordered = false;
         self.current = Some(token);
     }
 
@@ -259,6 +282,10 @@ impl Book {
     pub(crate) fn saw(&mut self, now: Micros, effect: &Effect) {
         self.seen += 1;
         self.check_i9(effect);
+        self.sound_ordered |= matches!(
+            effect,
+            Effect::Cut { .. } | Effect::PauseTrack { .. } | Effect::ResumeTrack { .. } | Effect::CancelSynthesis { .. }
+        );
         match effect {
             Effect::Reply { token, reply } => self.saw_reply(now, *token, reply),
             Effect::Device { session, .. } => {
@@ -303,7 +330,7 @@ impl Book {
                 assert!(self.tracks.contains(track), "played on an unknown track");
                 let u = self.alive(*utterance, "played");
                 assert!(!u.played, "{utterance} was played twice");
-                assert!(u.stream || u.requested, "{utterance} was played before it was asked for");
+                u.unasked = !u.requested && !u.stream;
                 u.played = true;
             }
             Effect::Synthesize(s) => {
@@ -312,7 +339,20 @@ impl Book {
                     "I1: synthesis ids rise"
                 );
                 self.syntheses.insert(s.synthesis, (s.utterance, false));
+                let silent = self.silent.clone();
                 let u = self.alive(s.utterance, "synthesised");
+                if let Some((last, before, backend, requested)) = u.request.take()
+                    && s.char_base as usize == u.asked[..before].chars().count()
+                    && !u.asked[before..].is_empty()
+                {
+                    assert!(silent.contains(&last), "{} is asked for again, and {last} was heard", s.utterance);
+                    assert_ne!(backend, s.backend, "the same backend is asked for the same text again");
+                    u.asked.truncate(before);
+                    u.closed = false;
+                    u.requested = requested;
+                }
+                u.unasked = false;
+                u.request = Some((s.synthesis, u.asked.len(), s.backend.clone(), u.requested));
                 assert_eq!(s.first, !std::mem::replace(&mut u.requested, true), "first piece");
                 assert_eq!(u.sound, s.source != Source::Text, "a sound is no text");
                 assert_eq!(s.char_base as usize, u.asked.chars().count(), "pieces follow each other");
@@ -384,6 +424,7 @@ impl Book {
             | Request::Pause { target, .. }
             | Request::Resume { target }
             | Request::SetSessionGain { target, .. }
+            | Request::ReportSpeech { target, .. }
             | Request::SetSessionMuted { target, .. } => name(target),
             _ => return,
         };
@@ -422,6 +463,9 @@ impl Book {
             muted: false,
             closing: false,
             listens: false,
+            policy: options.barge_in.unwrap_or(BargeInPolicy::Off),
+            speaks: false,
+            suspicions: 0,
             properties: properties.clone(),
         };
         assert_eq!(properties.turn, 1, "a session starts at turn 1");
@@ -470,6 +514,7 @@ impl Book {
             class: options.priority.unwrap_or_default(),
             turn: if asked == 0 { s.properties.turn } else { asked },
             protected: options.interruptible == Some(false),
+            protect_us: options.protect_us.unwrap_or(0),
             shared: s.shared && !beside,
             local: s.local,
             named: false,
@@ -478,6 +523,8 @@ impl Book {
             played: false,
             started: false,
             asked: String::new(),
+            unasked: false,
+            request: None,
             requested: false,
             sound,
             beside,
@@ -488,6 +535,10 @@ impl Book {
     }
 
     fn saw_signal(&mut self, session: &str, signal: &Signal) {
+        if let Signal::RecordingStarted { .. } = signal {
+            assert!(self.sessions.contains_key(session), "recorded and not open");
+            return;
+        }
         if let Signal::RecordingFinished { .. } = signal {
             // A file may take longer than its session.
             self.recordings.1 += 1;
@@ -504,6 +555,7 @@ impl Book {
         | Signal::UtteranceFinished { utterance, .. }
         | Signal::FirstFrameSent { utterance }) = signal
         else {
+            self.saw_speech(session, signal);
             return;
         };
         let utterance = *utterance;
@@ -521,6 +573,7 @@ impl Book {
         match signal {
             Signal::UtteranceStarted { turn, .. } => {
                 assert!(!std::mem::replace(&mut u.started, true), "{utterance} started twice");
+                assert!(!u.unasked, "{utterance} is heard, and nobody was asked for it");
                 assert!(u.doomed.is_none(), "{utterance} started after its guard was armed");
                 assert_eq!(*turn, u.turn);
             }
@@ -554,8 +607,20 @@ impl Book {
                 u.end = Some((outcome.clone(), (**report).clone(), seen));
             }
             Signal::FirstFrameSent { .. } => assert!(u.started),
-            Signal::ListeningChanged { .. } | Signal::RecordingStarted { .. } => {}
-            Signal::RecordingFinished { .. } => {}
+            _ => {}
+        }
+    }
+
+    /// What is told of the user's speech: under "off" nothing, its edges in turn, and no stage without the one before it.
+    fn saw_speech(&mut self, session: &str, signal: &Signal) {
+        let s = self.sessions.get_mut(session).expect("just seen");
+        assert_ne!(s.policy, BargeInPolicy::Off, "told under \"off\": {signal:?}");
+        match signal {
+            Signal::SpeechStarted { .. } => assert!(!std::mem::replace(&mut s.speaks, true), "began to speak twice"),
+            Signal::SpeechStopped { .. } => assert!(std::mem::replace(&mut s.speaks, false), "fell silent twice"),
+            Signal::BargeIn { stage: "suspected", .. } => s.suspicions += 1,
+            Signal::BargeIn { stage: "false", .. } => assert!(s.suspicions > 0, "taken back what was not suspected"),
+            _ => {}
         }
     }
 
@@ -656,6 +721,26 @@ impl Book {
                 });
                 assert!(!call.allowed || foreign, "a cancel was refused: {}", e.message);
             }
+            (Request::ReportSpeech { target, kind, .. }, Ok(Reply::Decision(decision))) => {
+                within(REPLY_US);
+                // A session that drains may be gone by then.
+                let policy = self.sessions.get(name(target)).map(|s| s.policy);
+                match *decision {
+                    "cancelled" => {
+                        assert!(*kind != SpeechReport::False && *kind != SpeechReport::Ended);
+                        for id in &call.scope {
+                            assert!(
+                                self.utterances[id].end.is_some(),
+                                "answered while {id}, which is in scope, is not finished"
+                            );
+                        }
+                    }
+                    "paused" => assert!(policy == Some(BargeInPolicy::PauseThenConfirm) && *kind == SpeechReport::Suspected),
+                    "resumed" => assert!(policy == Some(BargeInPolicy::PauseThenConfirm) && *kind == SpeechReport::False),
+                    "ignored" | "protected" => assert!(!self.sound_ordered, "I10: {decision}, and something changed"),
+                    other => panic!("decided {other}"),
+                }
+            }
             (Request::CancelAll { .. }, Ok(Reply::Count(count))) => {
                 within(REPLY_US);
                 self.all_ended(call);
@@ -678,10 +763,12 @@ impl Book {
             (Request::Open { id, options }, Ok(_)) => {
                 let s = self.sessions.get_mut(id).expect("it was opened");
                 s.private = options.private.unwrap_or(s.private);
+                s.policy = options.barge_in.unwrap_or(s.policy);
             }
             (Request::Configure { target, options }, Ok(_)) => {
                 let s = self.sessions.get_mut(name(target)).expect("it is open");
                 s.private = options.private.unwrap_or(s.private);
+                s.policy = options.barge_in.unwrap_or(s.policy);
             }
             _ => {}
         }

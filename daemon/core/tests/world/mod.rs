@@ -9,6 +9,7 @@ pub(crate) mod backend;
 pub(crate) mod book;
 pub(crate) mod device;
 pub(crate) mod disk;
+pub(crate) mod ears;
 pub(crate) mod phases;
 pub(crate) mod rng;
 pub(crate) mod sound;
@@ -25,6 +26,7 @@ use utterd_core::{
 use backend::{Fate, Job};
 use book::Book;
 use device::Device;
+use ears::Ears;
 use rng::Rng;
 use sound::Sound;
 
@@ -39,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) chaos: bool,
     /// Per cent of syntheses that do not simply speak.
     pub(crate) misfortune: u64,
+    /// Of every kind; else of those that kept seeds know.
+    pub(crate) every_fate: bool,
     pub(crate) request_us: Micros,
     pub(crate) part_us: Micros,
     pub(crate) told_us: Micros,
@@ -54,6 +58,7 @@ impl Default for Plan {
             random: false,
             chaos: false,
             misfortune: 0,
+            every_fate: false,
             request_us: MS,
             part_us: 10 * MS,
             told_us: 2 * MS,
@@ -66,6 +71,8 @@ impl Default for Plan {
 pub(crate) enum Event {
     Arrives(Box<Input>),
     Work(SynthesisId, u64),
+    /// A synthesis is given up if it has brought no more than this.
+    GiveUp(SynthesisId, Micros),
     /// The device gets to an order.
     Device(OrderId, DeviceOp, String),
     /// A cut's ramp is over.
@@ -83,6 +90,7 @@ pub(crate) struct World {
     pub(crate) sound: Sound,
     pub(crate) device: Device,
     pub(crate) disk: disk::Disk,
+    pub(crate) ears: Ears,
     pub(crate) jobs: BTreeMap<SynthesisId, Job>,
     pub(crate) book: Book,
     /// Everything that was decided, with its time.
@@ -116,6 +124,7 @@ impl World {
                 ..Device::default()
             },
             disk: disk::Disk::default(),
+            ears: Ears::default(),
             jobs: BTreeMap::new(),
             book: Book::default(),
             log: Vec::new(),
@@ -127,6 +136,7 @@ impl World {
         };
         world.book.chaos = world.plan.chaos;
         world.feed(Input::Backends(backend::backends()));
+        world.feed(Input::Detectors(vec!["first".into(), "second".into()]));
         world.run(S);
         world
     }
@@ -428,6 +438,7 @@ impl World {
             match entry.remove() {
                 Event::Arrives(input) => self.feed(*input),
                 Event::Work(synthesis, step) => self.work(synthesis, step),
+                Event::GiveUp(synthesis, brought_us) => self.give_up(synthesis, brought_us),
                 Event::Device(order, op, place) => self.device_works(order, op, place),
                 Event::Silent(utterance) => self.silent(utterance),
                 Event::Held(track, until) => {
@@ -497,11 +508,13 @@ impl World {
     pub(crate) fn feed(&mut self, input: Input) {
         let effects = self.core.step(self.now, input);
         for effect in effects {
+            self.ears.saw(&effect, &self.book, &self.sound);
             self.book.saw(self.now, &effect);
             self.log.push((self.now, effect.clone()));
             self.carry_out(effect);
         }
         self.core.check_invariants();
+        self.ears.decided(&self.book);
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -530,8 +543,10 @@ impl World {
                 self.later(until - self.now, Event::Held(track, until));
             }
             Effect::ResumeTrack { track } => self.sound.resume(track),
+            Effect::Watch { utterance, at_us, .. } => self.sound.watch(utterance, at_us),
             Effect::Synthesize(order) => self.synthesize(order),
             Effect::CloseStore { utterance } => self.close_store(utterance),
+            Effect::EndStore { utterance } => self.end_store(utterance),
             Effect::CancelSynthesis { synthesis } => self.cancel_synthesis(synthesis),
             Effect::Forget { utterance } => {
                 self.sound.drop_from_track(utterance);
