@@ -288,6 +288,7 @@ mod tests {
             out_rate_hint: 0,
             params_json: "",
             last: true,
+            cacheable: false,
         }
     }
 

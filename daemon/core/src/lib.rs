@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod audio;
+mod backend;
 mod bargein;
 mod beside;
 mod bounds;
@@ -17,16 +18,19 @@ mod effect;
 mod feed;
 mod finish;
 mod floor;
+mod health;
 pub mod hearing;
 mod ids;
 mod owner;
 mod phase;
+mod pins;
 mod play;
 mod progress;
 mod request;
 mod say;
 mod session;
 mod sessions;
+mod settings;
 mod source;
 mod speaker;
 mod spoken;
@@ -40,21 +44,23 @@ mod wait;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use audio::{AudioFormat, Direction, Encoding, RecordingEnd, RecordingEvent};
+pub use backend::{Backend, CacheUse, Fault, Patience, Pin, Voice};
 pub use bargein::{BargeIn, SpeechDetails};
 pub use bounds::Bounds;
 pub use effect::{
-    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
-    Signal, Stages, Synthesis,
+    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Prime, Reply, Report,
+    SessionProperties, Signal, Stages, Synthesis,
 };
 pub use ids::{CancelId, Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions,
-    PlaybackEvent, Priority, Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told,
-    Transition, Voice,
+    Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions, PlaybackEvent,
+    Priority, Progress, Request, SayOptions, SessionOptions, SynthesisEvent, SynthesisState, Target, Told, Transition,
 };
 pub use source::{Sound, Source};
 
 pub use spoken::Lexicon;
+
+pub use settings::Settings;
 
 use floor::{Floor, FloorKey};
 use ids::Counter;
@@ -71,6 +77,8 @@ pub struct Core {
     out: Vec<Effect>,
     settings: Settings,
     backends: Vec<Backend>,
+    health: BTreeMap<String, health::Health>,
+    pins: pins::Pins,
     /// Ids of the plugins that can hear.
     detectors: Vec<String>,
     /// Starts of detectors so far; the newest is the generation of its findings.
@@ -116,6 +124,8 @@ impl Core {
             out: Vec::new(),
             settings,
             backends: Vec::new(),
+            health: BTreeMap::new(),
+            pins: pins::Pins::default(),
             detectors: Vec::new(),
             detector_starts: 0,
             sessions: BTreeMap::new(),
@@ -160,7 +170,7 @@ impl Core {
             Input::Device { order, output, event } => self.device(order, output, event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
-            Input::Recording { recording, event } => self.recording_event(recording, event),
+            Input::BackendHealth { backend, health } => self.backend_says(&backend, health),
             Input::Finding {
                 session,
                 generation,
@@ -173,8 +183,12 @@ impl Core {
                 message,
             } => self.detector_failed(session, generation, detector, message),
             Input::Detectors(detectors) => self.detectors_changed(detectors),
+            Input::Recording { recording, event } => self.recording_event(recording, event),
             Input::Settings(settings) => self.configured(*settings),
-            Input::Start => self.open_output(Output::Local),
+            Input::Start => {
+                self.open_output(Output::Local);
+                self.prime_all();
+            }
             Input::Tick => {}
         }
         self.settle_hearing();

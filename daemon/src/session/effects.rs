@@ -4,23 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
-use utterd_core::{AudioFormat, DriverInfo, Effect, ErrorKind, Failure, Note, Reply, Signal, Source, Synthesis, Token};
-use utterd_plugin_api::abi::{UT_OK, UT_TIMEOUT};
+use utterd_core::{DriverInfo, Effect, Note, Reply, Signal};
 use zbus::zvariant::Value;
 
 use super::Device;
+use super::backends::{BackendStates, Backends};
+use super::counts::Counts;
 use super::owners::Owners;
 use super::rx::RxCounts;
 use crate::clock::now_us;
 use crate::dbus::Out;
 use crate::driver::{DeviceOp, DriverEvent, Of};
 use crate::feeds::Feeds;
-use crate::observe::metrics::{Counter, Gauge, Histogram};
+use crate::observe::metrics::Counter;
 use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
 use crate::rx::Rx;
 use crate::sounds::Sounds;
-use crate::synth::{Job, Synth};
+use crate::synth::Synth;
 use crate::tx::{Output, Tx};
 
 /// Metrics.Alert is rate-limited: an xrun storm must not flood the bus.
@@ -28,13 +29,13 @@ const ALERT_EVERY_US: u64 = 1_000_000;
 
 /// Everything that effects act on.
 pub struct Hands {
-    tx: Tx,
+    pub(super) tx: Tx,
     pub(super) rx: Rx,
-    synth: Synth,
+    pub(super) synth: Synth,
     device: Device,
-    backends: HashMap<String, Arc<TtsBackend>>,
-    sounds: Sounds,
-    feeds: Feeds,
+    pub(super) backends: HashMap<String, Arc<TtsBackend>>,
+    pub(super) sounds: Sounds,
+    pub(super) feeds: Feeds,
     outbox: Sender<Out>,
     metrics: Metrics,
     pub(super) watch: Watch,
@@ -46,120 +47,9 @@ pub struct Hands {
     cuts: HashMap<u64, u64>,
     /// When each kind was last sent.
     alerts: HashMap<(&'static str, String), u64>,
-    owners: Owners,
-}
-
-/// The metrics of this room.
-struct Counts {
-    sessions: Gauge,
-    utterances: Counter,
-    finished: HashMap<&'static str, Counter>,
-    stale_turns: Counter,
-    cancels: Counter,
-    cancel_failed: Counter,
-    cancel_silent: Histogram,
-    cancel_done: Histogram,
-    cut: Histogram,
-    first_audio: Histogram,
-    played: Counter,
-    wasted: Counter,
-    collect_buffers: Gauge,
-    collect_bytes: Gauge,
-    collect_gaps: Counter,
-    collect_expired: Counter,
-    underruns_us: Counter,
-    xruns: Counter,
-}
-
-impl Counts {
-    fn new(metrics: &Metrics) -> Self {
-        let finished = [
-            (
-                "completed",
-                metrics.counter(
-                    "utterd_utterance_completed_total",
-                    "utterances",
-                    "Utterances heard to their last sample.",
-                ),
-            ),
-            (
-                "cancelled",
-                metrics.counter("utterd_utterance_cancelled_total", "utterances", "Utterances cut or dropped."),
-            ),
-            (
-                "failed",
-                metrics.counter(
-                    "utterd_utterance_failed_total",
-                    "utterances",
-                    "Utterances that a backend could not speak.",
-                ),
-            ),
-            (
-                "expired",
-                metrics.counter(
-                    "utterd_utterance_expired_total",
-                    "utterances",
-                    "Utterances that did not begin in time.",
-                ),
-            ),
-        ];
-        Self {
-            sessions: metrics.gauge("utterd_sessions", "sessions", "Open sessions."),
-            utterances: metrics.counter("utterd_utterance_total", "utterances", "Utterances accepted."),
-            finished: finished.into_iter().collect(),
-            stale_turns: metrics.counter(
-                "utterd_stale_turn_total",
-                "requests",
-                "Requests dropped because they carried an older turn.",
-            ),
-            cancels: metrics.counter("utterd_cancel_total", "cancels", "Cancels that ended something."),
-            cancel_failed: metrics.counter(
-                "utterd_cancel_failed_total",
-                "cancels",
-                "Steps of a cancel that did not answer in time.",
-            ),
-            cancel_silent: metrics.histogram(
-                "utterd_cancel_silent_us",
-                "microseconds",
-                "Arrival of a cancel to the last non-zero sample.",
-            ),
-            cancel_done: metrics.histogram("utterd_cancel_done_us", "microseconds", "Arrival of a cancel to its report."),
-            cut: metrics.histogram(
-                "utterd_cut_us",
-                "microseconds",
-                "Publication of a cut to the last non-zero sample, where something was audible.",
-            ),
-            first_audio: metrics.histogram(
-                "utterd_first_audio_us",
-                "microseconds",
-                "Acceptance of an utterance to its first sample heard.",
-            ),
-            played: metrics.counter("utterd_played_us_total", "microseconds", "Speech handed to the sink."),
-            wasted: metrics.counter(
-                "utterd_synthesis_wasted_us_total",
-                "microseconds",
-                "Speech synthesised and not heard.",
-            ),
-            collect_buffers: metrics.gauge("utterd_collect_buffers", "buffers", "Turns collected and not committed."),
-            collect_bytes: metrics.gauge("utterd_collect_bytes", "bytes", "Text collected and not committed."),
-            collect_gaps: metrics.counter(
-                "utterd_collect_gap_total",
-                "gaps",
-                "Places where a commit joined over missing chunks.",
-            ),
-            collect_expired: metrics.counter(
-                "utterd_collect_expired_total",
-                "buffers",
-                "Collected turns that nobody committed in time.",
-            ),
-            underruns_us: metrics.counter(
-                "utterd_tx_underrun_us_total",
-                "microseconds",
-                "Silence inside utterances for lack of samples.",
-            ),
-            xruns: metrics.counter("utterd_jack_xrun_total", "xruns", "Deadlines the audio server missed."),
-        }
-    }
+    pub(super) owners: Owners,
+    pub(super) of_backends: Backends,
+    pub(super) cancel_failed: Counter,
 }
 
 /// TX_METRICS: what went out since the last account.
@@ -184,6 +74,7 @@ impl Hands {
         sounds: Sounds,
         outbox: Sender<Out>,
         metrics: Metrics,
+        states: BackendStates,
         account_every_s: u32,
     ) -> Self {
         let account = Account {
@@ -192,6 +83,8 @@ impl Hands {
         };
         let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
         let rx_counts = RxCounts::new(&metrics);
+        let cancel_failed = counts.cancel_failed.clone();
+        let of_backends = Backends::new(&metrics, &backends, states);
         Self {
             tx,
             rx,
@@ -210,6 +103,8 @@ impl Hands {
             cuts: HashMap::new(),
             alerts: HashMap::new(),
             owners: Owners::default(),
+            of_backends,
+            cancel_failed,
         }
     }
 
@@ -308,6 +203,8 @@ impl Hands {
             Effect::Gain { track, linear, ramp_us } => self.tx.gain(track.get(), linear, ramp_us),
             Effect::Watch { utterance, output, at_us } => self.tx.watch(utterance.get(), tx_output(output), at_us),
             Effect::Synthesize(synthesis) => self.synthesize(synthesis),
+            Effect::Prime(prime) => self.prime(prime),
+            Effect::EndStore { utterance } => self.synth.end(utterance.get()),
             Effect::CloseStore { utterance } => self.synth.finish(utterance.get()),
             Effect::CancelSynthesis { synthesis } => self.synth.cancel(synthesis.get()),
             Effect::Forget { utterance } => {
@@ -334,62 +231,10 @@ impl Hands {
         }
     }
 
-    /// The stream goes out with the reply; one that cannot be made is an error, and its utterance is empty.
-    fn open_feed(&self, token: Token, utterance: u64, format: AudioFormat, output: Output, start_us: u64) {
-        let rate = format.rate.unwrap_or_else(|| self.tx.rate(output));
-        match self.feeds.open(utterance, format, rate) {
-            Ok(stream) => self.send(Out::Feed {
-                token,
-                stream,
-                rate,
-                format,
-                start_us,
-                utterance,
-            }),
-            Err(error) => {
-                tracing::error!(utterance, %error, "no pipe for a client's sound");
-                let failure = Failure::new(ErrorKind::LimitExceeded, format!("no pipe can be made: {error}"));
-                self.send(Out::Reply {
-                    token,
-                    reply: Err(failure),
-                });
-            }
-        }
-    }
-
-    fn synthesize(&mut self, s: Synthesis) {
-        self.owners.requested(s.synthesis.get(), s.utterance.get());
-        let backend = match s.source {
-            // The core names only backends it was given, and they are never unloaded.
-            Source::Text => self.backends.get(&s.backend).cloned(),
-            Source::Sound(sound) => Some(self.sounds.prepare(s.utterance.get(), sound)),
-            Source::Feed(_) => Some(self.feeds.backend()),
-        };
-        let Some(backend) = backend else {
-            tracing::error!(backend = s.backend, "the core asked for a backend that is not loaded");
+    fn note(&mut self, note: Note) {
+        let Some(note) = self.backend_note(note) else {
             return;
         };
-        self.synth.submit(Job {
-            synthesis: s.synthesis.get(),
-            utterance: s.utterance.get(),
-            session: s.session,
-            backend,
-            output: tx_output(s.output),
-            voice: s.voice,
-            language: s.language,
-            rate: s.rate,
-            pitch: s.pitch,
-            gain_db: s.gain_db,
-            text: s.text,
-            char_base: s.char_base,
-            params_json: s.params.to_string(),
-            first: s.first,
-            last: s.last,
-            open: s.open,
-        });
-    }
-
-    fn note(&mut self, note: Note) {
         match note {
             Note::SessionOpened { session } => tracing::info!(%session, "session opened"),
             Note::SessionClosed { session } => tracing::info!(%session, "session closed"),
@@ -517,31 +362,14 @@ impl Hands {
                 tracing::warn!(%session, error, "a step of the cancel chain did not answer in time");
                 self.alert("cancel-failed", &session, BTreeMap::from([("error", Value::from(error))]));
             }
+            // Carried out above.
+            Note::BackendFailed { .. }
+            | Note::BackendAway { .. }
+            | Note::BackendBack { .. }
+            | Note::FellBack { .. }
+            | Note::CancelUnacknowledged { .. }
+            | Note::Primed { .. } => {}
         }
-    }
-
-    /// A server answered a cancel, or did not: the report has gone out by now, so this is for the operator.
-    pub(super) fn cancel_ack(&mut self, backend: &str, synthesis: u64, status: i32) {
-        let error = match status {
-            UT_OK => return,
-            UT_TIMEOUT => "the server did not acknowledge the cancel in time",
-            _ => "the server refused the cancel or could not be reached",
-        };
-        let session = self.owners.session(synthesis).to_owned();
-        self.counts.cancel_failed.add_for(&session, 1);
-        tracing::warn!(
-            session,
-            backend,
-            synthesis,
-            error,
-            "a cancel was not acknowledged: the server may still compute"
-        );
-        let details = [
-            ("error", Value::from(error)),
-            ("backend", Value::from(backend.to_owned())),
-            ("synthesis", Value::from(synthesis)),
-        ];
-        self.alert("cancel-failed", &session, details.into());
     }
 
     /// At most one alert of a kind and session a second; those between are in the metrics and the log.

@@ -5,9 +5,12 @@
 //! sound; their number is bounded by the audio they tell about).
 //! Not here: what to do (core), how messages look (dbus), how sound is made (tx, synth, driver).
 
+mod backends;
+mod counts;
 mod device;
 mod effects;
 mod facts;
+mod feeds;
 mod owners;
 mod rx;
 
@@ -23,6 +26,7 @@ use crate::rx::RxEvent;
 use crate::synth::SynthEvent;
 use crate::tx::{Output, TxEvent};
 
+pub use backends::{BackendNews, BackendStates};
 pub use device::Device;
 pub use effects::Hands;
 
@@ -147,7 +151,7 @@ impl Actor {
                 }
             }
             Fact::Synth(event) => {
-                if let Some(input) = facts::synthesis(event) {
+                if let Some(input) = facts::synthesis(event, &mut self.hands) {
                     self.step(input);
                 }
             }
@@ -171,7 +175,11 @@ impl Actor {
                 backend,
                 synthesis,
                 status,
-            } => self.hands.cancel_ack(&backend, synthesis, status),
+            } => {
+                if let Some(input) = facts::cancel_ack(backend, synthesis, status) {
+                    self.step(input);
+                }
+            }
             Fact::Core(input) => self.step(input),
             Fact::Stop => {}
         }
