@@ -96,9 +96,9 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
 
     let mut core = Core::new(services::known(settings::core(settings), &plugins.plugins));
     core.step(0, Input::Backends(backends.iter().map(|b| services::described(b)).collect()));
-    let states = BackendStates::default();
     let detectors = services::detectors(&plugins.plugins);
     core.step(0, Input::Detectors(detectors.iter().map(|d| d.id().to_owned()).collect()));
+    let states = BackendStates::default();
     let (outbox, out_queue) = unbounded();
     let by_id = backends.into_iter().map(|b| (b.id().to_owned(), b)).collect();
     let hands = Hands::new(

@@ -42,6 +42,11 @@ pub(crate) fn backends(plugins: &[Arc<Plugin>]) -> Vec<Arc<TtsBackend>> {
     backends
 }
 
+/// The loaded detectors.
+pub(crate) fn detectors(plugins: &[Arc<Plugin>]) -> Vec<Arc<Detector>> {
+    plugins.iter().filter_map(|p| p.detector()).cloned().collect()
+}
+
 /// Without the fallbacks that are not loaded: a Say that names none must not fail for them.
 pub(crate) fn known(mut settings: utterd_core::Settings, plugins: &[Arc<Plugin>]) -> utterd_core::Settings {
     if let Some(fallback) = &mut settings.say.fallback {
@@ -64,11 +69,6 @@ fn failing(news: BackendNews) -> BTreeMap<&'static str, Value<'static>> {
         ("failures", Value::from(news.failures)),
         ("again-ms", Value::from(left_us / 1000)),
     ])
-}
-
-/// The loaded detectors.
-pub(crate) fn detectors(plugins: &[Arc<Plugin>]) -> Vec<Arc<Detector>> {
-    plugins.iter().filter_map(|p| p.detector()).cloned().collect()
 }
 
 /// A backend as the core knows it.

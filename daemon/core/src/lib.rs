@@ -171,7 +171,6 @@ impl Core {
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
             Input::BackendHealth { backend, health } => self.backend_says(&backend, health),
-            Input::Recording { recording, event } => self.recording_event(recording, event),
             Input::Finding {
                 session,
                 generation,
@@ -184,6 +183,7 @@ impl Core {
                 message,
             } => self.detector_failed(session, generation, detector, message),
             Input::Detectors(detectors) => self.detectors_changed(detectors),
+            Input::Recording { recording, event } => self.recording_event(recording, event),
             Input::Settings(settings) => self.configured(*settings),
             Input::Start => {
                 self.open_output(Output::Local);

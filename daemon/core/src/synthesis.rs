@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Core;
-use crate::backend::{CacheUse, Fault, Patience};
+use crate::backend::{CacheUse, Fault};
 use crate::effect::{Effect, Outcome, Report, Synthesis};
 use crate::feed::Feed;
 use crate::ids::{Micros, SynthesisId, UtteranceId};
@@ -65,12 +65,15 @@ impl Core {
         });
         self.by_synthesis.insert(synthesis, id);
         let (session_id, is_feed) = (u.session, u.is_feed());
-        // A sound has no backend, and waits no longer for its disk than others for a server; a client writes when it likes.
-        let patience = if is_feed {
-            Patience::ENDLESS
-        } else {
-            self.settings.patience.get(&u.backend).copied().unwrap_or_default()
-        };
+        if is_feed {
+            u.feed = Some(Feed::asked_for(self.now));
+        }
+        // A sound has no backend, and waits no longer for its disk than others for a server.
+        let mut patience = self.settings.patience.get(&u.backend).copied().unwrap_or_default();
+        if is_feed {
+            // Its client may be silent for as long as it likes.
+            (patience.first_audio_us, patience.stall_us) = (0, 0);
+        }
         let repeats = self.backends.iter().any(|b| b.id == u.backend && b.repeats(&u.voice));
         let short = (piece.chars.len()) <= self.settings.cache_chars;
         let cache = match u.cache {
@@ -78,9 +81,6 @@ impl Core {
             CacheUse::Auto if !short => CacheUse::No,
             wanted => wanted,
         };
-        if is_feed {
-            u.feed = Some(Feed::asked_for(self.now));
-        }
         if begins && u.protect_us > 0 {
             self.out.push(Effect::Watch {
                 utterance: id,

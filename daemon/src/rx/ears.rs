@@ -20,8 +20,8 @@ pub(super) struct Ears {
     pub(super) output: Output,
     /// The microphone is open for this session.
     pub(super) is_open: bool,
-    /// Readers get what it brings; not said: as long as it is open.
-    pub(super) delivers: Option<bool>,
+    /// The session listens: readers get what it brings.
+    pub(super) delivers: bool,
     pub(super) is_muted: bool,
     pub(super) groups: BTreeMap<(Direction, u32), Group>,
     pub(super) recorder: Option<Recorder>,
@@ -48,7 +48,7 @@ impl Ears {
             name,
             output,
             is_open: false,
-            delivers: None,
+            delivers: false,
             is_muted: false,
             groups: BTreeMap::new(),
             recorder: None,
@@ -89,7 +89,7 @@ impl Ears {
     pub(super) fn hear(&mut self, stretch: &Stretch<'_>, rate: u32, pool: &Pool, told: &mut Vec<Told>) {
         self.mix_agent(stretch);
         let is_heard = self.is_open && !self.is_muted;
-        let delivers = is_heard && self.delivers.unwrap_or(true);
+        let delivers = is_heard && self.delivers;
         let near = stretch.near.filter(|_| is_heard);
         if let Some(recorder) = &mut self.recorder {
             recorder.hear(&self.agent, near, stretch.is_lost);

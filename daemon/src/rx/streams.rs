@@ -160,7 +160,7 @@ impl Streams {
             }
             Command::Readers { session, delivers } => {
                 if let Some(ears) = self.sessions.get_mut(&session) {
-                    ears.delivers = Some(delivers);
+                    ears.delivers = delivers;
                 }
             }
             Command::Muted { session, is_muted } => {

@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
-use utterd_core::{AudioFormat, DriverInfo, Effect, ErrorKind, Failure, Note, Reply, Signal, Token};
+use utterd_core::{DriverInfo, Effect, Note, Reply, Signal};
 use zbus::zvariant::Value;
 
 use super::Device;
 use super::backends::{BackendStates, Backends};
+use super::counts::Counts;
 use super::owners::Owners;
 use super::rx::RxCounts;
 use crate::clock::now_us;
 use crate::dbus::Out;
 use crate::driver::{DeviceOp, DriverEvent, Of};
 use crate::feeds::Feeds;
-use crate::observe::metrics::{Counter, Gauge, Histogram};
+use crate::observe::metrics::Counter;
 use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
 use crate::rx::Rx;
@@ -28,7 +29,7 @@ const ALERT_EVERY_US: u64 = 1_000_000;
 
 /// Everything that effects act on.
 pub struct Hands {
-    tx: Tx,
+    pub(super) tx: Tx,
     pub(super) rx: Rx,
     pub(super) synth: Synth,
     device: Device,
@@ -49,119 +50,6 @@ pub struct Hands {
     pub(super) owners: Owners,
     pub(super) of_backends: Backends,
     pub(super) cancel_failed: Counter,
-}
-
-/// The metrics of this room.
-struct Counts {
-    sessions: Gauge,
-    utterances: Counter,
-    finished: HashMap<&'static str, Counter>,
-    stale_turns: Counter,
-    cancels: Counter,
-    cancel_failed: Counter,
-    cancel_silent: Histogram,
-    cancel_done: Histogram,
-    cut: Histogram,
-    first_audio: Histogram,
-    played: Counter,
-    wasted: Counter,
-    collect_buffers: Gauge,
-    collect_bytes: Gauge,
-    collect_gaps: Counter,
-    collect_expired: Counter,
-    underruns_us: Counter,
-    xruns: Counter,
-}
-
-impl Counts {
-    fn new(metrics: &Metrics) -> Self {
-        let finished = [
-            (
-                "completed",
-                metrics.counter(
-                    "utterd_utterance_completed_total",
-                    "utterances",
-                    "Utterances heard to their last sample.",
-                ),
-            ),
-            (
-                "cancelled",
-                metrics.counter("utterd_utterance_cancelled_total", "utterances", "Utterances cut or dropped."),
-            ),
-            (
-                "failed",
-                metrics.counter(
-                    "utterd_utterance_failed_total",
-                    "utterances",
-                    "Utterances that a backend could not speak.",
-                ),
-            ),
-            (
-                "expired",
-                metrics.counter(
-                    "utterd_utterance_expired_total",
-                    "utterances",
-                    "Utterances that did not begin in time.",
-                ),
-            ),
-        ];
-        Self {
-            sessions: metrics.gauge("utterd_sessions", "sessions", "Open sessions."),
-            utterances: metrics.counter("utterd_utterance_total", "utterances", "Utterances accepted."),
-            finished: finished.into_iter().collect(),
-            stale_turns: metrics.counter(
-                "utterd_stale_turn_total",
-                "requests",
-                "Requests dropped because they carried an older turn.",
-            ),
-            cancels: metrics.counter("utterd_cancel_total", "cancels", "Cancels that ended something."),
-            cancel_failed: metrics.counter(
-                "utterd_cancel_failed_total",
-                "cancels",
-                "Steps of a cancel that did not answer in time.",
-            ),
-            cancel_silent: metrics.histogram(
-                "utterd_cancel_silent_us",
-                "microseconds",
-                "Arrival of a cancel to the last non-zero sample.",
-            ),
-            cancel_done: metrics.histogram("utterd_cancel_done_us", "microseconds", "Arrival of a cancel to its report."),
-            cut: metrics.histogram(
-                "utterd_cut_us",
-                "microseconds",
-                "Publication of a cut to the last non-zero sample, where something was audible.",
-            ),
-            first_audio: metrics.histogram(
-                "utterd_first_audio_us",
-                "microseconds",
-                "Acceptance of an utterance to its first sample heard.",
-            ),
-            played: metrics.counter("utterd_played_us_total", "microseconds", "Speech handed to the sink."),
-            wasted: metrics.counter(
-                "utterd_synthesis_wasted_us_total",
-                "microseconds",
-                "Speech synthesised and not heard.",
-            ),
-            collect_buffers: metrics.gauge("utterd_collect_buffers", "buffers", "Turns collected and not committed."),
-            collect_bytes: metrics.gauge("utterd_collect_bytes", "bytes", "Text collected and not committed."),
-            collect_gaps: metrics.counter(
-                "utterd_collect_gap_total",
-                "gaps",
-                "Places where a commit joined over missing chunks.",
-            ),
-            collect_expired: metrics.counter(
-                "utterd_collect_expired_total",
-                "buffers",
-                "Collected turns that nobody committed in time.",
-            ),
-            underruns_us: metrics.counter(
-                "utterd_tx_underrun_us_total",
-                "microseconds",
-                "Silence inside utterances for lack of samples.",
-            ),
-            xruns: metrics.counter("utterd_jack_xrun_total", "xruns", "Deadlines the audio server missed."),
-        }
-    }
 }
 
 /// TX_METRICS: what went out since the last account.
@@ -194,9 +82,9 @@ impl Hands {
             ..Account::default()
         };
         let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
+        let rx_counts = RxCounts::new(&metrics);
         let cancel_failed = counts.cancel_failed.clone();
         let of_backends = Backends::new(&metrics, &backends, states);
-        let rx_counts = RxCounts::new(&metrics);
         Self {
             tx,
             rx,
@@ -340,29 +228,6 @@ impl Hands {
     pub(super) fn send(&self, out: Out) {
         if self.outbox.send(out).is_err() {
             tracing::debug!("the bus is gone");
-        }
-    }
-
-    /// The stream goes out with the reply; one that cannot be made is an error, and its utterance is empty.
-    fn open_feed(&self, token: Token, utterance: u64, format: AudioFormat, output: Output, start_us: u64) {
-        let rate = format.rate.unwrap_or_else(|| self.tx.rate(output));
-        match self.feeds.open(utterance, format, rate) {
-            Ok(stream) => self.send(Out::Feed {
-                token,
-                stream,
-                rate,
-                format,
-                start_us,
-                utterance,
-            }),
-            Err(error) => {
-                tracing::error!(utterance, %error, "no pipe for a client's sound");
-                let failure = Failure::new(ErrorKind::LimitExceeded, format!("no pipe can be made: {error}"));
-                self.send(Out::Reply {
-                    token,
-                    reply: Err(failure),
-                });
-            }
         }
     }
 

@@ -6,9 +6,11 @@
 //! Not here: what to do (core), how messages look (dbus), how sound is made (tx, synth, driver).
 
 mod backends;
+mod counts;
 mod device;
 mod effects;
 mod facts;
+mod feeds;
 mod owners;
 mod rx;
 

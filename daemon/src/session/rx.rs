@@ -78,6 +78,7 @@ impl Hands {
                 generation,
                 detector,
                 language,
+                one_stage,
                 ..
             } => self.rx.listen(Listen {
                 session,
@@ -85,7 +86,7 @@ impl Hands {
                 generation,
                 detector,
                 language,
-                one_stage: false,
+                one_stage,
             }),
             Effect::DetectorStop { session, .. } => self.rx.deafen(session.get()),
             Effect::DetectorContext {

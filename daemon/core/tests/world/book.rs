@@ -535,6 +535,10 @@ impl Book {
     }
 
     fn saw_signal(&mut self, session: &str, signal: &Signal) {
+        if let Signal::RecordingStarted { .. } = signal {
+            assert!(self.sessions.contains_key(session), "recorded and not open");
+            return;
+        }
         if let Signal::RecordingFinished { .. } = signal {
             // A file may take longer than its session.
             self.recordings.1 += 1;
