@@ -9,6 +9,7 @@ use utterd_plugin_api::abi::{UT_OK, UT_TIMEOUT};
 use zbus::zvariant::Value;
 
 use super::Device;
+use super::owner_counts::OwnerCounts;
 use super::owners::Owners;
 use crate::clock::now_us;
 use crate::dbus::Out;
@@ -39,6 +40,7 @@ pub struct Hands {
     /// When each kind was last sent.
     alerts: HashMap<(&'static str, String), u64>,
     owners: Owners,
+    owner_counts: OwnerCounts,
 }
 
 /// The metrics of this room.
@@ -181,6 +183,7 @@ impl Hands {
             ..Account::default()
         };
         let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
+        let owner_counts = OwnerCounts::new(&metrics);
         Self {
             tx,
             synth,
@@ -195,6 +198,7 @@ impl Hands {
             cuts: HashMap::new(),
             alerts: HashMap::new(),
             owners: Owners::default(),
+            owner_counts,
         }
     }
 
@@ -321,6 +325,7 @@ impl Hands {
                 self.counts.utterances.add_for(&session, 1);
                 tracing::debug!(%session, %utterance, "accepted");
             }
+            Note::OwnerCounted { counter, by } => self.owner_counts.add(counter, by),
             Note::FirstFrameSent { session, utterance } => self.watch.first_frame_sent(&session, utterance.get()),
             Note::Started {
                 session,

@@ -8,6 +8,7 @@
 mod device;
 mod effects;
 mod facts;
+mod owner_counts;
 mod owners;
 
 use std::time::{Duration, Instant};

@@ -11,6 +11,7 @@ mod pause;
 mod phase;
 mod sessions;
 mod streams;
+mod survivors;
 mod turns;
 mod utterance;
 
