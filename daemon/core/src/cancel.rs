@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::Core;
+use crate::bargein::Barged;
 use crate::effect::{Effect, Note, Outcome, Reply, Report, Stages};
 use crate::ids::{CancelId, Micros, SessionId, SynthesisId, Token, UtteranceId};
 use crate::request::{CancelOptions, ErrorKind, Failure, SynthesisState, Told};
@@ -43,6 +44,11 @@ pub(crate) enum Then {
     /// CancelAll's reply.
     Count {
         token: Token,
+    },
+    /// A barge-in's account, and ReportSpeech's answer.
+    BargedIn {
+        token: Option<Token>,
+        barged: Barged,
     },
     /// A write of Muted or MinPriority.
     Done {
@@ -102,7 +108,10 @@ impl Core {
         let barge_in = reason == "barge-in";
         let mut order = Order::new(&reason, arrived, Then::Nothing);
         order.fade_us = options.fade_us;
-        let open = self.sessions[&session].open.clone();
+        let open = match options.utterance {
+            Some(_) => self.sessions[&session].all_open(),
+            None => self.sessions[&session].open.clone(),
+        };
         let (scope, mut targets) = match (options.utterance, options.turn) {
             (Some(_), Some(_)) => {
                 return Err(Failure::new(
@@ -162,6 +171,7 @@ impl Core {
         }
         order.then = Then::Report { token, session, scope };
         self.start_cancel(targets, order);
+        self.dismiss_suspicion(session);
         // Cancelling everything also ends a pause: what is said next is heard. The cuts were ordered before, so nothing sounds up.
         if scope == Scope::Session && options.turn.is_none() {
             self.resume_session(session);
@@ -403,6 +413,12 @@ impl Core {
                 self.reply(token, Reply::Report(Box::new(report)));
             }
             Then::Count { token } => self.reply(token, Reply::Count(count)),
+            Then::BargedIn { token, barged } => {
+                self.barged_in(barged, cancel.targets.first().copied(), cancel.silent_at);
+                if let Some(token) = token {
+                    self.reply(token, Reply::Decision("cancelled"));
+                }
+            }
             Then::Done { token } => self.reply(token, Reply::Done),
             Then::Close { session } => self.close_if_empty(session),
             Then::Release { token, utterance } => self.release(token, utterance),
@@ -450,8 +466,8 @@ impl Core {
             tag: utterance.tag.clone(),
             backend: utterance.backend.clone(),
             voice: utterance.voice.clone(),
-            played_us: utterance.played_us,
-            syntheses: if utterance.cancel.is_some() {
+            played_us: utterance.position_us(),
+            syntheses: if utterance.cancel.is_some() && utterance.source.is_spoken() {
                 utterance.syntheses.iter().map(told).collect()
             } else {
                 Vec::new()

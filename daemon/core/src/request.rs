@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::Lexicon;
+use crate::bargein::{BargeIn, SpeechDetails};
 use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::source::Sound;
 
 /// Everything the core can be told.
 #[derive(Clone, Debug)]
@@ -97,6 +100,12 @@ pub enum Request {
     Configure { target: Target, options: SessionOptions },
     /// Say.
     Say { target: Target, text: String, options: SayOptions },
+    /// Play.
+    Play {
+        target: Target,
+        sound: Sound,
+        options: PlayOptions,
+    },
     /// SayOpen.
     SayOpen { target: Target, options: SayOptions },
     /// SayAppend.
@@ -276,6 +285,18 @@ pub enum Progress {
     Word,
 }
 
+/// How a text is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As it is spoken.
+    #[default]
+    Text,
+    /// Marks, tables, code and emoji are not read aloud.
+    Markdown,
+    /// What the voice cannot do is dropped, its text stays.
+    Ssml,
+}
+
 /// Options of Say; what is absent comes from the session's defaults, then from the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SayOptions {
@@ -291,6 +312,10 @@ pub struct SayOptions {
     pub pitch: Option<f64>,
     /// On this utterance's samples.
     pub gain_db: Option<f64>,
+    /// How the text is written.
+    pub format: Option<Format>,
+    /// The backend's own, a JSON object.
+    pub params: Option<Arc<str>>,
     /// Within the session.
     pub mode: Option<Mode>,
     /// Class.
@@ -329,6 +354,19 @@ impl Output {
     }
 }
 
+/// Options of Play.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlayOptions {
+    /// Those of Say that fit a sound.
+    pub say: SayOptions,
+    /// What hearing it to the end means.
+    pub text: String,
+    /// Under the session's speech.
+    pub beside: bool,
+    /// So much lower while the session speaks.
+    pub duck_db: Option<f64>,
+}
+
 /// Options of OpenSession and Configure.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionOptions {
@@ -354,23 +392,6 @@ pub struct SessionOptions {
     pub bounds: Bounds,
     /// Defaults of Say.
     pub say: SayOptions,
-}
-
-/// What somebody else's detector says beside the kind.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpeechDetails {
-    /// The turn it is about; absent or 0 = whatever is active.
-    pub turn: Option<u64>,
-    /// The utterance it is about.
-    pub utterance: Option<u64>,
-    /// Onset, or of an end the end, on the monotonic clock; absent = now.
-    pub at_us: Option<Micros>,
-    /// What was understood.
-    pub text: Option<String>,
-    /// How many words.
-    pub words: Option<u32>,
-    /// 0 … 1.
-    pub confidence: Option<f64>,
 }
 
 /// Options of Cancel.
@@ -495,6 +516,7 @@ pub enum ErrorKind {
     BackendUnavailable,
     LimitExceeded,
     WrongState,
+    FormatNotSupported,
     NotPermitted,
     NotSupported,
     Failed,
@@ -588,6 +610,8 @@ pub struct Voice {
 pub struct Settings {
     /// Defaults of Say.
     pub say: SayOptions,
+    /// How words are said that a voice gets wrong.
+    pub lexicon: Arc<Lexicon>,
     /// A session that says nothing about it keeps no text.
     pub private: bool,
     /// Bytes of one utterance's text.
@@ -620,43 +644,11 @@ pub struct Settings {
     pub barge_in: BargeIn,
 }
 
-/// How user speech is taken, until a client says otherwise.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BargeIn {
-    /// Of sessions on the loudspeaker.
-    pub policy: BargeInPolicy,
-    /// Id of the detector, or "none".
-    pub detector: String,
-    /// What "mhm" does.
-    pub backchannel: Backchannel,
-    /// A suspicion that nothing confirms is taken back after this.
-    pub false_interruption_us: Micros,
-    /// A detector's confirmation of shorter speech waits until it has lasted this long.
-    pub min_speech_us: Micros,
-    /// For this long after the agent's first speech the echo canceller is still learning, and a detector is not acted upon.
-    pub warm_up_us: Micros,
-    /// Of detectors: 0 … 1.
-    pub sensitivity: f64,
-}
-
-impl Default for BargeIn {
-    fn default() -> Self {
-        Self {
-            policy: BargeInPolicy::Off,
-            detector: "detector-bargein".to_owned(),
-            backchannel: Backchannel::Cancel,
-            false_interruption_us: 2_000_000,
-            min_speech_us: 0,
-            warm_up_us: 0,
-            sensitivity: 0.5,
-        }
-    }
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
             say: SayOptions::default(),
+            lexicon: Arc::default(),
             private: false,
             text_bytes: 262_144,
             utterances: 1000,

@@ -4,16 +4,19 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod bargein;
 mod cancel;
 mod floor;
 mod owner;
 mod pause;
 mod phase;
+mod play;
 mod sessions;
 mod streams;
 mod survivors;
 mod turns;
 mod utterance;
+mod written;
 
 use utterd_core::{
     Bounds, Caller, CancelOptions, DeviceEvent, DeviceOp, DriverInfo, Effect, ErrorKind, Failure, HeardSource, Input, Mode, Outcome,
