@@ -17,6 +17,7 @@ use crate::opts;
 use crate::process::threads;
 use crate::random::Random;
 use crate::recording::Recording;
+use crate::sounds::Sounds;
 use crate::tone;
 use crate::world::{Quiet, TONE, World};
 use zbus::zvariant::Value;
@@ -25,6 +26,8 @@ pub const CLIENTS: usize = 8;
 /// Four times as fast as ordinary: 600 samples a character at 48 kHz, so 109 characters until a code repeats.
 const RATE: f64 = 4.0;
 const CHAR_US: u64 = 12_500;
+/// Whose code the sound file bears; speech with the same code is not compared.
+const SOUND: u64 = 126;
 /// A ramp of 5 ms at 48 kHz.
 const RAMP: usize = 240;
 
@@ -55,6 +58,8 @@ pub struct Summary {
 #[derive(Clone, Debug)]
 struct Said {
     text: String,
+    /// A sound: its samples are a file's, not its own.
+    is_sound: bool,
     session: String,
     accepted_us: u64,
 }
@@ -68,11 +73,14 @@ enum House {
 }
 
 impl House {
-    fn start(shared: bool) -> House {
+    fn start(shared: bool, sounds: &Sounds) -> House {
         if shared {
-            return House::Heard(Box::new(World::with(JackOptions::default(), &DaemonPlan::default())));
+            return House::Heard(Box::new(World::with(JackOptions::default(), &sounds.plan())));
         }
-        House::Quiet(Box::new(Quiet::start()))
+        House::Quiet(Box::new(Quiet::with(&DaemonPlan {
+            driver: "timer",
+            ..sounds.plan()
+        })))
     }
 
     fn client(&self) -> &Client {
@@ -109,7 +117,9 @@ impl House {
 /// When something does not hold; the message says what, and the seed was printed.
 pub fn run(plan: Plan) -> Summary {
     eprintln!("soak: {plan:?}");
-    let house = House::start(plan.shared);
+    let sounds = Sounds::new();
+    let sound = sounds.coded("ding.wav", SOUND, 24_000);
+    let house = House::start(plan.shared, &sounds);
     let books = Books::default();
     let mut summary = Summary::default();
     // The first half warms up: pools, caches and the threads that stay.
@@ -122,6 +132,7 @@ pub fn run(plan: Plan) -> Summary {
                     session: None,
                     name: format!("client-{n}"),
                     shared: plan.shared,
+                    sound: sound.clone(),
                     random: Random::from(seeds.bits()),
                     books: Arc::clone(&books),
                     streams: Vec::new(),
@@ -157,6 +168,8 @@ struct Life {
     session: Option<Session>,
     name: String,
     shared: bool,
+    /// A file that may be played.
+    sound: String,
     random: Random,
     books: Books,
     /// Open streams: id, last append.
@@ -202,9 +215,14 @@ impl Life {
     }
 
     fn accepted(&mut self, id: u64, text: &str) {
+        self.accepted_as(id, text, false);
+    }
+
+    fn accepted_as(&mut self, id: u64, text: &str, is_sound: bool) {
         if id != 0 {
             let said = Said {
                 text: text.to_owned(),
+                is_sound,
                 session: self.name.clone(),
                 accepted_us: now_us(),
             };
@@ -248,15 +266,21 @@ impl Life {
                 session.resume();
                 "resume"
             }
-            84..=95 => self.submit(&session),
-            96..=97 => {
+            84..=93 => self.submit(&session),
+            94..=95 => {
                 let gone = self.random.between(0, 2) == 0;
                 self.close(gone);
                 "close"
             }
+            96 => {
+                let refused = session.try_play("/nowhere/at-all.wav", opts! {});
+                assert!(refused.is_err(), "a file that is not there was played");
+                "play-nothing"
+            }
             _ => {
-                let reply = session.call("Play", &("/nowhere/at-all.wav", opts! {}));
-                assert!(reply.is_err(), "a file that is not there was played");
+                let text = self.text();
+                let id = session.play(&self.sound.clone(), opts! { "text" => text.clone() });
+                self.accepted_as(id, &text, true);
                 "play"
             }
         };
@@ -450,6 +474,9 @@ fn judge_ear(world: &World, books: &BTreeMap<u64, Said>, summary: &mut Summary) 
         let (report, said) = (end.dict(2), &books[&id]);
         // The codes of an utterance come again with the 127th after it, so what was not told to have started is not looked for.
         let Some(start) = starts.get(&id) else { continue };
+        if said.is_sound || tone::voice(id) == tone::voice(SOUND) {
+            continue;
+        }
         let from = said.accepted_us.max(start.at_us.saturating_sub(500_000));
         let mine: Vec<_> = runs
             .iter()

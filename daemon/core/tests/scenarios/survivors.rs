@@ -57,7 +57,15 @@ fn o6_while_a_recovery_runs_the_guard_asks_for_no_other() {
     assert_eq!(transition(&w, asked), "applied");
     let told = counters(&mut w);
     assert_eq!((told["recoveries"], told["already"]), (1, 0), "{told:?}");
-    let asked_for = |e: &Effect| matches!(e, Effect::Note(Note::Transition { transition: "mic-closed-recovery", .. }));
+    let asked_for = |e: &Effect| {
+        matches!(
+            e,
+            Effect::Note(Note::Transition {
+                transition: "mic-closed-recovery",
+                ..
+            })
+        )
+    };
     assert_eq!(count(&w, asked_for), 1, "nor does it answer one to itself");
 }
 
