@@ -8,11 +8,8 @@ use utterd_core::{DriverInfo, Effect, Note};
 use zbus::zvariant::Value;
 
 use super::Device;
-<<<<<<< HEAD
-use super::owner_counts::OwnerCounts;
-=======
 use super::backends::{BackendStates, Backends};
->>>>>>> e01a2a6ae8c6c26f882cd67ff2b8160ad7a6cc5b
+use super::owner_counts::OwnerCounts;
 use super::owners::Owners;
 use crate::clock::now_us;
 use crate::dbus::Out;
@@ -44,14 +41,10 @@ pub struct Hands {
     cuts: HashMap<u64, u64>,
     /// When each kind was last sent.
     alerts: HashMap<(&'static str, String), u64>,
-<<<<<<< HEAD
-    owners: Owners,
     owner_counts: OwnerCounts,
-=======
     pub(super) owners: Owners,
     pub(super) of_backends: Backends,
     pub(super) cancel_failed: Counter,
->>>>>>> e01a2a6ae8c6c26f882cd67ff2b8160ad7a6cc5b
 }
 
 /// The metrics of this room.
@@ -196,12 +189,9 @@ impl Hands {
             ..Account::default()
         };
         let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
-<<<<<<< HEAD
         let owner_counts = OwnerCounts::new(&metrics);
-=======
         let cancel_failed = counts.cancel_failed.clone();
         let of_backends = Backends::new(&metrics, &backends, states);
->>>>>>> e01a2a6ae8c6c26f882cd67ff2b8160ad7a6cc5b
         Self {
             tx,
             synth,
@@ -217,12 +207,9 @@ impl Hands {
             cuts: HashMap::new(),
             alerts: HashMap::new(),
             owners: Owners::default(),
-<<<<<<< HEAD
             owner_counts,
-=======
             of_backends,
             cancel_failed,
->>>>>>> e01a2a6ae8c6c26f882cd67ff2b8160ad7a6cc5b
         }
     }
 
