@@ -12,7 +12,7 @@ use crate::cli::Cli;
 use crate::dbus::{FoundSound, PluginInfo, PortInfo, Services, VoiceInfo};
 use crate::observe::log::Log;
 use crate::observe::{Metrics, notify};
-use crate::plugins::{LoadReport, Plugin, TtsBackend};
+use crate::plugins::{Detector, LoadReport, Plugin, TtsBackend};
 use crate::session::{BackendNews, BackendStates, Device, Fact};
 use crate::settings;
 use crate::sounds::Sounds;
@@ -64,6 +64,11 @@ fn failing(news: BackendNews) -> BTreeMap<&'static str, Value<'static>> {
         ("failures", Value::from(news.failures)),
         ("again-ms", Value::from(left_us / 1000)),
     ])
+}
+
+/// The loaded detectors.
+pub(crate) fn detectors(plugins: &[Arc<Plugin>]) -> Vec<Arc<Detector>> {
+    plugins.iter().filter_map(|p| p.detector()).cloned().collect()
 }
 
 /// A backend as the core knows it.

@@ -92,6 +92,16 @@ pub struct Patience {
     pub back_off_max_us: Micros,
 }
 
+impl Patience {
+    /// Of what is no backend, and is asked once.
+    pub(crate) const ENDLESS: Self = Self {
+        first_audio_us: 0,
+        stall_us: 0,
+        back_off_us: 0,
+        back_off_max_us: 0,
+    };
+}
+
 impl Default for Patience {
     fn default() -> Self {
         Self {

@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
-use utterd_core::{DriverInfo, Effect, Note};
+use utterd_core::{AudioFormat, DriverInfo, Effect, ErrorKind, Failure, Note, Reply, Signal, Token};
 use zbus::zvariant::Value;
 
 use super::Device;
 use super::backends::{BackendStates, Backends};
 use super::owners::Owners;
+use super::rx::RxCounts;
 use crate::clock::now_us;
 use crate::dbus::Out;
 use crate::driver::{DeviceOp, DriverEvent, Of};
+use crate::feeds::Feeds;
 use crate::observe::metrics::{Counter, Gauge, Histogram};
 use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
+use crate::rx::Rx;
 use crate::sounds::Sounds;
 use crate::synth::Synth;
 use crate::tx::{Output, Tx};
@@ -26,14 +29,17 @@ const ALERT_EVERY_US: u64 = 1_000_000;
 /// Everything that effects act on.
 pub struct Hands {
     tx: Tx,
+    pub(super) rx: Rx,
     pub(super) synth: Synth,
     device: Device,
     pub(super) backends: HashMap<String, Arc<TtsBackend>>,
     pub(super) sounds: Sounds,
+    pub(super) feeds: Feeds,
     outbox: Sender<Out>,
     metrics: Metrics,
-    watch: Watch,
+    pub(super) watch: Watch,
     counts: Counts,
+    pub(super) rx_counts: RxCounts,
     driver: DriverInfo,
     account: Account,
     /// When each cut that is not answered yet was published.
@@ -173,6 +179,7 @@ struct Account {
 impl Hands {
     pub fn new(
         tx: Tx,
+        rx: Rx,
         synth: Synth,
         device: Device,
         backends: HashMap<String, Arc<TtsBackend>>,
@@ -189,16 +196,20 @@ impl Hands {
         let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
         let cancel_failed = counts.cancel_failed.clone();
         let of_backends = Backends::new(&metrics, &backends, states);
+        let rx_counts = RxCounts::new(&metrics);
         Self {
             tx,
+            rx,
             synth,
             device,
             backends,
             sounds,
+            feeds: Feeds::default(),
             outbox,
             metrics,
             watch,
             counts,
+            rx_counts,
             driver: DriverInfo::default(),
             account,
             cuts: HashMap::new(),
@@ -211,16 +222,38 @@ impl Hands {
 
     pub(super) fn carry_out(&mut self, effect: Effect) {
         match effect {
+            Effect::Reply {
+                token,
+                reply:
+                    Ok(Reply::Feed {
+                        utterance,
+                        format,
+                        output,
+                        at_us,
+                    }),
+            } => self.open_feed(token, utterance, format, tx_output(output), at_us),
             Effect::Reply { token, reply } => self.send(Out::Reply { token, reply }),
-            Effect::Signal { session, signal } => self.send(Out::Signal { session, signal }),
+            Effect::Signal { session, signal } => {
+                if let Signal::UtteranceFinished { utterance, .. } = &signal {
+                    self.feeds.end(utterance.get());
+                }
+                self.send(Out::Signal { session, signal });
+            }
             Effect::SessionChanged { session, properties } => self.send(Out::SessionChanged { session, properties }),
             Effect::ManagerChanged { properties } => self.send(Out::ManagerChanged { properties }),
-            Effect::SessionOpened { session, properties } => {
+            Effect::SessionOpened {
+                key,
+                session,
+                output,
+                properties,
+            } => {
+                self.rx.session_opened(key.get(), session.clone(), tx_output(output));
                 self.metrics.open_session(&session);
                 self.counts.sessions.set(self.counts.sessions.value() + 1.0);
                 self.send(Out::SessionOpened { session, properties });
             }
             Effect::SessionClosed { session } => {
+                self.rx.session_closed(session.clone());
                 self.metrics.close_session(&session);
                 self.counts.sessions.set(self.counts.sessions.value() - 1.0);
                 self.send(Out::SessionClosed { session });
@@ -258,11 +291,13 @@ impl Hands {
             Effect::OwnerPropertiesChanged { properties } => self.send(Out::OwnerPropertiesChanged { properties }),
             Effect::OpenTrack {
                 track,
+                session,
                 output,
                 gain,
                 paused,
             } => {
                 self.tx.open_track(track.get(), tx_output(output));
+                self.rx.track(track.get(), session.get());
                 self.tx.gain(track.get(), gain, 0);
                 if paused {
                     self.tx.pause(track.get(), 0);
@@ -272,6 +307,7 @@ impl Hands {
             Effect::Play { track, utterance } => self.tx.play(track.get(), utterance.get()),
             Effect::Cut { utterance, fade_us } => {
                 self.tx.cut(utterance.get(), fade_us);
+                self.feeds.end(utterance.get());
                 self.cuts.insert(utterance.get(), now_us());
             }
             Effect::PauseTrack { track, fade_us } => self.tx.pause(track.get(), fade_us),
@@ -288,7 +324,15 @@ impl Hands {
                 self.synth.forget(utterance.get());
                 self.tx.forget(utterance.get());
             }
-            Effect::DetectorStart { .. } | Effect::DetectorStop { .. } | Effect::DetectorContext { .. } | Effect::Readers { .. } => {}
+            Effect::DetectorStart { .. }
+            | Effect::DetectorStop { .. }
+            | Effect::DetectorContext { .. }
+            | Effect::Readers { .. }
+            | Effect::AcquireAudio { .. }
+            | Effect::StartRecording { .. }
+            | Effect::BeginRecording { .. }
+            | Effect::StopRecording { .. } => self.carry_out_rx(effect),
+            Effect::Note(note @ (Note::RecordingStarted { .. } | Note::RecordingFinished { .. })) => self.note_rx(note),
             Effect::Note(note) => self.note(note),
         }
     }
@@ -296,6 +340,29 @@ impl Hands {
     pub(super) fn send(&self, out: Out) {
         if self.outbox.send(out).is_err() {
             tracing::debug!("the bus is gone");
+        }
+    }
+
+    /// The stream goes out with the reply; one that cannot be made is an error, and its utterance is empty.
+    fn open_feed(&self, token: Token, utterance: u64, format: AudioFormat, output: Output, start_us: u64) {
+        let rate = format.rate.unwrap_or_else(|| self.tx.rate(output));
+        match self.feeds.open(utterance, format, rate) {
+            Ok(stream) => self.send(Out::Feed {
+                token,
+                stream,
+                rate,
+                format,
+                start_us,
+                utterance,
+            }),
+            Err(error) => {
+                tracing::error!(utterance, %error, "no pipe for a client's sound");
+                let failure = Failure::new(ErrorKind::LimitExceeded, format!("no pipe can be made: {error}"));
+                self.send(Out::Reply {
+                    token,
+                    reply: Err(failure),
+                });
+            }
         }
     }
 
@@ -420,6 +487,8 @@ impl Hands {
                 generation,
                 error,
             } => tracing::warn!(%session, transition, generation, error, "audio owner: failed"),
+            // In their own room.
+            Note::RecordingStarted { .. } | Note::RecordingFinished { .. } => {}
             Note::DeviceLost { session, generation } => {
                 tracing::warn!(%session, generation, "the microphone was closed, and not by us");
             }
@@ -475,13 +544,14 @@ impl Hands {
         let local = output == Output::Local;
         match event {
             DriverEvent::Engine {
-                control,
+                mut control,
                 driver,
                 rate,
                 period,
                 latency_frames,
             } => {
                 tracing::info!(?output, driver, rate, period, latency_frames, "audio runs");
+                self.rx.engine(output, control.take_tap(), rate);
                 self.tx.period(output, period);
                 self.tx.engine(output, control, rate, latency_frames);
                 // The first resampler of a kind takes milliseconds to build: now, not at the first Say.
