@@ -14,6 +14,7 @@ pub mod run;
 mod services;
 pub mod session;
 pub mod settings;
+pub mod sounds;
 pub mod synth;
 pub mod tx;
 

@@ -52,6 +52,7 @@ impl Core {
             main: Playing::default(),
             interjection: Playing::default(),
             open: Vec::new(),
+            beside: Default::default(),
             issued: Default::default(),
             history: Default::default(),
             history_bytes: 0,
@@ -145,7 +146,7 @@ impl Core {
             // A paused session would never drain.
             self.resume_session(id);
         } else {
-            let targets = self.sessions[&id].open.clone();
+            let targets = self.sessions[&id].all_open();
             self.start_cancel(targets, Order::new("session-closed", self.now, Then::Close { session: id }));
         }
         self.close_if_empty(id);
@@ -156,6 +157,10 @@ impl Core {
             return;
         };
         if session.closing.is_none() || !session.open.is_empty() {
+            return;
+        }
+        if !session.beside.is_empty() {
+            self.end_beside(id);
             return;
         }
         let tokens = session.closing.as_mut().map(|c| std::mem::take(&mut c.tokens)).unwrap_or_default();
@@ -231,6 +236,7 @@ impl Core {
         }
         self.arm_yield(id);
         self.apply_pauses(floor, fade_us);
+        self.pause_beside(id, fade_us);
     }
 
     pub(crate) fn resume_session(&mut self, id: SessionId) {
@@ -242,6 +248,7 @@ impl Core {
         let floor = session.floor;
         self.dirty.insert(id);
         self.apply_pauses(floor, None);
+        self.pause_beside(id, None);
         self.schedule(floor);
     }
 }
