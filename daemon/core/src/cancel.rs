@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::Core;
+use crate::bargein::Barged;
 use crate::effect::{Effect, Note, Outcome, Reply, Report, Stages};
 use crate::ids::{CancelId, Micros, SessionId, SynthesisId, Token, UtteranceId};
 use crate::request::{CancelOptions, ErrorKind, Failure, SynthesisState, Told};
@@ -43,6 +44,11 @@ pub(crate) enum Then {
     /// CancelAll's reply.
     Count {
         token: Token,
+    },
+    /// A barge-in's account, and ReportSpeech's answer.
+    BargedIn {
+        token: Option<Token>,
+        barged: Barged,
     },
     /// A write of Muted or MinPriority.
     Done {
@@ -165,6 +171,7 @@ impl Core {
         }
         order.then = Then::Report { token, session, scope };
         self.start_cancel(targets, order);
+        self.dismiss_suspicion(session);
         // Cancelling everything also ends a pause: what is said next is heard. The cuts were ordered before, so nothing sounds up.
         if scope == Scope::Session && options.turn.is_none() {
             self.resume_session(session);
@@ -406,6 +413,12 @@ impl Core {
                 self.reply(token, Reply::Report(Box::new(report)));
             }
             Then::Count { token } => self.reply(token, Reply::Count(count)),
+            Then::BargedIn { token, barged } => {
+                self.barged_in(barged, cancel.targets.first().copied(), cancel.silent_at);
+                if let Some(token) = token {
+                    self.reply(token, Reply::Decision("cancelled"));
+                }
+            }
             Then::Done { token } => self.reply(token, Reply::Done),
             Then::Close { session } => self.close_if_empty(session),
             Then::Release { token, utterance } => self.release(token, utterance),

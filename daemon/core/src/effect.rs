@@ -45,6 +45,8 @@ pub enum Effect {
         detector: String,
         sensitivity: f64,
         language: String,
+        /// The first suspicion will cancel (`cancel-at-once`): it must be surer than one that only pauses.
+        one_stage: bool,
     },
     /// No longer.
     DetectorStop { session: SessionId, name: String },
@@ -174,6 +176,8 @@ pub enum Reply {
     Ack(&'static str),
     /// Cancel.
     Report(Box<Report>),
+    /// ReportSpeech: "paused" | "cancelled" | "resumed" | "ignored" | "protected".
+    Decision(&'static str),
     /// CancelAll: utterances cancelled.
     Count(u32),
     /// Wait.
@@ -202,6 +206,8 @@ pub enum Signal {
     UtteranceStarted {
         utterance: UtteranceId,
         first_audio_us: Micros,
+        /// From the user's last speech sample to this; unknown while the user speaks, or never did.
+        user_silence_us: Option<Micros>,
         tag: String,
         turn: u64,
     },
@@ -232,6 +238,27 @@ pub enum Signal {
     },
     /// Once a session.
     FirstFrameSent { utterance: UtteranceId },
+    /// User speech met, or may have met, the agent's: "suspected" | "confirmed" | "false" | "ignored" | "protected".
+    BargeIn {
+        stage: &'static str,
+        /// Who heard it: a detector's id, or "report".
+        detector: String,
+        /// From its onset to this decision.
+        latency_us: Micros,
+        /// What was heard then, or would have been next.
+        utterance: Option<UtteranceId>,
+    },
+    /// The user began to speak.
+    SpeechStarted { at_us: Micros, probability: f64 },
+    /// The user fell silent.
+    SpeechStopped { duration_us: Micros, at_us: Micros },
+    /// Another finding of a detector: "turn-end" | "backchannel" | "machine" | "human" | "tone".
+    Detected {
+        kind: &'static str,
+        detector: String,
+        at_us: Micros,
+        confidence: f64,
+    },
 }
 
 /// How an utterance ended.
@@ -373,6 +400,7 @@ pub struct SessionProperties {
     pub output: &'static str,
     pub gain_db: f64,
     pub muted: bool,
+    pub mic_muted: bool,
 }
 
 /// Properties of the manager as published.
@@ -381,6 +409,7 @@ pub struct ManagerProperties {
     pub driver: DriverInfo,
     pub gain_db: f64,
     pub muted: bool,
+    pub mic_muted: bool,
     pub min_priority: Priority,
 }
 
@@ -454,6 +483,37 @@ pub enum Note {
     StaleTurn { session: String },
     /// A step of the cancel chain did not answer in time.
     CancelFailed { session: String, error: String },
+    /// User speech met, or may have met, the agent's; as the signal says it.
+    BargeIn {
+        session: String,
+        stage: &'static str,
+        detector: String,
+        latency_us: Micros,
+        utterance: Option<UtteranceId>,
+    },
+    /// A confirmed barge-in was carried out, the session's `count`th.
+    BargedIn {
+        session: String,
+        utterance: UtteranceId,
+        /// From the onset of the user's speech to the agent's silence.
+        latency_us: Micros,
+        count: u64,
+    },
+    /// The user spoke into a protected utterance, of which so much was sent.
+    GreetingProtect {
+        session: String,
+        utterance: UtteranceId,
+        sent_us: Micros,
+    },
+    /// An utterance that began protected was heard to its end.
+    GreetingCompleted { session: String, utterance: UtteranceId },
+    /// A detector cannot be relied on; `instead`: the one that takes its place, "report-only", or "".
+    DetectorFailed {
+        session: String,
+        detector: String,
+        message: String,
+        instead: String,
+    },
     /// A transition of the audio owner was decided.
     Transition {
         session: String,

@@ -117,6 +117,12 @@ impl Core {
         }
         self.dirty.insert(session_id);
         let word = outcome.word();
+        if u.protect_us > 0 && outcome == Outcome::Completed {
+            self.out.push(Effect::Note(Note::GreetingCompleted {
+                session: name.clone(),
+                utterance: id,
+            }));
+        }
         let synthesised_us = u.syntheses.iter().map(|s| s.end_us).max().unwrap_or(0);
         self.out.push(Effect::Note(Note::Finished {
             session: name,

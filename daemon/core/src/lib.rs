@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bargein;
 mod beside;
 mod bounds;
 mod cancel;
@@ -36,6 +37,7 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use bargein::{BargeIn, SpeechDetails};
 pub use bounds::Bounds;
 pub use effect::{
     DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
@@ -43,9 +45,9 @@ pub use effect::{
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, BargeIn, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions,
-    PlaybackEvent, Priority, Progress, Request, SayOptions, SessionOptions, Settings, SpeechDetails, SynthesisEvent, SynthesisState,
-    Target, Told, Transition, Voice,
+    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions,
+    PlaybackEvent, Priority, Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told,
+    Transition, Voice,
 };
 pub use source::{Sound, Source};
 
@@ -66,6 +68,10 @@ pub struct Core {
     out: Vec<Effect>,
     settings: Settings,
     backends: Vec<Backend>,
+    /// Ids of the plugins that can hear.
+    detectors: Vec<String>,
+    /// Starts of detectors so far; the newest is the generation of its findings.
+    detector_starts: u64,
     sessions: BTreeMap<SessionId, Session>,
     names: BTreeMap<String, SessionId>,
     closed: VecDeque<String>,
@@ -97,6 +103,7 @@ impl Core {
             driver: DriverInfo::default(),
             gain_db: settings.output_gain_db,
             muted: false,
+            mic_muted: false,
             min_priority: Priority::Progress,
         };
         Self {
@@ -104,6 +111,8 @@ impl Core {
             out: Vec::new(),
             settings,
             backends: Vec::new(),
+            detectors: Vec::new(),
+            detector_starts: 0,
             sessions: BTreeMap::new(),
             names: BTreeMap::new(),
             closed: VecDeque::new(),
@@ -144,11 +153,23 @@ impl Core {
             Input::Device { order, output, event } => self.device(order, output, event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
-            Input::Finding { .. } | Input::DetectorFailed { .. } | Input::Detectors(_) => {}
+            Input::Finding {
+                session,
+                generation,
+                finding,
+            } => self.finding(session, generation, finding),
+            Input::DetectorFailed {
+                session,
+                generation,
+                detector,
+                message,
+            } => self.detector_failed(session, generation, detector, message),
+            Input::Detectors(detectors) => self.detectors_changed(detectors),
             Input::Settings(settings) => self.configured(*settings),
             Input::Start => self.open_output(Output::Local),
             Input::Tick => {}
         }
+        self.settle_hearing();
         self.publish_changes();
         std::mem::take(&mut self.out)
     }
@@ -275,7 +296,7 @@ impl Core {
             .any(|u| self.utterances.get(u).is_some_and(|u| u.cancel.is_some()))
         {
             "cancelling"
-        } else if session.client_pause.is_some() || interrupted {
+        } else if session.is_held() || interrupted {
             "paused"
         } else if active.is_some() {
             "speaking"
@@ -295,10 +316,11 @@ impl Core {
             output: session.output.word(),
             gain_db: session.gain_db,
             muted: session.muted,
+            mic_muted: session.hearing.mic_muted,
         }
     }
 
-    /// What must hold after every step (I1, I2, I9, I11, I15 and the books).
+    /// What must hold after every step (I1, I2, I9, I10, I11, I15, T5 and the books).
     ///
     /// # Panics
     /// When something does not hold: the message names it.
@@ -338,7 +360,7 @@ impl Core {
                 let on_air = self.floors.get(&session.floor).and_then(|f| f.on_air) == Some((*id, part));
                 if playing.track.is_some() && !playing.committed.is_empty() && !playing.paused {
                     assert!(
-                        on_air && session.client_pause.is_none(),
+                        on_air && !session.is_held(),
                         "{} is audible without the floor or in spite of a pause",
                         session.id
                     );
@@ -346,6 +368,7 @@ impl Core {
             }
         }
         self.check_owners();
+        self.check_hearing();
         for (key, floor) in &self.floors {
             assert!(floor.is_watched(*key, &self.timers), "{key:?} waits for silence without a deadline");
         }

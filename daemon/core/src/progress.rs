@@ -53,6 +53,7 @@ impl Core {
         let first_frame = !std::mem::replace(&mut session.first_frame_sent, true);
         let name = session.id.clone();
         self.dirty.insert(session_id);
+        let user_silence_us = self.user_silence_us(session_id);
         if !beside {
             self.playback_started(session_id, turn);
         }
@@ -61,6 +62,7 @@ impl Core {
             Signal::UtteranceStarted {
                 utterance: id,
                 first_audio_us,
+                user_silence_us,
                 tag,
                 turn,
             },
@@ -83,7 +85,12 @@ impl Core {
         let Some(u) = self.utterances.get_mut(&id) else {
             return;
         };
+        let was_protected = u.is_protected();
         u.heard_us = u.heard_us.max(onset_us);
+        if was_protected && !u.is_protected() {
+            // Whoever speaks still is heard from now on.
+            self.dirty.insert(u.session);
+        }
         if !word {
             return;
         }

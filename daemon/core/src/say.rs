@@ -250,6 +250,7 @@ impl Core {
         } else if mode == Mode::Replace {
             let targets = earlier.into_iter().filter(|u| !self.utterances[u].is_protected()).collect();
             self.start_cancel(targets, Order::new("replaced", self.now, Then::Release { token, utterance: id }));
+            self.dismiss_suspicion(session);
         } else {
             self.reply(token, origin.answer(id));
             self.admit(id, muted);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::bargein::Hearing;
 use crate::beside::Beside;
 use crate::bounds::Bounds;
 use crate::effect::{HeardSource, HistoryEntry, Report, SessionProperties};
@@ -67,6 +68,7 @@ pub(crate) struct Session {
     /// Paused by a client, since.
     pub(crate) client_pause: Option<Micros>,
     pub(crate) pause_epoch: u64,
+    pub(crate) hearing: Hearing,
     pub(crate) main: Playing,
     pub(crate) interjection: Playing,
     /// Accepted and not finished, by id.
@@ -111,6 +113,11 @@ impl Session {
             Part::Main => &mut self.main,
             Part::Interjection => &mut self.interjection,
         }
+    }
+
+    /// It has a reason to be silent: a client's pause, or a suspicion.
+    pub(crate) fn is_held(&self) -> bool {
+        self.client_pause.is_some() || self.hearing.suspected
     }
 
     pub(crate) fn remember_issued(&mut self, utterance: UtteranceId) {

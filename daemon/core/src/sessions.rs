@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bargein::Hearing;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, Note, Reply, SessionProperties};
 use crate::floor::FloorKey;
@@ -25,9 +26,11 @@ impl Core {
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
         check_session_defaults(&options)?;
+        self.check_detector(options.detector.as_ref())?;
         self.check_bounds(options.bounds)?;
         let id = self.session_ids.next();
         let output = options.output.unwrap_or_default();
+        let hearing = Hearing::new(&self.settings.barge_in, output == Output::Local, &options);
         let floor = if options.own_floor == Some(true) || output != Output::Local {
             FloorKey::Own(id)
         } else {
@@ -49,6 +52,7 @@ impl Core {
             muted: false,
             client_pause: None,
             pause_epoch: 0,
+            hearing,
             main: Playing::default(),
             interjection: Playing::default(),
             open: Vec::new(),
@@ -89,6 +93,8 @@ impl Core {
 
     pub(crate) fn configure(&mut self, id: SessionId, options: SessionOptions) -> Result<(), Failure> {
         check_session_defaults(&options)?;
+        self.check_detector(options.detector.as_ref())?;
+        let heard = options.clone();
         self.check_bounds(options.bounds)?;
         let epoch_after = {
             let Some(session) = self.sessions.get_mut(&id) else {
@@ -122,6 +128,7 @@ impl Core {
         if let Some((after, epoch)) = epoch_after {
             self.arm(after, Timer::Idle(id, epoch));
         }
+        self.configure_hearing(id, &heard);
         Ok(())
     }
 
@@ -144,6 +151,7 @@ impl Core {
                 self.end_stream(utterance);
             }
             // A paused session would never drain.
+            self.dismiss_suspicion(id);
             self.resume_session(id);
         } else {
             let targets = self.sessions[&id].all_open();

@@ -25,6 +25,10 @@ pub(crate) enum Timer {
     Transition(GuardKey, OrderId),
     /// The session has had nothing accepted for 2 s.
     PlaybackEnds(SessionId),
+    /// A session's barge-in policy has something to say.
+    Hearing(SessionId),
+    /// The capture of a guard was kept for long enough.
+    Ears(GuardKey),
     /// ttl-ms of a turn that is collected.
     Collect(SessionId, u64),
     /// What a stream holds is spoken.
@@ -69,6 +73,9 @@ impl Core {
                 Timer::PlaybackEnds(session) => self.playback_may_have_ended(session),
                 Timer::Quiet(floor, track) => self.should_be_silent(floor, track),
                 Timer::Forget(utterance) => self.out.push(crate::Effect::Forget { utterance }),
+                Timer::Hearing(session) => self.hearing_due(session),
+                // The end of the step looks at it.
+                Timer::Ears(_) => {}
                 Timer::Collect(session, turn) => self.collect_overdue(session, turn),
                 Timer::StreamFlush(utterance) => self.flush_due(utterance),
                 Timer::StreamIdle(utterance) => self.stream_idle(utterance),

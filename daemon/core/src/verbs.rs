@@ -5,7 +5,7 @@ use crate::beside::GAIN_US;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, HistoryEntry, Reply};
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
-use crate::request::{Caller, ErrorKind, Failure, Request, SessionOptions, Target};
+use crate::request::{Caller, ErrorKind, Failure, Output, Request, SessionOptions, Target};
 use crate::say::Origin;
 use crate::session::Session;
 
@@ -114,6 +114,7 @@ impl Core {
                 order.ends_turns = true;
                 self.start_cancel(targets, order);
                 for id in mine {
+                    self.dismiss_suspicion(id);
                     self.resume_session(id);
                 }
                 Ok(None)
@@ -193,8 +194,24 @@ impl Core {
                 };
                 self.silence(token, targets, "muted")
             }
-            Request::ReportSpeech { .. } | Request::SetSessionMicMuted { .. } | Request::SetMasterMicMuted { .. } => {
-                Err(Failure::new(ErrorKind::NotSupported, "not supported by this release"))
+            Request::ReportSpeech { target, kind, details } => {
+                let id = self.find(caller, &target)?;
+                self.report_speech(token, arrived, id, kind, &details)
+            }
+            Request::SetSessionMicMuted { target, muted } => {
+                let id = self.find(caller, &target)?;
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.hearing.mic_muted = muted;
+                }
+                self.mic_muted(vec![id], muted);
+                Ok(Some(Reply::Done))
+            }
+            Request::SetMasterMicMuted { muted } => {
+                self.check_manages(caller)?;
+                self.manager.mic_muted = muted;
+                let local = self.sessions.iter().filter(|(_, s)| s.output == Output::Local);
+                self.mic_muted(local.map(|(id, _)| *id).collect(), muted);
+                Ok(Some(Reply::Done))
             }
             Request::SetMinPriority { priority } => {
                 self.check_manages(caller)?;

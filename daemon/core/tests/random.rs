@@ -10,6 +10,8 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use utterd_core::SpeechDetails;
+use utterd_core::hearing::{Backchannel, BargeInPolicy, FindingKind, Report};
 use utterd_core::{
     Bounds, Caller, CancelOptions, Format, Input, Lexicon, Mode, Output, Phase, PlayOptions, Priority, Progress, Reply, Request,
     SayOptions, SessionOptions, Settings, Sound, Token, Transition,
@@ -54,6 +56,10 @@ enum Op {
     /// Words are spelled otherwise from here on.
     Lexicon,
     End(u64),
+    /// A detector hears something: one that runs, or one that does no longer.
+    Hears(u64, FindingKind),
+    /// A detector fails.
+    Fails(u64),
 }
 
 fn options(r: &mut Rng) -> SayOptions {
@@ -278,6 +284,108 @@ fn sounded(seed: u64, life: Vec<Op>) -> Vec<Op> {
     ops
 }
 
+/// The user speaks: reports, findings, muted microphones, detectors that fail. Apart from the others, so that kept seeds stay what they were.
+fn hearing_op(r: &mut Rng) -> Op {
+    let t = |r: &mut Rng| target(SESSIONS[r.below(3) as usize]);
+    let request = match r.below(100) {
+        0..=29 => {
+            let kinds = [
+                FindingKind::SpeechStart,
+                FindingKind::SpeechStart,
+                FindingKind::SpeechEnd,
+                FindingKind::BargeIn,
+            ];
+            let rare = [FindingKind::Backchannel, FindingKind::TurnEnd, FindingKind::Machine];
+            let kind = if r.percent(85) { *r.pick(&kinds) } else { *r.pick(&rare) };
+            return Op::Hears(r.next(), kind);
+        }
+        30..=31 => return Op::Fails(r.next()),
+        32..=61 => Request::ReportSpeech {
+            target: t(r),
+            kind: *r.pick(&[
+                Report::Suspected,
+                Report::Suspected,
+                Report::Confirmed,
+                Report::False,
+                Report::Ended,
+            ]),
+            details: SpeechDetails {
+                turn: r.percent(30).then(|| turn(r)),
+                utterance: r.percent(20).then(|| r.below(20)),
+                at_us: r.percent(20).then(|| r.below(30 * S)),
+                ..SpeechDetails::default()
+            },
+        },
+        62..=69 => Request::Configure {
+            target: t(r),
+            options: hearing_options(r),
+        },
+        70..=73 => Request::SetSessionMicMuted {
+            target: t(r),
+            muted: r.percent(50),
+        },
+        74..=75 => Request::SetMasterMicMuted { muted: r.percent(30) },
+        76..=85 => Request::Transition {
+            transition: *r.pick(&[Transition::EnterListening, Transition::LeaveListening]),
+            target: t(r),
+            turn: 0,
+        },
+        86..=89 => return Op::Microphone(r.percent(50), 1 + r.below(3) as u32),
+        90..=94 => Request::Say {
+            target: t(r),
+            text: (*r.pick(&TEXTS)).to_owned(),
+            options: SayOptions {
+                protect_us: r.percent(30).then(|| r.below(S)),
+                ..SayOptions::default()
+            },
+        },
+        _ => return Op::Later(r.below(2 * S)),
+    };
+    Op::Ask(1, Box::new(request))
+}
+
+fn hearing_options(r: &mut Rng) -> SessionOptions {
+    let policies = [
+        BargeInPolicy::PauseThenConfirm,
+        BargeInPolicy::PauseThenConfirm,
+        BargeInPolicy::PauseThenConfirm,
+        BargeInPolicy::CancelAtOnce,
+        BargeInPolicy::ReportOnly,
+        BargeInPolicy::Off,
+    ];
+    SessionOptions {
+        barge_in: r.percent(90).then(|| *r.pick(&policies)),
+        detector: r.percent(20).then(|| (*r.pick(&["first", "second", "none"])).to_owned()),
+        backchannel: r.percent(20).then(|| *r.pick(&[Backchannel::Cancel, Backchannel::Resume])),
+        false_interruption_us: r.percent(20).then(|| 100 * MS + r.below(3 * S)),
+        ..SessionOptions::default()
+    }
+}
+
+/// In half of all lives the user speaks, too.
+fn heard(seed: u64, ops: Vec<Op>) -> Vec<Op> {
+    let mut r = Rng::new(seed ^ 0x5eed);
+    let mut mixed = Vec::new();
+    for op in ops {
+        let opened = match &op {
+            Op::Ask(_, request) => match &**request {
+                Request::Open { id, .. } => Some(target(id)),
+                _ => None,
+            },
+            _ => None,
+        };
+        mixed.push(op);
+        if let Some(target) = opened {
+            let options = hearing_options(&mut r);
+            mixed.push(Op::Ask(1, Box::new(Request::Configure { target, options })));
+        }
+        for _ in 0..r.below(4) {
+            mixed.push(hearing_op(&mut r));
+        }
+    }
+    mixed
+}
+
 /// Every life of an odd seed has streams and phases, too.
 fn grown(seed: u64) -> Vec<Op> {
     let mut r = Rng::new(!seed);
@@ -445,6 +553,22 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
                 }
             }
             Op::Later(us) => w.run(*us),
+            Op::Hears(r, kind) => {
+                let (running, now) = (&w.ears.running, w.now);
+                if let Some((id, (generation, _))) = running.iter().nth((*r % running.len().max(1) as u64) as usize) {
+                    let (id, stale) = (*id, u64::from((*r >> 32) % 8 == 0));
+                    let generation = generation - stale.min(*generation);
+                    w.finding(id, generation, *kind, now.saturating_sub((*r >> 40) % (300 * MS)));
+                }
+            }
+            Op::Fails(r) => {
+                let running = &w.ears.running;
+                if let Some((id, (generation, _))) = running.iter().nth((*r % running.len().max(1) as u64) as usize) {
+                    let (id, generation) = (*id, *generation);
+                    w.feed(Input::Tick);
+                    w.detector_fails(id, generation);
+                }
+            }
             Op::Lost(uid) => {
                 let connection = Arc::from(format!(":1.{uid}"));
                 w.feed(Input::Tick);
@@ -497,6 +621,7 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
         }
     }
     assert_eq!(w.book.unanswered(), [], "unanswered");
+    assert!(chaos || w.ears.running.is_empty(), "a detector runs and nothing is said");
     assert!(chaos || w.device.captures.is_empty(), "I6: a microphone is open and nobody listens");
 }
 
@@ -566,6 +691,7 @@ fn every_life_keeps_the_invariants() {
     for seed in cases() {
         let ops = if seed % 2 == 1 { grown(seed) } else { sequence(seed) };
         let ops = if seed / 2 % 2 == 1 { sounded(seed, ops) } else { ops };
+        let ops = if seed / 4 % 2 == 1 { heard(seed, ops) } else { ops };
         check(seed, false, ops.clone());
         check(seed, true, ops);
     }

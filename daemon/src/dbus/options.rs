@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use utterd_core::{Bounds, CancelOptions, Format, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
+use utterd_core::hearing::{Backchannel, BargeInPolicy, Report};
+use utterd_core::{Bounds, CancelOptions, Format, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions, SpeechDetails};
 use zbus::zvariant::{OwnedValue, Value};
 
 use super::error::Refusal;
@@ -179,6 +180,13 @@ impl Reader {
     }
 }
 
+const POLICIES: [(&str, BargeInPolicy); 4] = [
+    ("pause-then-confirm", BargeInPolicy::PauseThenConfirm),
+    ("cancel-at-once", BargeInPolicy::CancelAtOnce),
+    ("report-only", BargeInPolicy::ReportOnly),
+    ("off", BargeInPolicy::Off),
+];
+
 const PRIORITIES: [(&str, Priority); 5] = [
     ("important", Priority::Important),
     ("message", Priority::Message),
@@ -224,14 +232,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
             )));
         }
     };
-    reader.only("barge-in", &["off"], &["pause-then-confirm", "cancel-at-once", "report-only"])?;
-    // Any other word is the id of a detector.
-    if reader.text("detector")?.is_some_and(|id| id != "none") {
-        return Err(Refusal::not_supported(
-            "option \"detector\" is not supported by this release; supported: none",
-        ));
-    }
-    for key in ["input", "backchannel", "record", "false-interruption-ms"] {
+    for key in ["input", "record"] {
         reader.later(key)?;
     }
     let session = SessionOptions {
@@ -241,10 +242,10 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
         // 0 = no time-out.
         idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
         private: reader.flag("private")?,
-        barge_in: None,
-        detector: None,
-        backchannel: None,
-        false_interruption_us: None,
+        barge_in: reader.word("barge-in", &POLICIES)?,
+        detector: reader.text("detector")?,
+        backchannel: reader.word("backchannel", &[("cancel", Backchannel::Cancel), ("resume", Backchannel::Resume)])?,
+        false_interruption_us: reader.whole_in("false-interruption-ms", 100..=60_000)?.map(|ms| ms * 1000),
         bounds: bounds(&mut reader)?,
         say: reader.say_fields()?,
     };
@@ -262,6 +263,32 @@ fn bounds(reader: &mut Reader) -> Result<Bounds, Refusal> {
         collect_chunks: reader.whole_in("max-chunks", 1..=65_536)?.map(size),
         stream_idle_us: reader.whole_in("idle-ms", MS)?.map(|ms| ms * 1000),
     })
+}
+
+/// Kind and details of ReportSpeech.
+pub(super) fn speech(kind: &str, details: Options) -> Result<(Report, SpeechDetails), Refusal> {
+    let report = match kind {
+        "suspected" => Report::Suspected,
+        "confirmed" => Report::Confirmed,
+        "false" => Report::False,
+        "ended" => Report::Ended,
+        _ => {
+            return Err(Refusal::invalid_args(format!(
+                "kind is \"{kind}\"; allowed: suspected, confirmed, false, ended"
+            )));
+        }
+    };
+    let mut reader = Reader::new(details);
+    let details = SpeechDetails {
+        turn: reader.whole("turn", MAX_NUMBER)?,
+        utterance: reader.whole("utterance", MAX_NUMBER)?,
+        at_us: reader.whole("at-us", MAX_NUMBER)?,
+        text: reader.text("text")?,
+        words: reader.whole("words", u64::from(u32::MAX))?.and_then(|n| u32::try_from(n).ok()),
+        confidence: reader.real("confidence", 0.0..=1.0)?,
+    };
+    reader.end()?;
+    Ok((report, details))
 }
 
 /// Options of Cancel.
@@ -468,7 +495,8 @@ mod tests {
         for (key, allowed) in [
             ("format", "text, markdown, ssml"),
             ("cache", "auto, no, pin"),
-            ("barge-in", "off, pause-then-confirm"),
+            ("barge-in", "pause-then-confirm, cancel-at-once, report-only, off"),
+            ("backchannel", "cancel, resume"),
             ("lifetime", "persistent, client"),
             ("floor", "shared, own"),
         ] {

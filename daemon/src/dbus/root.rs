@@ -197,11 +197,9 @@ pub(super) fn set(interface: &str, property: &str, value: &Value<'_>) -> Result<
         (MANAGER, "MinPriority") => Request::SetMinPriority {
             priority: options::priority(property, value)?,
         },
-        (MANAGER, "MicMuted") => {
-            return Err(Refusal::not_supported(
-                "MicMuted is not supported by this release: no microphone is opened",
-            ));
-        }
+        (MANAGER, "MicMuted") => Request::SetMasterMicMuted {
+            muted: options::boolean(property, value)?,
+        },
         (MANAGER, "Version" | "Driver" | "DriverState" | "SampleRate" | "PeriodFrames")
         | (AUDIO_OWNER, "Owner" | "State" | "Generation" | "Counters") => {
             return Err(Refusal::read_only(format!("{property} can only be read")));

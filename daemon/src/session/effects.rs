@@ -364,6 +364,31 @@ impl Hands {
                 self.counts.cancel_done.record_for(&session, stages.done_us);
                 tracing::info!(%session, reason, utterances, silent_us = stages.silent_us, done_us = stages.done_us, "cancelled");
             }
+            Note::BargeIn {
+                session,
+                stage,
+                detector,
+                latency_us,
+                ..
+            } => self.watch.barge_in_stage(&session, stage, &detector, latency_us),
+            Note::BargedIn {
+                session,
+                utterance,
+                latency_us,
+                count,
+            } => self.watch.barge_in(&session, utterance.get(), latency_us, count),
+            Note::GreetingProtect {
+                session,
+                utterance,
+                sent_us,
+            } => self.watch.greeting_protect(&session, utterance.get(), sent_us / 1000),
+            Note::GreetingCompleted { session, utterance } => self.watch.greeting_completed(&session, utterance.get()),
+            Note::DetectorFailed {
+                session,
+                detector,
+                message,
+                instead,
+            } => self.watch.detector_failed(&session, &detector, &message, &instead),
             Note::Collected {
                 session,
                 buffers,

@@ -4,6 +4,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod bargein;
 mod cancel;
 mod floor;
 mod owner;

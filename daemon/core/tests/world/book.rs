@@ -7,6 +7,8 @@ use utterd_core::{
     Signal, Source, SynthesisId, Target, Token, TrackId, UtteranceId,
 };
 
+use utterd_core::hearing::{BargeInPolicy, Report as SpeechReport};
+
 use super::phases::Phases;
 use super::sound::Sound;
 
@@ -31,7 +33,8 @@ pub(crate) struct Utterance {
     pub(crate) seq: u64,
     closed: bool,
     turn: u64,
-    protected: bool,
+    pub(crate) protected: bool,
+    pub(crate) protect_us: Micros,
     shared: bool,
     local: bool,
     /// Its Say was answered, so signals may name it.
@@ -59,6 +62,9 @@ pub(crate) struct Session {
     closing: bool,
     /// As ListeningChanged tells it.
     pub(crate) listens: bool,
+    policy: BargeInPolicy,
+    speaks: bool,
+    suspicions: u64,
     pub(crate) properties: SessionProperties,
 }
 
@@ -99,6 +105,8 @@ pub(crate) struct Book {
     generations: BTreeMap<String, u64>,
     /// The device was ordered in this step.
     device_ordered: bool,
+    /// A track or an utterance was ordered in this step.
+    sound_ordered: bool,
     quiet_once: bool,
 }
 
@@ -152,6 +160,7 @@ impl Book {
                 .collect()
         };
         let known = |target: &Target| self.sessions.get(name(target));
+        let mut reported = Vec::new();
         let (scope, word, allowed) = match request {
             Request::Cancel { target, options } => {
                 let turn = known(target).map_or(1, |s| s.properties.turn);
@@ -170,6 +179,13 @@ impl Book {
                     scope.clear();
                 }
                 (scope, "client", allowed)
+            }
+            // It dooms nothing: whether it counts is decided by what is protected, late, or off.
+            Request::ReportSpeech { target, .. } => {
+                reported = of(Some(name(target)), &|u| {
+                    !u.beside && !u.protected && u.protect_us == 0 && u.doomed.is_none() && !u.cut
+                });
+                (Vec::new(), "", true)
             }
             Request::CancelAll { .. } => (of(None, &|u| self.sessions.get(&u.session).is_some_and(may)), "client", true),
             Request::Close { target, drain: false } => {
@@ -225,12 +241,13 @@ impl Book {
             at,
             request,
             dooms,
-            scope,
+            scope: if reported.is_empty() { scope } else { reported },
             allowed,
             uid,
         };
         self.calls.insert(token, call);
         self.device_ordered = false;
+        self.sound_ordered = false;
         self.current = Some(token);
     }
 
@@ -257,6 +274,10 @@ impl Book {
     pub(crate) fn saw(&mut self, now: Micros, effect: &Effect) {
         self.seen += 1;
         self.check_i9(effect);
+        self.sound_ordered |= matches!(
+            effect,
+            Effect::Cut { .. } | Effect::PauseTrack { .. } | Effect::ResumeTrack { .. } | Effect::CancelSynthesis { .. }
+        );
         match effect {
             Effect::Reply { token, reply } => self.saw_reply(now, *token, reply),
             Effect::Device { session, .. } => {
@@ -376,6 +397,7 @@ impl Book {
             | Request::Pause { target, .. }
             | Request::Resume { target }
             | Request::SetSessionGain { target, .. }
+            | Request::ReportSpeech { target, .. }
             | Request::SetSessionMuted { target, .. } => name(target),
             _ => return,
         };
@@ -414,6 +436,9 @@ impl Book {
             muted: false,
             closing: false,
             listens: false,
+            policy: options.barge_in.unwrap_or(BargeInPolicy::Off),
+            speaks: false,
+            suspicions: 0,
             properties: properties.clone(),
         };
         assert_eq!(properties.turn, 1, "a session starts at turn 1");
@@ -462,6 +487,7 @@ impl Book {
             class: options.priority.unwrap_or_default(),
             turn: if asked == 0 { s.properties.turn } else { asked },
             protected: options.interruptible == Some(false),
+            protect_us: options.protect_us.unwrap_or(0),
             shared: s.shared && !beside,
             local: s.local,
             named: false,
@@ -491,6 +517,7 @@ impl Book {
         | Signal::UtteranceFinished { utterance, .. }
         | Signal::FirstFrameSent { utterance }) = signal
         else {
+            self.saw_speech(session, signal);
             return;
         };
         let utterance = *utterance;
@@ -541,7 +568,20 @@ impl Book {
                 u.end = Some((outcome.clone(), (**report).clone(), seen));
             }
             Signal::FirstFrameSent { .. } => assert!(u.started),
-            Signal::ListeningChanged { .. } => {}
+            _ => {}
+        }
+    }
+
+    /// What is told of the user's speech: under "off" nothing, its edges in turn, and no stage without the one before it.
+    fn saw_speech(&mut self, session: &str, signal: &Signal) {
+        let s = self.sessions.get_mut(session).expect("just seen");
+        assert_ne!(s.policy, BargeInPolicy::Off, "told under \"off\": {signal:?}");
+        match signal {
+            Signal::SpeechStarted { .. } => assert!(!std::mem::replace(&mut s.speaks, true), "began to speak twice"),
+            Signal::SpeechStopped { .. } => assert!(std::mem::replace(&mut s.speaks, false), "fell silent twice"),
+            Signal::BargeIn { stage: "suspected", .. } => s.suspicions += 1,
+            Signal::BargeIn { stage: "false", .. } => assert!(s.suspicions > 0, "taken back what was not suspected"),
+            _ => {}
         }
     }
 
@@ -642,6 +682,26 @@ impl Book {
                 });
                 assert!(!call.allowed || foreign, "a cancel was refused: {}", e.message);
             }
+            (Request::ReportSpeech { target, kind, .. }, Ok(Reply::Decision(decision))) => {
+                within(REPLY_US);
+                // A session that drains may be gone by then.
+                let policy = self.sessions.get(name(target)).map(|s| s.policy);
+                match *decision {
+                    "cancelled" => {
+                        assert!(*kind != SpeechReport::False && *kind != SpeechReport::Ended);
+                        for id in &call.scope {
+                            assert!(
+                                self.utterances[id].end.is_some(),
+                                "answered while {id}, which is in scope, is not finished"
+                            );
+                        }
+                    }
+                    "paused" => assert!(policy == Some(BargeInPolicy::PauseThenConfirm) && *kind == SpeechReport::Suspected),
+                    "resumed" => assert!(policy == Some(BargeInPolicy::PauseThenConfirm) && *kind == SpeechReport::False),
+                    "ignored" | "protected" => assert!(!self.sound_ordered, "I10: {decision}, and something changed"),
+                    other => panic!("decided {other}"),
+                }
+            }
             (Request::CancelAll { .. }, Ok(Reply::Count(count))) => {
                 within(REPLY_US);
                 self.all_ended(call);
@@ -664,10 +724,12 @@ impl Book {
             (Request::Open { id, options }, Ok(_)) => {
                 let s = self.sessions.get_mut(id).expect("it was opened");
                 s.private = options.private.unwrap_or(s.private);
+                s.policy = options.barge_in.unwrap_or(s.policy);
             }
             (Request::Configure { target, options }, Ok(_)) => {
                 let s = self.sessions.get_mut(name(target)).expect("it is open");
                 s.private = options.private.unwrap_or(s.private);
+                s.policy = options.barge_in.unwrap_or(s.policy);
             }
             _ => {}
         }

@@ -8,6 +8,7 @@
 pub(crate) mod backend;
 pub(crate) mod book;
 pub(crate) mod device;
+pub(crate) mod ears;
 pub(crate) mod phases;
 pub(crate) mod rng;
 pub(crate) mod sound;
@@ -24,6 +25,7 @@ use utterd_core::{
 use backend::{Fate, Job};
 use book::Book;
 use device::Device;
+use ears::Ears;
 use rng::Rng;
 use sound::Sound;
 
@@ -81,6 +83,7 @@ pub(crate) struct World {
     pub(crate) fates: VecDeque<Fate>,
     pub(crate) sound: Sound,
     pub(crate) device: Device,
+    pub(crate) ears: Ears,
     pub(crate) jobs: BTreeMap<SynthesisId, Job>,
     pub(crate) book: Book,
     /// Everything that was decided, with its time.
@@ -113,6 +116,7 @@ impl World {
                 answer_us: 5 * MS,
                 ..Device::default()
             },
+            ears: Ears::default(),
             jobs: BTreeMap::new(),
             book: Book::default(),
             log: Vec::new(),
@@ -124,6 +128,7 @@ impl World {
         };
         world.book.chaos = world.plan.chaos;
         world.feed(Input::Backends(backend::backends()));
+        world.feed(Input::Detectors(vec!["first".into(), "second".into()]));
         world.run(S);
         world
     }
@@ -494,11 +499,13 @@ impl World {
     pub(crate) fn feed(&mut self, input: Input) {
         let effects = self.core.step(self.now, input);
         for effect in effects {
+            self.ears.saw(&effect, &self.book, &self.sound);
             self.book.saw(self.now, &effect);
             self.log.push((self.now, effect.clone()));
             self.carry_out(effect);
         }
         self.core.check_invariants();
+        self.ears.decided(&self.book);
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -525,6 +532,7 @@ impl World {
                 self.later(until - self.now, Event::Held(track, until));
             }
             Effect::ResumeTrack { track } => self.sound.resume(track),
+            Effect::Watch { utterance, at_us, .. } => self.sound.watch(utterance, at_us),
             Effect::Synthesize(order) => self.synthesize(order),
             Effect::CloseStore { utterance } => self.close_store(utterance),
             Effect::CancelSynthesis { synthesis } => self.cancel_synthesis(synthesis),
