@@ -134,8 +134,6 @@ fn what_a_later_release_brings_says_so() {
     let quiet = Quiet::start();
     let session = quiet.tone_session("one");
     let say = |options: Options| session.try_say("x", options);
-    refused(say(opts! { "fallback" => vec!["tts-espeak-ng"] }), "NotSupported", "fallback");
-    refused(say(opts! { "cache" => "pin" }), "NotSupported", "cache");
     refused(say(opts! { "format" => "ssml" }), "NotSupported", "format");
     refused(quiet.client.open("two", opts! { "record" => "x.wav" }), "NotSupported", "record");
     refused(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::backend::CacheUse;
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
 use crate::source::Source;
@@ -100,6 +101,10 @@ pub enum Effect {
     },
     /// Ask a backend.
     Synthesize(Synthesis),
+    /// Synthesise for the cache alone; answered like `Synthesize`, but for what concerns playing.
+    Prime(Prime),
+    /// No backend speaks the rest: the utterance is complete with what it has.
+    EndStore { utterance: UtteranceId },
     /// No piece follows those that were asked for: the utterance is complete after them.
     CloseStore { utterance: UtteranceId },
     /// Stop a synthesis and tell its backend once; answered by `SynthesisEvent::Told`.
@@ -159,6 +164,28 @@ pub struct Synthesis {
     pub last: bool,
     /// Not the last, but what follows is not known yet: behind it the utterance waits.
     pub open: bool,
+    /// Another backend may be asked when this one brings no audio: the utterance is not over then.
+    pub retry: bool,
+    /// Given up if there is no audio after this time; 0 = never.
+    pub first_audio_us: Micros,
+    /// Given up if no sample follows for this time; 0 = never.
+    pub stall_us: Micros,
+    /// Whether it is taken from the cache, and kept there.
+    pub cache: CacheUse,
+}
+
+/// A phrase for the cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prime {
+    pub synthesis: SynthesisId,
+    pub backend: String,
+    pub voice: String,
+    pub language: String,
+    pub rate: f64,
+    pub pitch: f64,
+    pub text: String,
+    /// Last piece of its phrase.
+    pub last: bool,
 }
 
 /// What a client gets back.
@@ -483,6 +510,34 @@ pub enum Note {
     StaleTurn { session: String },
     /// A step of the cancel chain did not answer in time.
     CancelFailed { session: String, error: String },
+    /// A synthesis failed on its backend's account.
+    BackendFailed { backend: String, error: String, silent: bool },
+    /// A backend failed so often, or so badly, that it is not asked for a while.
+    BackendAway {
+        backend: String,
+        error: String,
+        failures: u32,
+        again_us: Micros,
+    },
+    /// It speaks again.
+    BackendBack { backend: String },
+    /// Another backend speaks what the first could not.
+    FellBack {
+        session: String,
+        utterance: UtteranceId,
+        from: String,
+        to: String,
+        error: String,
+    },
+    /// A server did not acknowledge a cancel; `reported` if the cancel's own report says so.
+    CancelUnacknowledged {
+        synthesis: SynthesisId,
+        backend: String,
+        error: String,
+        reported: bool,
+    },
+    /// A phrase of the configuration was synthesised, or why it was not.
+    Primed { text: String, error: Option<String> },
     /// User speech met, or may have met, the agent's; as the signal says it.
     BargeIn {
         session: String,

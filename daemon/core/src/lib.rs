@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod backend;
 mod bargein;
 mod beside;
 mod bounds;
@@ -15,16 +16,19 @@ mod cancel;
 mod effect;
 mod finish;
 mod floor;
+mod health;
 pub mod hearing;
 mod ids;
 mod owner;
 mod phase;
+mod pins;
 mod play;
 mod progress;
 mod request;
 mod say;
 mod session;
 mod sessions;
+mod settings;
 mod source;
 mod speaker;
 mod spoken;
@@ -37,21 +41,23 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use backend::{Backend, CacheUse, Fault, Patience, Pin, Voice};
 pub use bargein::{BargeIn, SpeechDetails};
 pub use bounds::Bounds;
 pub use effect::{
-    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
-    Signal, Stages, Synthesis,
+    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Prime, Reply, Report,
+    SessionProperties, Signal, Stages, Synthesis,
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions,
-    PlaybackEvent, Priority, Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told,
-    Transition, Voice,
+    Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions, PlaybackEvent,
+    Priority, Progress, Request, SayOptions, SessionOptions, SynthesisEvent, SynthesisState, Target, Told, Transition,
 };
 pub use source::{Sound, Source};
 
 pub use spoken::Lexicon;
+
+pub use settings::Settings;
 
 use floor::{Floor, FloorKey};
 use ids::Counter;
@@ -68,6 +74,8 @@ pub struct Core {
     out: Vec<Effect>,
     settings: Settings,
     backends: Vec<Backend>,
+    health: BTreeMap<String, health::Health>,
+    pins: pins::Pins,
     /// Ids of the plugins that can hear.
     detectors: Vec<String>,
     /// Starts of detectors so far; the newest is the generation of its findings.
@@ -111,6 +119,8 @@ impl Core {
             out: Vec::new(),
             settings,
             backends: Vec::new(),
+            health: BTreeMap::new(),
+            pins: pins::Pins::default(),
             detectors: Vec::new(),
             detector_starts: 0,
             sessions: BTreeMap::new(),
@@ -153,6 +163,7 @@ impl Core {
             Input::Device { order, output, event } => self.device(order, output, event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
+            Input::BackendHealth { backend, health } => self.backend_says(&backend, health),
             Input::Finding {
                 session,
                 generation,
@@ -166,7 +177,10 @@ impl Core {
             } => self.detector_failed(session, generation, detector, message),
             Input::Detectors(detectors) => self.detectors_changed(detectors),
             Input::Settings(settings) => self.configured(*settings),
-            Input::Start => self.open_output(Output::Local),
+            Input::Start => {
+                self.open_output(Output::Local);
+                self.prime_all();
+            }
             Input::Tick => {}
         }
         self.settle_hearing();

@@ -98,7 +98,7 @@ impl Core {
         let piece_end = u
             .syntheses
             .iter()
-            .map(|s| s.chars_end)
+            .map(|s| s.piece.chars.end)
             .find(|end| *end >= chars.end)
             .unwrap_or(chars.end);
         let chars = chars.start..text::word_end(u.spoken.text(&u.text), chars.end).min(piece_end);

@@ -1,6 +1,7 @@
 //! From text to utterance: acceptance, and an utterance's place in line. Who speaks it: `speaker.rs`; the requests: `synthesis.rs`.
 
 use crate::Core;
+use crate::backend::CacheUse;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, Note, Outcome, Reply};
 use crate::ids::{SessionId, Token, UtteranceId};
@@ -21,6 +22,8 @@ impl SayOptions {
     pub(crate) fn or(self, other: &Self) -> Self {
         Self {
             backend: self.backend.or_else(|| other.backend.clone()),
+            fallback: self.fallback.or_else(|| other.fallback.clone()),
+            cache: self.cache.or(other.cache),
             voice: self.voice.or_else(|| other.voice.clone()),
             language: self.language.or_else(|| other.language.clone()),
             rate: self.rate.or(other.rate),
@@ -126,10 +129,10 @@ impl Core {
         } else {
             options
         };
-        let speaker = if source.is_spoken() {
-            self.speaker(&options)?
+        let (speaker, fallback) = if source.is_spoken() {
+            self.speakers(&options)?
         } else {
-            Speaker::nobody()
+            (Speaker::nobody(), Default::default())
         };
         let current = s.turn;
         let turn = if asked_turn == 0 { current } else { asked_turn };
@@ -181,6 +184,13 @@ impl Core {
             tag: options.tag.unwrap_or_default(),
             backend: speaker.backend,
             voice: speaker.voice,
+            fallback,
+            fell_back: false,
+            cache: if s.private {
+                CacheUse::No
+            } else {
+                options.cache.unwrap_or_default()
+            },
             source,
             language: options.language.unwrap_or_default(),
             rate: options.rate.unwrap_or(1.0),

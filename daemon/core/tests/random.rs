@@ -13,7 +13,7 @@ use std::sync::Arc;
 use utterd_core::SpeechDetails;
 use utterd_core::hearing::{Backchannel, BargeInPolicy, FindingKind, Report};
 use utterd_core::{
-    Bounds, Caller, CancelOptions, Format, Input, Lexicon, Mode, Output, Phase, PlayOptions, Priority, Progress, Reply, Request,
+    Bounds, CacheUse, Caller, CancelOptions, Format, Input, Lexicon, Mode, Output, Phase, PlayOptions, Priority, Progress, Reply, Request,
     SayOptions, SessionOptions, Settings, Sound, Token, Transition,
 };
 use world::rng::Rng;
@@ -56,6 +56,10 @@ enum Op {
     /// Words are spelled otherwise from here on.
     Lexicon,
     End(u64),
+    /// Backends meet misfortunes of every kind.
+    EveryFate,
+    /// A plugin says of itself that it works, or that it does not.
+    Health(&'static str, bool),
     /// A detector hears something: one that runs, or one that does no longer.
     Hears(u64, FindingKind),
     /// A detector fails.
@@ -224,10 +228,11 @@ fn growing_op(r: &mut Rng) -> Op {
     ];
     let t = |r: &mut Rng| target(SESSIONS[r.below(4) as usize]);
     let request = match r.below(100) {
-        0..=14 => Request::SayOpen {
-            target: t(r),
-            options: options(r),
-        },
+        0..=14 => {
+            let (target, mut options) = (t(r), options(r));
+            backed_up(r, &mut options);
+            Request::SayOpen { target, options }
+        }
         15..=54 => return Op::Append(r.next(), r.pick::<&'static str>(&CHUNKS)),
         55..=61 => return Op::End(r.next()),
         62..=64 => Request::SayAppend {
@@ -250,6 +255,15 @@ fn growing_op(r: &mut Rng) -> Op {
         },
     };
     Op::Ask(1, Box::new(request))
+}
+
+const BACKENDS: [&str; 4] = ["smooth", "pieces", "timed-pieces", "plain"];
+
+/// Others may speak in its backend's place; some text is not kept.
+fn backed_up(r: &mut Rng, options: &mut SayOptions) {
+    let others = (0..r.below(4)).map(|_| (*r.pick(&BACKENDS)).to_owned()).collect();
+    options.fallback = r.percent(70).then_some(others);
+    options.cache = r.percent(50).then(|| *r.pick(&[CacheUse::Auto, CacheUse::Pin, CacheUse::No]));
 }
 
 /// Sounds, in the queue and beside it.
@@ -389,9 +403,17 @@ fn heard(seed: u64, ops: Vec<Op>) -> Vec<Op> {
 /// Every life of an odd seed has streams and phases, too.
 fn grown(seed: u64) -> Vec<Op> {
     let mut r = Rng::new(!seed);
-    let mut ops = Vec::new();
-    for op in sequence(seed) {
+    let mut ops = vec![Op::EveryFate];
+    for mut op in sequence(seed) {
+        if let Op::Ask(_, request) = &mut op
+            && let Request::Say { options, .. } = &mut **request
+        {
+            backed_up(&mut r, options);
+        }
         ops.push(op);
+        if r.percent(3) {
+            ops.push(Op::Health(r.pick::<&'static str>(&BACKENDS), r.percent(50)));
+        }
         for _ in 0..r.below(5) {
             ops.push(growing_op(&mut r));
         }
@@ -513,6 +535,7 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
         told_us: [10 * MS, 150 * MS][(seed / 2 % 2) as usize],
         period_us: 21 * MS,
         latency_us: 10 * MS,
+        every_fate: false,
     };
     let mut w = World::with(plan, seed);
     for op in ops {
@@ -579,6 +602,15 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
             Op::Dead(true) => w.device.is_dead = true,
             Op::Dead(false) => w.revive_device(),
             Op::Routes(wrong) => w.device.wrong_routes = *wrong,
+            Op::EveryFate => w.plan.every_fate = true,
+            Op::Health(backend, well) => {
+                let health = if *well { Ok(()) } else { Err("its licence has run out".to_owned()) };
+                w.feed(Input::Tick);
+                w.feed(Input::BackendHealth {
+                    backend: (*backend).to_owned(),
+                    health,
+                });
+            }
             Op::Forged(r) => {
                 let before = w.log.len();
                 w.feed(Input::Tick);
@@ -590,7 +622,8 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
     }
     w.rest();
     assert_eq!(w.core.next_deadline(), None, "I12: a timer never ends");
-    let unhappy = misfortune > 0 || chaos || w.sound.away;
+    // A backend may fail or fall silent: its utterances end all the same.
+    let unhappy = chaos || w.sound.away;
     let open = w.book.open_utterances();
     let paused = w.book.sessions.values().any(|s| s.properties.state == "paused");
     assert!(

@@ -41,6 +41,8 @@ pub enum Out {
     },
     /// PropertiesChanged of the audio owner.
     OwnerPropertiesChanged { properties: OwnerProperties },
+    /// Plugins.PluginStateChanged.
+    PluginState { id: String, state: &'static str, reason: String },
     /// Metrics.Alert.
     Alert {
         kind: &'static str,
@@ -162,6 +164,7 @@ impl Outbox {
                 properties_changed(ROOT, root::AUDIO_OWNER, &changed)?
             }
             Out::Alert { kind, session, details } => emit(ROOT, root::METRICS, "Alert", &(kind, session, details))?,
+            Out::PluginState { id, state, reason } => emit(ROOT, root::PLUGINS, "PluginStateChanged", &(id, state, reason))?,
             Out::Flush(_) => return Ok(None),
         }))
     }

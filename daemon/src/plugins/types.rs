@@ -18,6 +18,8 @@ pub struct Voice {
     pub sample_rate: u32,
     /// Whether it gives word marks.
     pub word_timing: bool,
+    /// The same request always brings the same speech.
+    pub cacheable: bool,
 }
 
 /// How a backend is stopped; it decides what a cancel report may call `told`.
@@ -86,6 +88,8 @@ pub struct SpeakRequest<'a> {
     pub params_json: &'a str,
     /// The last piece of its utterance: what follows is silence, so no pause need be added.
     pub last: bool,
+    /// What it says may be kept and spoken again.
+    pub cacheable: bool,
 }
 
 /// Where a backend's audio goes while `speak()` runs. Called on the worker that called `speak()`, or on a thread of the plugin, never at once.

@@ -6,6 +6,7 @@ mod world;
 
 mod bargein;
 mod cancel;
+mod fallback;
 mod floor;
 mod owner;
 mod pause;

@@ -28,7 +28,7 @@ pub(crate) struct Utterance {
     pub(crate) stream: bool,
     /// It is a file, and lies beside the speech.
     sound: bool,
-    beside: bool,
+    pub(crate) beside: bool,
     /// The last append that was accepted.
     pub(crate) seq: u64,
     closed: bool,
@@ -45,6 +45,10 @@ pub(crate) struct Utterance {
     played: bool,
     started: bool,
     asked: String,
+    /// It was played before it was asked for: its backend is away, and so it fails at once.
+    unasked: bool,
+    /// Its last request, and what was asked for before it.
+    request: Option<(SynthesisId, usize, String, bool)>,
     /// A synthesis was asked for.
     requested: bool,
     /// Code points that marks proved when it fell silent.
@@ -98,6 +102,8 @@ pub(crate) struct Book {
     phases: BTreeMap<String, Phases>,
     tracks: BTreeSet<TrackId>,
     syntheses: BTreeMap<SynthesisId, (UtteranceId, bool)>,
+    /// They failed before their first sample.
+    pub(crate) silent: BTreeSet<SynthesisId>,
     muted: bool,
     min_priority: Priority,
     seen: u64,
@@ -316,7 +322,7 @@ impl Book {
                 assert!(self.tracks.contains(track), "played on an unknown track");
                 let u = self.alive(*utterance, "played");
                 assert!(!u.played, "{utterance} was played twice");
-                assert!(u.stream || u.requested, "{utterance} was played before it was asked for");
+                u.unasked = !u.requested && !u.stream;
                 u.played = true;
             }
             Effect::Synthesize(s) => {
@@ -325,7 +331,20 @@ impl Book {
                     "I1: synthesis ids rise"
                 );
                 self.syntheses.insert(s.synthesis, (s.utterance, false));
+                let silent = self.silent.clone();
                 let u = self.alive(s.utterance, "synthesised");
+                if let Some((last, before, backend, requested)) = u.request.take()
+                    && s.char_base as usize == u.asked[..before].chars().count()
+                    && !u.asked[before..].is_empty()
+                {
+                    assert!(silent.contains(&last), "{} is asked for again, and {last} was heard", s.utterance);
+                    assert_ne!(backend, s.backend, "the same backend is asked for the same text again");
+                    u.asked.truncate(before);
+                    u.closed = false;
+                    u.requested = requested;
+                }
+                u.unasked = false;
+                u.request = Some((s.synthesis, u.asked.len(), s.backend.clone(), u.requested));
                 assert_eq!(s.first, !std::mem::replace(&mut u.requested, true), "first piece");
                 assert_eq!(u.sound, s.source != Source::Text, "a sound is no text");
                 assert_eq!(s.char_base as usize, u.asked.chars().count(), "pieces follow each other");
@@ -496,6 +515,8 @@ impl Book {
             played: false,
             started: false,
             asked: String::new(),
+            unasked: false,
+            request: None,
             requested: false,
             sound,
             beside,
@@ -535,6 +556,7 @@ impl Book {
         match signal {
             Signal::UtteranceStarted { turn, .. } => {
                 assert!(!std::mem::replace(&mut u.started, true), "{utterance} started twice");
+                assert!(!u.unasked, "{utterance} is heard, and nobody was asked for it");
                 assert!(u.doomed.is_none(), "{utterance} started after its guard was armed");
                 assert_eq!(*turn, u.turn);
             }

@@ -69,7 +69,8 @@ impl Ears {
             }
             Effect::Cut { utterance, .. } => {
                 let u = &book.utterances[utterance];
-                if self.confirmed.contains(&u.session) {
+                // What lies beside is no barge-in's; it may end here with the last of a session that drains.
+                if self.confirmed.contains(&u.session) && !u.beside {
                     let sent = sound.stores.get(utterance).map_or(0, |s| s.pos_us);
                     assert!(
                         !u.protected && sent >= u.protect_us,

@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) chaos: bool,
     /// Per cent of syntheses that do not simply speak.
     pub(crate) misfortune: u64,
+    /// Of every kind; else of those that kept seeds know.
+    pub(crate) every_fate: bool,
     pub(crate) request_us: Micros,
     pub(crate) part_us: Micros,
     pub(crate) told_us: Micros,
@@ -55,6 +57,7 @@ impl Default for Plan {
             random: false,
             chaos: false,
             misfortune: 0,
+            every_fate: false,
             request_us: MS,
             part_us: 10 * MS,
             told_us: 2 * MS,
@@ -67,6 +70,8 @@ impl Default for Plan {
 pub(crate) enum Event {
     Arrives(Box<Input>),
     Work(SynthesisId, u64),
+    /// A synthesis is given up if it has brought no more than this.
+    GiveUp(SynthesisId, Micros),
     /// The device gets to an order.
     Device(OrderId, DeviceOp, String),
     /// A cut's ramp is over.
@@ -430,6 +435,7 @@ impl World {
             match entry.remove() {
                 Event::Arrives(input) => self.feed(*input),
                 Event::Work(synthesis, step) => self.work(synthesis, step),
+                Event::GiveUp(synthesis, brought_us) => self.give_up(synthesis, brought_us),
                 Event::Device(order, op, place) => self.device_works(order, op, place),
                 Event::Silent(utterance) => self.silent(utterance),
                 Event::Held(track, until) => {
@@ -535,6 +541,7 @@ impl World {
             Effect::Watch { utterance, at_us, .. } => self.sound.watch(utterance, at_us),
             Effect::Synthesize(order) => self.synthesize(order),
             Effect::CloseStore { utterance } => self.close_store(utterance),
+            Effect::EndStore { utterance } => self.end_store(utterance),
             Effect::CancelSynthesis { synthesis } => self.cancel_synthesis(synthesis),
             Effect::Forget { utterance } => {
                 self.sound.drop_from_track(utterance);
