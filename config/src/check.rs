@@ -8,11 +8,12 @@ mod reader;
 use crate::error::ConfigError;
 use crate::fragment::Node;
 use crate::settings::{
-    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output,
-    Plugins, Progress, Session, Settings, Speech, Stream, Synthesis, Timer,
+    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat, Metrics,
+    Output, Plugins, Progress, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer,
 };
 use crate::{Source, range};
 use reader::Reader;
+pub(crate) use reader::quoted;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn settings(root: &Node, source: &Source) -> (Settings, Vec<ConfigError>) {
@@ -81,6 +82,9 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
         },
         plugin: r.free_tables("plugin", ID, is_id),
         backend: r.tables("backend", ID, is_id, backend),
+        sounds: Sounds {
+            dirs: r.list(&["sounds", "dirs"], "absolute paths", absolute, d.sounds.dirs),
+        },
         speech: Speech {
             backend: r.text(
                 &["speech", "backend"],
@@ -107,6 +111,10 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
         },
         session: Session {
             private: r.flag(&["session", "private"], d.session.private),
+        },
+        lexicon: Lexicon {
+            files: r.list(&["lexicon", "files"], "absolute paths", absolute, d.lexicon.files),
+            words: d.lexicon.words,
         },
         output: Output {
             gain_db: r.number(&["output", "gain-db"], range::GAIN_DB, d.output.gain_db),

@@ -1,7 +1,7 @@
 //! What the rooms receive: plain data with units in the names, every value already within its range.
 //!
 //! `Default` is what an empty configuration means, and what the shipped file says in comments; a test compares the two.
-//! The one default that depends on the machine is `plugins.dirs` ([`Settings::of`]): in a user's session it begins with the user's own folder.
+//! Two defaults depend on the machine, `plugins.dirs` and `sounds.dirs` ([`Settings::of`]): in a user's session they begin with the user's own folder.
 
 use crate::source::{Scope, Source};
 use std::collections::BTreeMap;
@@ -18,7 +18,9 @@ pub struct Settings {
     pub plugin: BTreeMap<String, serde_json::Value>,
     /// `[backend.ID]`: how the daemon treats one backend.
     pub backend: BTreeMap<String, Backend>,
+    pub sounds: Sounds,
     pub speech: Speech,
+    pub lexicon: Lexicon,
     pub session: Session,
     pub output: Output,
     pub limits: Limits,
@@ -32,13 +34,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults where `source` is read: in a user's session the plugins of the user come first.
+    /// The defaults where `source` is read: in a user's session the plugins and sounds of the user come first.
     pub(crate) fn of(source: &Source) -> Settings {
         let mut settings = Settings::default();
         if source.scope == Scope::User
             && let Some(dir) = &source.user_plugins
         {
             settings.plugins.dirs.insert(0, dir.clone());
+        }
+        if source.scope == Scope::User
+            && let Some(dir) = &source.user_sounds
+        {
+            settings.sounds.dirs.insert(0, dir.clone());
         }
         settings
     }
@@ -94,6 +101,12 @@ pub struct Backend {
     pub cancel_url: Option<String>,
 }
 
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sounds {
+    /// Absolute; Play plays what lies below them and nothing else.
+    pub dirs: Vec<PathBuf>,
+}
+
 /// The defaults of Say; an empty string leaves the choice to the daemon or to the backend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Speech {
@@ -121,6 +134,23 @@ pub enum Progress {
 pub struct Session {
     /// No text in log, History and progress.
     pub private: bool,
+}
+
+/// How words are said that a voice gets wrong.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lexicon {
+    /// Files, and folders of files.
+    pub files: Vec<PathBuf>,
+    /// What stands in them; of two for the same word the last counts.
+    pub words: Vec<Word>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Primary subtag, empty = any.
+    pub language: String,
+    pub word: String,
+    pub say: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -269,6 +299,18 @@ impl Default for Plugins {
         Plugins {
             dirs: vec!["/usr/lib/utterd/plugins".into(), "/usr/local/lib/utterd/plugins".into()],
             disabled: Vec::new(),
+        }
+    }
+}
+
+impl Default for Sounds {
+    fn default() -> Self {
+        Sounds {
+            dirs: vec![
+                "/usr/share/sounds".into(),
+                "/usr/local/share/sounds".into(),
+                "/var/lib/utterd/sounds".into(),
+            ],
         }
     }
 }

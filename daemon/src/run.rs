@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam::channel::{bounded, unbounded};
 use utterd_config::{Settings, Source};
 use utterd_core::{Core, Input};
+use utterd_sound::Folders;
 
 use crate::cli::Cli;
 use crate::dbus::{Bus, Out};
@@ -18,6 +19,7 @@ use crate::plugins::{self, CancelAcks, LoadOptions};
 use crate::services::{self, House};
 use crate::session::{Actor, Device, Fact, Hands, Inboxes};
 use crate::settings;
+use crate::sounds::{self, Sounds};
 use crate::synth::Synth;
 use crate::tx::{Tx, TxConfig};
 
@@ -38,6 +40,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         dirs: settings.plugins.dirs.clone(),
         configs: settings::plugins(settings),
         disabled: settings.plugins.disabled.clone(),
+        sensitivity: Some(settings.barge_in.sensitivity as f32),
         cancel_acks: CancelAcks::new(move |backend, synthesis, status| {
             let backend = backend.to_owned();
             send(
@@ -73,6 +76,8 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
             synth.set_max_concurrent(backend, jobs as usize);
         }
     }
+    let sounds = Sounds::new(Folders::new(settings.sounds.dirs.clone()));
+    synth.set_max_concurrent(sounds::BACKEND, utterd_rt::MAX_LANES);
     let device = Device::new(settings::driver(settings), facts.clone());
 
     let mut core = Core::new(settings::core(settings));
@@ -84,6 +89,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         synth.clone(),
         device.clone(),
         by_id,
+        sounds.clone(),
         outbox.clone(),
         metrics.clone(),
         settings.metrics.tx_metrics_s,
@@ -93,6 +99,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         cli,
         source,
         plugins,
+        sounds,
         device: device.clone(),
         metrics,
         facts: facts.clone(),

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use crossbeam::channel::Sender;
 use utterd_config::Source;
-use utterd_core::{Backend, Input, Voice};
+use utterd_core::{Backend, Failure, Input, Voice};
 use zbus::zvariant::Value;
 
 use crate::cli::Cli;
-use crate::dbus::{PluginInfo, PortInfo, Services, VoiceInfo};
+use crate::dbus::{FoundSound, PluginInfo, PortInfo, Services, VoiceInfo};
 use crate::observe::log::Log;
 use crate::observe::{Metrics, notify};
 use crate::plugins::{LoadReport, Plugin, TtsBackend};
 use crate::session::{Device, Fact};
 use crate::settings;
+use crate::sounds::Sounds;
 
 /// The backend that speaks when nobody chose one, if it is there.
 const PREFERRED: &str = "tts-espeak-ng";
@@ -24,6 +25,7 @@ pub(crate) struct House {
     pub(crate) cli: Cli,
     pub(crate) source: Source,
     pub(crate) plugins: LoadReport,
+    pub(crate) sounds: Sounds,
     pub(crate) device: Device,
     pub(crate) metrics: Metrics,
     pub(crate) facts: Sender<Fact>,
@@ -135,6 +137,10 @@ impl Services for House {
             "json" => Some(self.metrics.export_json()),
             _ => None,
         }
+    }
+
+    fn find_sound(&self, uri: &str) -> Result<FoundSound, Failure> {
+        self.sounds.find(uri)
     }
 
     fn reload(&self) -> Result<(), String> {

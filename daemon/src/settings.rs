@@ -1,6 +1,7 @@
 //! From the command line and the configuration to what each room needs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use utterd_config::{ConfigErrors, Settings, Source};
@@ -58,6 +59,7 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
             }),
             ..SayOptions::default()
         },
+        lexicon: lexicon(&settings.lexicon),
         private: settings.session.private,
         text_bytes: settings.limits.text_bytes as usize,
         utterances: settings.limits.utterances as usize,
@@ -95,6 +97,13 @@ fn barge_in(settings: &utterd_config::BargeIn) -> utterd_core::BargeIn {
         warm_up_us: us(settings.warm_up_ms),
         sensitivity: settings.sensitivity,
     }
+}
+
+fn lexicon(settings: &utterd_config::Lexicon) -> Arc<utterd_core::Lexicon> {
+    let words = settings.words.iter();
+    Arc::new(utterd_core::Lexicon::new(
+        words.map(|w| (w.language.as_str(), w.word.as_str(), w.say.as_str())),
+    ))
 }
 
 /// What each plugin needs: its own table, and of `[backend.ID]` what only its plugin can carry out.

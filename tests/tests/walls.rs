@@ -137,7 +137,13 @@ fn the_plugin_contract_builds_on_no_other_room() {
 
 #[test]
 fn the_plugins_know_the_contract_and_what_they_wrap() {
-    for plugin in ["utterd-tts-tone", "utterd-tts-espeak-ng", "utterd-tts-http"] {
+    for plugin in [
+        "utterd-tts-tone",
+        "utterd-tts-espeak-ng",
+        "utterd-tts-http",
+        "utterd-detector-energy",
+        "utterd-detector-vad",
+    ] {
         let ours: BTreeSet<String> = builds_on(plugin).into_iter().filter(|n| n.starts_with("utterd")).collect();
         assert_eq!(ours, of(&["utterd-plugin-api"]), "{plugin}");
     }

@@ -12,6 +12,7 @@ fn every_key_reaches_its_setting() {
         plugins = { dirs = ["/a"], disabled = ["tts-tone"] }
         plugin.tts-x = { url = "http://x", n = 1, f = 0.5, on = true, list = [1, "a"], deep = { when = 2026-11-21 } }
         backend.tts-x = { max-concurrent = 3, id-header = "X-Id", cancel-url = "https://x/c/{id}" }
+        sounds.dirs = ["/s"]
         speech = { backend = "tts-x", voice = "Ada (fast)", language = "en-GB", rate = 2, pitch = 0.5, gain-db = -3.0, progress = "word" }
         session.private = true
         output.gain-db = 24
@@ -55,6 +56,8 @@ fn every_key_reaches_its_setting() {
             },
         )]
         .into(),
+        lexicon: Lexicon::default(),
+        sounds: Sounds { dirs: vec!["/s".into()] },
         speech: Speech {
             backend: "tts-x".into(),
             voice: "Ada (fast)".into(),

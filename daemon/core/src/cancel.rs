@@ -108,7 +108,10 @@ impl Core {
         let barge_in = reason == "barge-in";
         let mut order = Order::new(&reason, arrived, Then::Nothing);
         order.fade_us = options.fade_us;
-        let open = self.sessions[&session].open.clone();
+        let open = match options.utterance {
+            Some(_) => self.sessions[&session].all_open(),
+            None => self.sessions[&session].open.clone(),
+        };
         let (scope, mut targets) = match (options.utterance, options.turn) {
             (Some(_), Some(_)) => {
                 return Err(Failure::new(
@@ -463,8 +466,8 @@ impl Core {
             tag: utterance.tag.clone(),
             backend: utterance.backend.clone(),
             voice: utterance.voice.clone(),
-            played_us: utterance.played_us,
-            syntheses: if utterance.cancel.is_some() {
+            played_us: utterance.position_us(),
+            syntheses: if utterance.cancel.is_some() && utterance.source.is_spoken() {
                 utterance.syntheses.iter().map(told).collect()
             } else {
                 Vec::new()

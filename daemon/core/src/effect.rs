@@ -1,9 +1,11 @@
 //! What goes out: what the shell carries out, in this order, and what clients are told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
+use crate::source::Source;
 
 /// One thing to do. The shell carries effects out in the order in which they were decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,8 +90,8 @@ pub enum Effect {
     PauseTrack { track: TrackId, fade_us: u32 },
     /// Go on from the sample.
     ResumeTrack { track: TrackId },
-    /// Linear gain of a track.
-    Gain { track: TrackId, linear: f32 },
+    /// Linear gain of a track, reached by a ramp of this length.
+    Gain { track: TrackId, linear: f32, ramp_us: u32 },
     /// Tell by a `PlaybackEvent::Mark` when this much of the utterance was heard: its protection ends there.
     Watch {
         utterance: UtteranceId,
@@ -129,6 +131,8 @@ pub struct Synthesis {
     pub utterance: UtteranceId,
     /// Number of the session's incarnation.
     pub session: u64,
+    /// What speaks. For a sound only where it is heard, its gain and its place in the utterance mean something.
+    pub source: Source,
     /// Where it will be heard (decides the sample rate).
     pub output: Output,
     /// Backend id.
@@ -145,7 +149,9 @@ pub struct Synthesis {
     pub gain_db: f64,
     /// What to speak.
     pub text: String,
-    /// Code points of the utterance before this piece.
+    /// The backend's own, a JSON object.
+    pub params: Arc<str>,
+    /// Code points of what is spoken of the utterance before this piece.
     pub char_base: u32,
     /// First piece of the utterance.
     pub first: bool,
@@ -205,13 +211,15 @@ pub enum Signal {
         tag: String,
         turn: u64,
     },
-    /// A sentence or word begins to be heard.
+    /// A sentence or word begins to be heard, or a mark is reached.
     UtteranceProgress {
         utterance: UtteranceId,
         kind: &'static str,
         chars: std::ops::Range<u32>,
         played_us: Micros,
         text: Option<String>,
+        /// Of an SSML mark.
+        name: Option<String>,
         tag: String,
         turn: u64,
     },

@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bargein;
+mod beside;
 mod bounds;
 mod cancel;
 mod effect;
@@ -18,12 +19,15 @@ pub mod hearing;
 mod ids;
 mod owner;
 mod phase;
+mod play;
 mod progress;
 mod request;
 mod say;
 mod session;
 mod sessions;
+mod source;
 mod speaker;
+mod spoken;
 mod stream;
 mod synthesis;
 mod text;
@@ -41,9 +45,13 @@ pub use effect::{
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority,
-    Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition, Voice,
+    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions,
+    PlaybackEvent, Priority, Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told,
+    Transition, Voice,
 };
+pub use source::{Sound, Source};
+
+pub use spoken::Lexicon;
 
 use floor::{Floor, FloorKey};
 use ids::Counter;
@@ -243,6 +251,7 @@ impl Core {
             } else {
                 self.owners.speaking.remove(&id);
             }
+            self.duck(id, properties.speaking);
             self.playback_turn(id, properties.turn);
             let Some(session) = self.sessions.get(&id) else {
                 continue;
@@ -279,7 +288,7 @@ impl Core {
         let active = heard(Part::Interjection).or(heard(Part::Main));
         let on_air = self.floors.get(&session.floor).and_then(|f| f.on_air);
         let interrupted = heard(Part::Main).is_some() && on_air.is_some_and(|(s, _)| s != id);
-        let state = if session.closing.is_some() && session.open.is_empty() {
+        let state = if session.closing.is_some() && session.open.is_empty() && session.beside.is_empty() {
             "closed"
         } else if session
             .open
@@ -317,13 +326,14 @@ impl Core {
     /// When something does not hold: the message names it.
     pub fn check_invariants(&self) {
         self.check_phases();
+        self.check_beside();
         for (id, u) in &self.utterances {
             self.check_stream(*id, u);
             let session = self
                 .sessions
                 .get(&u.session)
                 .unwrap_or_else(|| panic!("utterance {id} belongs to no session"));
-            assert!(session.open.contains(id), "utterance {id} is open but not in its session's list");
+            assert!(session.is_open(*id), "utterance {id} is open but not in its session's list");
             if let Stage::Committed(part) | Stage::Started(part) = u.stage {
                 assert!(
                     session.part(part).committed.contains(id) || u.cancel.is_some(),

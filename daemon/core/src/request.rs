@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::Lexicon;
 use crate::bargein::{BargeIn, SpeechDetails};
 use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::source::Sound;
 
 /// Everything the core can be told.
 #[derive(Clone, Debug)]
@@ -98,6 +100,12 @@ pub enum Request {
     Configure { target: Target, options: SessionOptions },
     /// Say.
     Say { target: Target, text: String, options: SayOptions },
+    /// Play.
+    Play {
+        target: Target,
+        sound: Sound,
+        options: PlayOptions,
+    },
     /// SayOpen.
     SayOpen { target: Target, options: SayOptions },
     /// SayAppend.
@@ -277,6 +285,18 @@ pub enum Progress {
     Word,
 }
 
+/// How a text is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As it is spoken.
+    #[default]
+    Text,
+    /// Marks, tables, code and emoji are not read aloud.
+    Markdown,
+    /// What the voice cannot do is dropped, its text stays.
+    Ssml,
+}
+
 /// Options of Say; what is absent comes from the session's defaults, then from the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SayOptions {
@@ -292,6 +312,10 @@ pub struct SayOptions {
     pub pitch: Option<f64>,
     /// On this utterance's samples.
     pub gain_db: Option<f64>,
+    /// How the text is written.
+    pub format: Option<Format>,
+    /// The backend's own, a JSON object.
+    pub params: Option<Arc<str>>,
     /// Within the session.
     pub mode: Option<Mode>,
     /// Class.
@@ -328,6 +352,19 @@ impl Output {
             Self::Null => "null",
         }
     }
+}
+
+/// Options of Play.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlayOptions {
+    /// Those of Say that fit a sound.
+    pub say: SayOptions,
+    /// What hearing it to the end means.
+    pub text: String,
+    /// Under the session's speech.
+    pub beside: bool,
+    /// So much lower while the session speaks.
+    pub duck_db: Option<f64>,
 }
 
 /// Options of OpenSession and Configure.
@@ -479,6 +516,7 @@ pub enum ErrorKind {
     BackendUnavailable,
     LimitExceeded,
     WrongState,
+    FormatNotSupported,
     NotPermitted,
     NotSupported,
     Failed,
@@ -572,6 +610,8 @@ pub struct Voice {
 pub struct Settings {
     /// Defaults of Say.
     pub say: SayOptions,
+    /// How words are said that a voice gets wrong.
+    pub lexicon: Arc<Lexicon>,
     /// A session that says nothing about it keeps no text.
     pub private: bool,
     /// Bytes of one utterance's text.
@@ -608,6 +648,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             say: SayOptions::default(),
+            lexicon: Arc::default(),
             private: false,
             text_bytes: 262_144,
             utterances: 1000,

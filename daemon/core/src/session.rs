@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::bargein::Hearing;
+use crate::beside::Beside;
 use crate::bounds::Bounds;
 use crate::effect::{HeardSource, HistoryEntry, Report, SessionProperties};
 use crate::floor::FloorKey;
@@ -11,6 +12,8 @@ use crate::ids::{CancelId, Micros, SynthesisId, Token, TrackId, UtteranceId};
 use crate::phase::Phases;
 use crate::request::{Failure, Output, Priority, Progress, SayOptions, SynthesisState, Told};
 use crate::say::Origin;
+use crate::source::Source;
+use crate::spoken::Spoken;
 use crate::stream::Stream;
 use crate::text::{self, Piece};
 
@@ -70,6 +73,8 @@ pub(crate) struct Session {
     pub(crate) interjection: Playing,
     /// Accepted and not finished, by id.
     pub(crate) open: Vec<UtteranceId>,
+    /// What is played beside the speech.
+    pub(crate) beside: Beside,
     pub(crate) issued: VecDeque<UtteranceId>,
     pub(crate) history: VecDeque<HistoryEntry>,
     pub(crate) history_bytes: usize,
@@ -144,12 +149,18 @@ pub(crate) enum Stage {
     Committed(Part),
     /// Its first sample was heard.
     Started(Part),
+    /// On a track of its own.
+    Beside { started: bool },
 }
 
 #[derive(Debug)]
 pub(crate) struct Utterance {
     pub(crate) session: crate::ids::SessionId,
+    /// As sent.
     pub(crate) text: String,
+    /// What backends get of it. Pieces, sentences and marks count in this; clients are told of the text as sent.
+    pub(crate) spoken: Spoken,
+    pub(crate) source: Source,
     pub(crate) class: Priority,
     pub(crate) turn: u64,
     pub(crate) tag: String,
@@ -159,6 +170,7 @@ pub(crate) struct Utterance {
     pub(crate) rate: f64,
     pub(crate) pitch: f64,
     pub(crate) gain_db: f64,
+    pub(crate) params: Arc<str>,
     pub(crate) word_timing: bool,
     pub(crate) progress: Progress,
     pub(crate) interruptible: bool,
@@ -182,7 +194,7 @@ pub(crate) struct Utterance {
     pub(crate) ran_low: bool,
     /// Sentences not yet signalled.
     pub(crate) sentences: VecDeque<Piece>,
-    /// Code points up to the end of the last word heard.
+    /// Spoken code points up to the end of the last word heard.
     pub(crate) heard_chars: u32,
     /// Onset of the last mark heard; a lower bound of what was played.
     pub(crate) heard_us: Micros,
@@ -201,7 +213,7 @@ pub(crate) struct SynthesisRecord {
     pub(crate) failed: bool,
     /// Where its audio ends in the utterance, once delivered.
     pub(crate) end_us: Micros,
-    /// End of its text in code points.
+    /// End of its text in spoken code points.
     pub(crate) chars_end: u32,
     /// What the cancel did, once known.
     pub(crate) told: Option<Told>,
@@ -223,13 +235,18 @@ impl Utterance {
         self.stage == Stage::Waiting && self.cancel.is_none()
     }
 
+    /// A text of which nothing is read aloud.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.stream.is_none() && self.pieces.is_empty() && self.syntheses.is_empty() && self.failure.is_none()
+    }
+
     /// Something of it may be stored, or stand on a track.
     pub(crate) fn needs_cut(&self) -> bool {
         self.stage != Stage::Waiting || !self.syntheses.is_empty()
     }
 
     pub(crate) fn has_started(&self) -> bool {
-        matches!(self.stage, Stage::Started(_))
+        matches!(self.stage, Stage::Started(_) | Stage::Beside { started: true })
     }
 
     /// Protected from barge-in (T6): from acceptance until that much of it has been sent.
@@ -256,8 +273,9 @@ impl Utterance {
                 (chars, us) = (piece.chars_end, piece.end_us);
                 continue;
             }
-            let from = text::prefix(&self.text, chars).len();
-            let asked = &text::prefix(&self.text, piece.chars_end)[from..];
+            let spoken = self.spoken.text(&self.text);
+            let from = text::prefix(spoken, chars).len();
+            let asked = &text::prefix(spoken, piece.chars_end)[from..];
             let length_us = if whole {
                 piece.end_us - us
             } else {
@@ -274,6 +292,9 @@ impl Utterance {
 
     /// What was heard of the text, and how that is known.
     pub(crate) fn heard(&self, completed: bool) -> (String, HeardSource) {
+        if !self.source.is_spoken() {
+            return self.heard_of_sound(completed);
+        }
         let source = if self.word_timing {
             HeardSource::Words
         } else {
@@ -282,9 +303,9 @@ impl Utterance {
         let text = if completed {
             self.text.as_str()
         } else if self.word_timing {
-            text::prefix(&self.text, self.heard_chars)
+            text::prefix(&self.text, self.spoken.back_end(self.heard_chars))
         } else {
-            text::prefix(&self.text, self.estimated_chars())
+            text::prefix(&self.text, self.spoken.back_end(self.estimated_chars()))
         };
         if text.is_empty() {
             (String::new(), HeardSource::None)

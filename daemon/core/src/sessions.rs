@@ -56,6 +56,7 @@ impl Core {
             main: Playing::default(),
             interjection: Playing::default(),
             open: Vec::new(),
+            beside: Default::default(),
             issued: Default::default(),
             history: Default::default(),
             history_bytes: 0,
@@ -153,7 +154,7 @@ impl Core {
             self.dismiss_suspicion(id);
             self.resume_session(id);
         } else {
-            let targets = self.sessions[&id].open.clone();
+            let targets = self.sessions[&id].all_open();
             self.start_cancel(targets, Order::new("session-closed", self.now, Then::Close { session: id }));
         }
         self.close_if_empty(id);
@@ -164,6 +165,10 @@ impl Core {
             return;
         };
         if session.closing.is_none() || !session.open.is_empty() {
+            return;
+        }
+        if !session.beside.is_empty() {
+            self.end_beside(id);
             return;
         }
         let tokens = session.closing.as_mut().map(|c| std::mem::take(&mut c.tokens)).unwrap_or_default();
@@ -239,6 +244,7 @@ impl Core {
         }
         self.arm_yield(id);
         self.apply_pauses(floor, fade_us);
+        self.pause_beside(id, fade_us);
     }
 
     pub(crate) fn resume_session(&mut self, id: SessionId) {
@@ -250,6 +256,7 @@ impl Core {
         let floor = session.floor;
         self.dirty.insert(id);
         self.apply_pauses(floor, None);
+        self.pause_beside(id, None);
         self.schedule(floor);
     }
 }

@@ -1,13 +1,28 @@
 //! Which backend and which voice speak: what the client named, else what fits the language, else the default.
 
 use crate::Core;
-use crate::request::{ErrorKind, Failure, SayOptions};
+use crate::request::{Backend, ErrorKind, Failure, SayOptions};
 
 pub(crate) struct Speaker {
     pub(crate) backend: String,
     pub(crate) voice: String,
+    /// A tag, or nothing that is known.
+    pub(crate) language: String,
     pub(crate) concurrent: bool,
     pub(crate) word_timing: bool,
+}
+
+impl Speaker {
+    /// Of what needs none.
+    pub(crate) fn nobody() -> Self {
+        Self {
+            backend: String::new(),
+            voice: String::new(),
+            language: String::new(),
+            concurrent: true,
+            word_timing: false,
+        }
+    }
 }
 
 impl Core {
@@ -61,12 +76,28 @@ impl Core {
             }
             (None, None) => backend.default_voice.clone(),
         };
+        let spoken = match language {
+            Some(asked) => asked.to_owned(),
+            None => backend.language_of(&voice),
+        };
         Ok(Speaker {
             backend: backend.id.clone(),
             voice,
+            language: spoken,
             concurrent: backend.concurrent,
             word_timing: backend.word_timing,
         })
+    }
+}
+
+impl Backend {
+    /// What a voice speaks, as far as its backend tells.
+    fn language_of(&self, voice: &str) -> String {
+        let base = voice.split('+').next().unwrap_or(voice);
+        let named = self.voices.iter().find(|v| v.id == voice || v.id == base);
+        let tags = self.voices.iter().flat_map(|v| &v.languages);
+        let first = named.and_then(|v| v.languages.first());
+        first.or_else(|| tags.into_iter().find(|l| *l == base)).cloned().unwrap_or_default()
     }
 }
 

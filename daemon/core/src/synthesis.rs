@@ -1,5 +1,7 @@
 //! From utterance to samples: the requests to backends, one piece at a time, and what becomes of them.
 
+use std::sync::Arc;
+
 use crate::Core;
 use crate::effect::{Effect, Outcome, Report, Synthesis};
 use crate::ids::{Micros, SynthesisId, UtteranceId};
@@ -49,6 +51,7 @@ impl Core {
             synthesis,
             utterance: id,
             session: u.session.get(),
+            source: u.source.clone(),
             output: session.output,
             backend: u.backend.clone(),
             voice: u.voice.clone(),
@@ -56,7 +59,8 @@ impl Core {
             rate: u.rate,
             pitch: u.pitch,
             gain_db: u.gain_db,
-            text: u.text[piece.bytes].to_owned(),
+            text: u.spoken.text(&u.text)[piece.bytes].to_owned(),
+            params: Arc::clone(&u.params),
             char_base: piece.chars.start,
             first,
             last,

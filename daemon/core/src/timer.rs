@@ -80,7 +80,11 @@ impl Core {
                 Timer::StreamFlush(utterance) => self.flush_due(utterance),
                 Timer::StreamIdle(utterance) => self.stream_idle(utterance),
                 Timer::Idle(session, epoch) => {
-                    let Some(s) = self.sessions.get(&session).filter(|s| s.idle_epoch == epoch && s.open.is_empty()) else {
+                    let Some(s) = self
+                        .sessions
+                        .get(&session)
+                        .filter(|s| s.idle_epoch == epoch && s.open.is_empty() && s.beside.is_empty())
+                    else {
                         continue;
                     };
                     // Who collects is not idle.

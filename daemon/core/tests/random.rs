@@ -13,8 +13,8 @@ use std::sync::Arc;
 use utterd_core::SpeechDetails;
 use utterd_core::hearing::{Backchannel, BargeInPolicy, FindingKind, Report};
 use utterd_core::{
-    Bounds, Caller, CancelOptions, Input, Mode, Output, Phase, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Token,
-    Transition,
+    Bounds, Caller, CancelOptions, Format, Input, Lexicon, Mode, Output, Phase, PlayOptions, Priority, Progress, Reply, Request,
+    SayOptions, SessionOptions, Settings, Sound, Token, Transition,
 };
 use world::rng::Rng;
 use world::{MS, Plan, S, World, book, target};
@@ -53,6 +53,8 @@ enum Op {
     Routes(u32),
     /// To one of the streams, mostly in sequence.
     Append(u64, &'static str),
+    /// Words are spelled otherwise from here on.
+    Lexicon,
     End(u64),
     /// A detector hears something: one that runs, or one that does no longer.
     Hears(u64, FindingKind),
@@ -328,7 +330,7 @@ fn hearing_options(r: &mut Rng) -> SessionOptions {
     }
 }
 
-/// In two lives of four the user speaks, too.
+/// In two lives of five the user speaks, too.
 fn heard(seed: u64, ops: Vec<Op>) -> Vec<Op> {
     let mut r = Rng::new(seed ^ 0x5eed);
     let mut mixed = Vec::new();
@@ -352,6 +354,38 @@ fn heard(seed: u64, ops: Vec<Op>) -> Vec<Op> {
     mixed
 }
 
+/// Sounds, in the queue and beside it.
+fn sounding_op(r: &mut Rng) -> Op {
+    let us = [0, 300 * MS, 3 * S, 20 * S][r.below(4) as usize];
+    let sound = Sound {
+        duration_us: r.percent(80).then_some(us),
+        start_us: if r.percent(30) { r.below(4 * S) } else { 0 },
+        looped: r.percent(20),
+        ..world::sound(us)
+    };
+    let options = PlayOptions {
+        say: options(r),
+        text: (*r.pick(&["", "", "A prompt that says this.", "Ding"])).to_owned(),
+        beside: r.percent(40),
+        duck_db: r.percent(50).then_some(20.0),
+    };
+    let target = target(SESSIONS[r.below(4) as usize]);
+    Op::Ask(1, Box::new(Request::Play { target, sound, options }))
+}
+
+/// Half of all lives have sounds, too.
+fn sounded(seed: u64, life: Vec<Op>) -> Vec<Op> {
+    let mut r = Rng::new(seed.rotate_left(32) ^ 0x50);
+    let mut ops = Vec::new();
+    for op in life {
+        ops.push(op);
+        if r.percent(25) {
+            ops.push(sounding_op(&mut r));
+        }
+    }
+    ops
+}
+
 /// Every life of an odd seed has streams and phases, too.
 fn grown(seed: u64) -> Vec<Op> {
     let mut r = Rng::new(!seed);
@@ -361,6 +395,54 @@ fn grown(seed: u64) -> Vec<Op> {
         for _ in 0..r.below(5) {
             ops.push(growing_op(&mut r));
         }
+    }
+    ops
+}
+
+/// As `grown`, in Markdown and SSML, with a lexicon.
+fn written(seed: u64) -> Vec<Op> {
+    const CHUNKS: [&str; 12] = [
+        "**A word**",
+        " and two. ",
+        "# Title\n",
+        "\n\n",
+        "- item\n- US\n",
+        "[link. text](http://x.y/z",
+        ") `code. here",
+        "` 🎉",
+        "| a | b |\n|---|",
+        "---|\n",
+        "```\n",
+        "<b>Grüße</b> 世界。",
+    ];
+    const TEXTS: [&str; 6] = [
+        "# Title\n\nSome **bold** words, two of `them`. And [a link](http://x.y).\n\n- one word\n- two 🎉\n",
+        "| only | a |\n|---|---|\n| ta | ble |\n",
+        "<speak><p>One word.</p><mark name=\"m\"/><s>Two <sub alias=\"W W W\">www</sub> US</s><break/>End<mark name=\"end\"/></speak>",
+        "<speak><metadata>nothing</metadata><mark name=\"x\"/></speak>",
+        "<speak>broken",
+        "A word for US, two words.",
+    ];
+    let mut r = Rng::new(seed.rotate_left(32));
+    let mut ops = grown(seed);
+    for op in &mut ops {
+        let format = *r.pick(&[Format::Text, Format::Markdown, Format::Markdown, Format::Ssml]);
+        match op {
+            Op::Append(_, text) => *text = *r.pick::<&'static str>(&CHUNKS),
+            Op::Ask(_, request) => match &mut **request {
+                Request::Say { text, options, .. } => {
+                    *text = (*r.pick(&TEXTS)).to_owned();
+                    options.format = Some(format);
+                }
+                Request::SayOpen { options, .. } | Request::Submit { options, .. } => options.format = Some(format),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    if r.percent(50) {
+        let at = (r.below(10) as usize).min(ops.len());
+        ops.insert(at, Op::Lexicon);
     }
     ops
 }
@@ -452,6 +534,16 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
                     };
                     w.ask(0, request);
                 }
+            }
+            Op::Lexicon => {
+                w.book.lexicon = true;
+                let entries = [("", "word", "a longer spelling"), ("en", "US", "U S"), ("", "two", "2")];
+                let lexicon = Arc::new(Lexicon::new(entries));
+                w.feed(Input::Tick);
+                w.feed(Input::Settings(Box::new(Settings {
+                    lexicon,
+                    ..Settings::default()
+                })));
             }
             Op::End(r) => {
                 let streams: Vec<_> = w.book.utterances.iter().filter(|(_, u)| u.stream).collect();
@@ -598,7 +690,18 @@ fn every_life_keeps_the_invariants() {
     }
     for seed in cases() {
         let ops = if seed % 2 == 1 { grown(seed) } else { sequence(seed) };
-        let ops = if seed % 4 >= 2 { heard(seed, ops) } else { ops };
+        let ops = if seed / 2 % 2 == 1 { sounded(seed, ops) } else { ops };
+        let ops = if seed % 5 < 2 { heard(seed, ops) } else { ops };
+        check(seed, false, ops.clone());
+        check(seed, true, ops);
+    }
+}
+
+#[test]
+fn every_life_of_written_text_keeps_the_invariants() {
+    let cases = cases();
+    for seed in cases.start..cases.start + (cases.end - cases.start).div_ceil(4) {
+        let ops = written(seed);
         check(seed, false, ops.clone());
         check(seed, true, ops);
     }

@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use utterd_core::hearing::{Backchannel, BargeInPolicy, Report};
-use utterd_core::{Bounds, CancelOptions, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions, SpeechDetails};
+use utterd_core::{Bounds, CancelOptions, Format, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions, SpeechDetails};
 use zbus::zvariant::{OwnedValue, Value};
 
 use super::error::Refusal;
+use super::params;
 
 /// As they come off the wire.
 pub(super) type Options = BTreeMap<String, OwnedValue>;
 
 /// Ids and times stay below 2^53, so that every client's numbers can hold them.
-const MAX_NUMBER: u64 = 1 << 53;
+pub(super) const MAX_NUMBER: u64 = 1 << 53;
 /// An hour; no timer of the contract is meant to be longer than a day.
 const MAX_MS: u64 = 86_400_000;
 
@@ -37,6 +38,16 @@ impl Reader {
         self.take(key).map(|value| text_of(key, &value).map(str::to_owned)).transpose()
     }
 
+    /// Text that goes no further than the limit of an utterance's.
+    pub(super) fn long_text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
+        self.take(key)
+            .map(|value| match &*value {
+                Value::Str(text) => Ok(text.as_str().to_owned()),
+                other => Err(wrong_type(key, "s (string)", other)),
+            })
+            .transpose()
+    }
+
     fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
     where
         T: Copy,
@@ -56,7 +67,7 @@ impl Reader {
         }
     }
 
-    fn flag(&mut self, key: &str) -> Result<Option<bool>, Refusal> {
+    pub(super) fn flag(&mut self, key: &str) -> Result<Option<bool>, Refusal> {
         self.take(key)
             .map(|value| match *value {
                 Value::Bool(flag) => Ok(flag),
@@ -81,7 +92,7 @@ impl Reader {
             .transpose()
     }
 
-    fn real(&mut self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
+    pub(super) fn real(&mut self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
         self.take(key).map(|value| real_of(key, &value, range)).transpose()
     }
 
@@ -127,33 +138,44 @@ impl Reader {
     }
 
     fn say_fields(&mut self) -> Result<SayOptions, Refusal> {
-        self.only("format", &["text"], &["markdown", "ssml"])?;
         self.only("cache", &["auto", "no"], &["pin"])?;
-        self.later("params")?;
         self.later("fallback")?;
-        // False takes back what the session's default says.
-        let greeting = self.flag("greeting")?.map(|greeting| if greeting { 500_000 } else { 0 });
         Ok(SayOptions {
             backend: self.text("backend")?,
             voice: self.text("voice")?,
             language: self.text("language")?,
             rate: self.real("rate", 0.1..=10.0)?,
             pitch: self.real("pitch", 0.1..=10.0)?,
+            progress: self.word(
+                "progress",
+                &[("none", Progress::None), ("sentence", Progress::Sentence), ("word", Progress::Word)],
+            )?,
+            ..self.sound_fields()?
+        })
+    }
+
+    /// Those that fit every utterance, whatever its samples come from.
+    pub(super) fn sound_fields(&mut self) -> Result<SayOptions, Refusal> {
+        // False takes back what the session's default says.
+        let greeting = self.flag("greeting")?.map(|greeting| if greeting { 500_000 } else { 0 });
+        Ok(SayOptions {
             gain_db: self.real("gain-db", -120.0..=24.0)?,
+            format: self.word(
+                "format",
+                &[("text", Format::Text), ("markdown", Format::Markdown), ("ssml", Format::Ssml)],
+            )?,
+            params: self.take("params").map(|value| params::json(&value)).transpose()?,
             mode: self.word(
                 "mode",
                 &[("queue", Mode::Queue), ("replace", Mode::Replace), ("if-idle", Mode::IfIdle)],
             )?,
             priority: self.word("priority", &PRIORITIES)?,
             expires_us: self.ms_as_us("expires-ms", MAX_MS)?,
-            progress: self.word(
-                "progress",
-                &[("none", Progress::None), ("sentence", Progress::Sentence), ("word", Progress::Word)],
-            )?,
             interruptible: self.flag("interruptible")?,
             protect_us: self.ms_as_us("protect-ms", 60_000)?.or(greeting),
             turn: self.whole("turn", MAX_NUMBER)?,
             tag: self.text("tag")?,
+            ..SayOptions::default()
         })
     }
 }
@@ -460,11 +482,7 @@ mod tests {
 
     #[test]
     fn what_a_later_release_brings_is_not_supported() {
-        for (key, value) in [
-            ("params", Value::from("x")),
-            ("format", Value::from("ssml")),
-            ("fallback", Value::from("x")),
-        ] {
+        for (key, value) in [("fallback", Value::from("x")), ("cache", Value::from("pin"))] {
             let refusal = say(options(&[(key, value)])).unwrap_err();
             assert_eq!(refusal.name, "org.utterd.Utterd1.Error.NotSupported");
             assert!(refusal.message.contains(key));

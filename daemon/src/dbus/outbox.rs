@@ -201,11 +201,15 @@ fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Er
             chars,
             played_us,
             text,
+            name,
             tag,
             turn,
             ..
         } => {
             let mut details = info(tag, *turn);
+            if let Some(name) = name {
+                details.insert("name", Value::from(name.clone()));
+            }
             if let Some(text) = text {
                 details.insert("text", Value::from(text.clone()));
             }

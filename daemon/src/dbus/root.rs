@@ -4,11 +4,11 @@ use utterd_core::{Request, Target, Transition};
 use zbus::message::Message;
 use zbus::zvariant::Value;
 
-use super::Services;
 use super::call::{Action, Query, Shape, answer};
 use super::error::Refusal;
 use super::options::{self, Options};
 use super::values::Dict;
+use super::{Services, play};
 
 pub(super) const MANAGER: &str = "org.utterd.Utterd1.Manager";
 pub(super) const AUDIO_OWNER: &str = "org.utterd.Utterd1.AudioOwner";
@@ -109,6 +109,10 @@ fn manager(call: &Message, member: &str, services: &dyn Services) -> Result<Acti
                 text,
                 options: options::say(options)?,
             }
+        }
+        "Play" => {
+            let (id, uri, options): (String, String, Options) = body.deserialize()?;
+            play::request(Target::Id(id), &uri, options, services)?
         }
         "Cancel" => {
             let (id, options): (String, Options) = body.deserialize()?;

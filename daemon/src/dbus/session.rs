@@ -7,13 +7,14 @@ use zbus::zvariant::Value;
 use super::call::{Action, Shape};
 use super::error::Refusal;
 use super::options::{self, Options};
+use super::{Services, play};
 
 pub(super) const INTERFACE: &str = "org.utterd.Utterd1.Session";
 
 /// What later releases bring.
-const LATER: [&str; 3] = ["Play", "AcquireAudio", "StartRecording"];
+const LATER: [&str; 2] = ["AcquireAudio", "StartRecording"];
 
-pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Action, Refusal> {
+pub(super) fn method(call: &Message, member: &str, target: Target, services: &dyn Services) -> Result<Action, Refusal> {
     let body = call.body();
     let request = match member {
         "Say" => {
@@ -23,6 +24,10 @@ pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Act
                 text,
                 options: options::say(options)?,
             }
+        }
+        "Play" => {
+            let (uri, options): (String, Options) = body.deserialize()?;
+            play::request(target, &uri, options, services)?
         }
         "SayOpen" => Request::SayOpen {
             target,

@@ -126,6 +126,8 @@ pub enum SynthError {
     Backend { message: String },
     /// The plugin panicked and caught it; its state may be spoilt.
     Panicked { message: String },
+    /// A sound file, which no plugin decodes: what is wrong with it.
+    Sound { format: bool, message: String },
     /// The plugin broke the ABI's rules (no format, a rate of 0, an unknown status).
     Misbehaved { message: String },
 }
@@ -142,6 +144,7 @@ impl SynthError {
             | Self::Config { message }
             | Self::Backend { message }
             | Self::Panicked { message }
+            | Self::Sound { message, .. }
             | Self::Misbehaved { message } => message,
         }
     }
@@ -167,6 +170,7 @@ impl fmt::Display for SynthError {
             Self::Config { message } => write!(f, "configuration: {message}"),
             Self::Backend { message } => write!(f, "backend failed: {message}"),
             Self::Panicked { message } => write!(f, "the plugin panicked: {message}"),
+            Self::Sound { message, .. } => f.write_str(message),
             Self::Misbehaved { message } => write!(f, "the plugin broke the ABI: {message}"),
         }
     }

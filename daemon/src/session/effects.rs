@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
-use utterd_core::{DriverInfo, Effect, Note, Synthesis};
+use utterd_core::{DriverInfo, Effect, Note, Source, Synthesis};
 use utterd_plugin_api::abi::{UT_OK, UT_TIMEOUT};
 use zbus::zvariant::Value;
 
@@ -16,6 +16,7 @@ use crate::driver::{DeviceOp, DriverEvent, Of};
 use crate::observe::metrics::{Counter, Gauge, Histogram};
 use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
+use crate::sounds::Sounds;
 use crate::synth::{Job, Synth};
 use crate::tx::{Output, Tx};
 
@@ -28,6 +29,7 @@ pub struct Hands {
     synth: Synth,
     device: Device,
     backends: HashMap<String, Arc<TtsBackend>>,
+    sounds: Sounds,
     outbox: Sender<Out>,
     metrics: Metrics,
     watch: Watch,
@@ -172,6 +174,7 @@ impl Hands {
         synth: Synth,
         device: Device,
         backends: HashMap<String, Arc<TtsBackend>>,
+        sounds: Sounds,
         outbox: Sender<Out>,
         metrics: Metrics,
         account_every_s: u32,
@@ -186,6 +189,7 @@ impl Hands {
             synth,
             device,
             backends,
+            sounds,
             outbox,
             metrics,
             watch,
@@ -252,7 +256,7 @@ impl Hands {
                 paused,
             } => {
                 self.tx.open_track(track.get(), tx_output(output));
-                self.tx.gain(track.get(), gain);
+                self.tx.gain(track.get(), gain, 0);
                 if paused {
                     self.tx.pause(track.get(), 0);
                 }
@@ -265,12 +269,13 @@ impl Hands {
             }
             Effect::PauseTrack { track, fade_us } => self.tx.pause(track.get(), fade_us),
             Effect::ResumeTrack { track } => self.tx.resume(track.get()),
-            Effect::Gain { track, linear } => self.tx.gain(track.get(), linear),
+            Effect::Gain { track, linear, ramp_us } => self.tx.gain(track.get(), linear, ramp_us),
             Effect::Watch { utterance, output, at_us } => self.tx.watch(utterance.get(), tx_output(output), at_us),
             Effect::Synthesize(synthesis) => self.synthesize(synthesis),
             Effect::CloseStore { utterance } => self.synth.finish(utterance.get()),
             Effect::CancelSynthesis { synthesis } => self.synth.cancel(synthesis.get()),
             Effect::Forget { utterance } => {
+                self.sounds.forget(utterance.get());
                 self.synth.forget(utterance.get());
                 self.tx.forget(utterance.get());
             }
@@ -287,8 +292,12 @@ impl Hands {
 
     fn synthesize(&mut self, s: Synthesis) {
         self.owners.requested(s.synthesis.get(), s.utterance.get());
-        // The core names only backends it was given, and they are never unloaded.
-        let Some(backend) = self.backends.get(&s.backend) else {
+        let backend = match s.source {
+            // The core names only backends it was given, and they are never unloaded.
+            Source::Text => self.backends.get(&s.backend).cloned(),
+            Source::Sound(sound) => Some(self.sounds.prepare(s.utterance.get(), sound)),
+        };
+        let Some(backend) = backend else {
             tracing::error!(backend = s.backend, "the core asked for a backend that is not loaded");
             return;
         };
@@ -296,7 +305,7 @@ impl Hands {
             synthesis: s.synthesis.get(),
             utterance: s.utterance.get(),
             session: s.session,
-            backend: Arc::clone(backend),
+            backend,
             output: tx_output(s.output),
             voice: s.voice,
             language: s.language,
@@ -305,7 +314,7 @@ impl Hands {
             gain_db: s.gain_db,
             text: s.text,
             char_base: s.char_base,
-            params_json: "{}".to_owned(),
+            params_json: s.params.to_string(),
             first: s.first,
             last: s.last,
             open: s.open,

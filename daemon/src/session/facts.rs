@@ -142,6 +142,7 @@ fn failure(error: &SynthError) -> Failure {
         SynthError::NoSuchVoice { .. } => ErrorKind::NoSuchVoice,
         SynthError::Unavailable { .. } | SynthError::Auth { .. } | SynthError::Config { .. } => ErrorKind::BackendUnavailable,
         SynthError::Unsupported { .. } => ErrorKind::NotSupported,
+        SynthError::Sound { format: true, .. } => ErrorKind::FormatNotSupported,
         _ => ErrorKind::Failed,
     };
     Failure::new(kind, error.to_string())

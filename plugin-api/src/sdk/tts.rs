@@ -42,7 +42,7 @@ pub trait Tts: Sized + Send + Sync + 'static {
     }
 }
 
-/// The configuration of a plugin that has none: any key is an error.
+/// The configuration, or the parameters, of a plugin that has none: any key is an error.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}

@@ -48,6 +48,7 @@ impl Tts for Tone {
     }
 
     fn speak(&self, req: &Speak<'_>, out: &mut AudioOut<'_>) -> Result<()> {
+        let NoConfig {} = req.params()?;
         let shape = match req.voice {
             "" | "tone" => Shape::Tone,
             "tone-id" => Shape::Id { utterance: req.utterance },

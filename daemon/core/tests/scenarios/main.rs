@@ -10,10 +10,12 @@ mod floor;
 mod owner;
 mod pause;
 mod phase;
+mod play;
 mod sessions;
 mod streams;
 mod turns;
 mod utterance;
+mod written;
 
 use utterd_core::{
     Bounds, Caller, CancelOptions, DeviceEvent, DeviceOp, DriverInfo, Effect, ErrorKind, Failure, HeardSource, Input, Mode, Outcome,

@@ -1,13 +1,15 @@
 //! Backends that can be slow, fail, never answer, or answer after they were cancelled, on request.
 
 use utterd_core::{
-    Backend, ErrorKind, Failure, Input, Micros, Synthesis, SynthesisEvent, SynthesisId, SynthesisState, Told, UtteranceId, Voice,
+    Backend, ErrorKind, Failure, Input, Micros, Source, Synthesis, SynthesisEvent, SynthesisId, SynthesisState, Told, UtteranceId, Voice,
 };
 
-use super::{Event, World};
+use super::{Event, S, World};
 
 /// A code point takes this long to say.
 pub(crate) const CHAR_US: Micros = 50_000;
+/// What is looped, in this world.
+pub(crate) const LOOP_US: Micros = 60 * S;
 /// A synthesis brings its audio in this many parts.
 const PARTS: u64 = 4;
 
@@ -122,9 +124,15 @@ impl World {
                 store.complete = true;
             }
         } else {
-            let all = job.order.text.chars().count() as u64 * CHAR_US;
+            let all = match &job.order.source {
+                Source::Text => job.order.text.chars().count() as u64 * CHAR_US,
+                // Nothing is endless here: what is looped is only long.
+                Source::Sound(s) if s.looped => LOOP_US,
+                Source::Sound(s) => s.duration_us.unwrap_or(S).saturating_sub(s.start_us),
+            };
+            let spoken = job.order.source == Source::Text;
             let part = all * step / PARTS - all * (step - 1) / PARTS;
-            let word_timing = job.order.backend != "pieces" && job.order.backend != "plain";
+            let word_timing = spoken && job.order.backend != "pieces" && job.order.backend != "plain";
             let store = self.sound.stores.entry(utterance).or_default();
             if step == 1 {
                 job.state = SynthesisState::Streaming;
@@ -135,7 +143,7 @@ impl World {
                     for (from, to) in words(&job.order.text) {
                         store.marks.push((base + from as u64 * CHAR_US, true, chars(from, to)));
                     }
-                } else {
+                } else if spoken {
                     let end = job.order.text.chars().count();
                     store.marks.push((base, false, chars(0, end)));
                 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use utterd_core::{
-    Effect, Failure, HeardSource, Micros, Mode, Note, Outcome, Output, Phase, Priority, Reply, Report, Request, SessionProperties, Signal,
-    SynthesisId, Target, Token, TrackId, UtteranceId,
+    Effect, Failure, Format, HeardSource, Micros, Mode, Note, Outcome, Output, Phase, Priority, Reply, Report, Request, SessionProperties,
+    Signal, Source, SynthesisId, Target, Token, TrackId, UtteranceId,
 };
 
 use utterd_core::hearing::{BargeInPolicy, Report as SpeechReport};
@@ -21,9 +21,14 @@ const DEVICE_US: Micros = 2_000_000;
 pub(crate) struct Utterance {
     pub(crate) session: String,
     pub(crate) text: String,
+    /// What is spoken is the text as sent: no format, no lexicon.
+    plain: bool,
     class: Priority,
     /// Its text grows.
     pub(crate) stream: bool,
+    /// It is a file, and lies beside the speech.
+    sound: bool,
+    beside: bool,
     /// The last append that was accepted.
     pub(crate) seq: u64,
     closed: bool,
@@ -40,6 +45,8 @@ pub(crate) struct Utterance {
     played: bool,
     started: bool,
     asked: String,
+    /// A synthesis was asked for.
+    requested: bool,
     /// Code points that marks proved when it fell silent.
     heard_words: Option<u32>,
     end: Option<(Outcome, Report, u64)>,
@@ -78,6 +85,8 @@ struct Call {
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     pub(crate) chaos: bool,
+    /// Words may be spelled otherwise.
+    pub(crate) lexicon: bool,
     /// The configuration says `private`.
     pub(crate) private_house: bool,
     pub(crate) utterances: BTreeMap<UtteranceId, Utterance>,
@@ -160,7 +169,8 @@ impl Book {
                 let both = options.utterance.is_some() && options.turn.is_some();
                 let allowed = known(target).is_some_and(may) && !far && !both && options.utterance != Some(0);
                 let reason = options.reason.as_deref().unwrap_or("client");
-                let all: Vec<_> = of(Some(name(target)), &|u| asked.is_none_or(|n| u.turn == n));
+                let by_id = options.utterance.is_some();
+                let all: Vec<_> = of(Some(name(target)), &|u| asked.is_none_or(|n| u.turn == n) && (by_id || !u.beside));
                 let mut scope: Vec<_> = all
                     .into_iter()
                     .filter(|id| options.utterance.is_none_or(|n| n == id.get()))
@@ -306,7 +316,7 @@ impl Book {
                 assert!(self.tracks.contains(track), "played on an unknown track");
                 let u = self.alive(*utterance, "played");
                 assert!(!u.played, "{utterance} was played twice");
-                assert!(u.stream || !u.asked.is_empty(), "{utterance} was played before it was asked for");
+                assert!(u.stream || u.requested, "{utterance} was played before it was asked for");
                 u.played = true;
             }
             Effect::Synthesize(s) => {
@@ -316,16 +326,17 @@ impl Book {
                 );
                 self.syntheses.insert(s.synthesis, (s.utterance, false));
                 let u = self.alive(s.utterance, "synthesised");
-                assert_eq!(s.first, u.asked.is_empty(), "first piece");
+                assert_eq!(s.first, !std::mem::replace(&mut u.requested, true), "first piece");
+                assert_eq!(u.sound, s.source != Source::Text, "a sound is no text");
                 assert_eq!(s.char_base as usize, u.asked.chars().count(), "pieces follow each other");
                 u.asked.push_str(&s.text);
-                assert!(u.text.starts_with(&u.asked), "asked for what was not said");
+                assert!(!u.plain || u.text.starts_with(&u.asked), "asked for what was not said");
                 assert!(!u.closed, "a piece after the last");
                 assert!(!s.open || (u.stream && !s.last));
                 if u.stream {
                     u.closed = s.last;
-                    assert!(!s.last || u.asked.trim_end() == u.text.trim_end(), "last piece");
-                } else {
+                    assert!(!s.last || !u.plain || u.asked.trim_end() == u.text.trim_end(), "last piece");
+                } else if u.plain {
                     assert_eq!(s.last, u.asked == u.text, "last piece");
                 }
             }
@@ -333,7 +344,10 @@ impl Book {
                 let u = self.alive(*utterance, "closed");
                 assert!(u.stream && !u.closed, "{utterance} was closed twice");
                 u.closed = true;
-                assert_eq!(u.asked.trim_end(), u.text.trim_end(), "closed before all was asked for");
+                assert!(
+                    !u.plain || u.asked.trim_end() == u.text.trim_end(),
+                    "closed before all was asked for"
+                );
             }
             Effect::Note(Note::CollectExpired { session, turn }) => {
                 let phases = self.phases.entry(session.clone()).or_default();
@@ -440,7 +454,12 @@ impl Book {
         let call = &self.calls[&self.current.expect("a Say is being decided")];
         let s = &self.sessions[session];
         assert!(!s.closing, "accepted by a session that closes");
+        let (mut sound, mut beside) = (false, false);
         let (text, options, asked, stream) = match &call.request {
+            Request::Play { options, .. } => {
+                (sound, beside) = (true, options.beside);
+                (options.text.clone(), &options.say, options.say.turn.unwrap_or(0), false)
+            }
             Request::Say { text, options, .. } => (text.clone(), options, options.turn.unwrap_or(0), false),
             Request::SayOpen { options, .. } => (String::new(), options, options.turn.unwrap_or(0), true),
             Request::Submit {
@@ -461,6 +480,7 @@ impl Book {
         let u = Utterance {
             session: session.to_owned(),
             text,
+            plain: !self.lexicon && options.format.unwrap_or_default() == Format::Text,
             stream,
             seq: 0,
             closed: false,
@@ -468,7 +488,7 @@ impl Book {
             turn: if asked == 0 { s.properties.turn } else { asked },
             protected: options.interruptible == Some(false),
             protect_us: options.protect_us.unwrap_or(0),
-            shared: s.shared,
+            shared: s.shared && !beside,
             local: s.local,
             named: false,
             doomed: None,
@@ -476,6 +496,9 @@ impl Book {
             played: false,
             started: false,
             asked: String::new(),
+            requested: false,
+            sound,
+            beside,
             heard_words: None,
             end: None,
         };
@@ -515,10 +538,14 @@ impl Book {
                 assert!(u.doomed.is_none(), "{utterance} started after its guard was armed");
                 assert_eq!(*turn, u.turn);
             }
-            Signal::UtteranceProgress { chars, text, .. } => {
+            Signal::UtteranceProgress { chars, text, name, .. } => {
                 assert!(u.started || chaos, "progress before the start");
                 assert!(u.doomed.is_none(), "progress after the guard was armed");
-                assert_eq!(text.is_none(), private);
+                assert_eq!(text.is_none(), private || name.is_some());
+                assert!(
+                    chars.start <= chars.end && chars.end as usize <= u.text.chars().count(),
+                    "a range within the text"
+                );
                 if let Some(text) = text {
                     let said: String = u.text.chars().skip(chars.start as usize).take(chars.len()).collect();
                     assert_eq!(*text, said, "a range names its text");
@@ -568,7 +595,7 @@ impl Book {
             assert!(now - call.at <= bound, "{:?} was answered after {} us", call.request, now - call.at);
         };
         match (&call.request, reply) {
-            (Request::Say { .. } | Request::SayOpen { .. }, Ok(Reply::Utterance(id))) => {
+            (Request::Say { .. } | Request::SayOpen { .. } | Request::Play { .. }, Ok(Reply::Utterance(id))) => {
                 if let Some(id) = UtteranceId::new(*id) {
                     self.utterances.get_mut(&id).expect("an accepted utterance").named = true;
                 }
@@ -751,22 +778,31 @@ fn ended_before(reason: &str) -> bool {
 fn check_report(u: &Utterance, outcome: &Outcome, report: &Report, chaos: bool) {
     assert!(u.text.starts_with(&report.heard_text), "heard what was not said");
     assert!(
-        u.asked.starts_with(&report.heard_text) || *outcome == Outcome::Completed,
+        !u.plain || u.asked.starts_with(&report.heard_text) || *outcome == Outcome::Completed,
         "heard what was not synthesised"
     );
     assert_eq!(report.heard_source == HeardSource::None, report.heard_text.is_empty());
     assert_eq!(report.turn, u.turn);
+    if u.sound {
+        assert!(
+            report.backend.is_empty() && report.syntheses.is_empty(),
+            "no backend speaks a sound"
+        );
+    }
     match outcome {
         Outcome::Completed => {
             assert_eq!(report.heard_text, u.text, "I13: completed is heard to the end");
-            assert_eq!(u.asked.trim_end(), u.text.trim_end(), "completed without having been asked for");
-            assert!(u.stream || u.asked == u.text);
+            assert!(
+                !u.plain || u.asked.trim_end() == u.text.trim_end(),
+                "completed without having been asked for"
+            );
+            assert!(u.stream || !u.plain || u.asked == u.text);
         }
         Outcome::Cancelled => {
             assert!(!report.reason.is_empty());
             assert!(report.stages.is_some());
             let exact = report.errors.is_empty() && !chaos && report.heard_source != HeardSource::Estimated;
-            if let Some(words) = u.heard_words.filter(|_| exact && u.played) {
+            if let Some(words) = u.heard_words.filter(|_| exact && u.played && u.plain) {
                 let timed = report.backend == "smooth" || report.backend == "timed-pieces";
                 if timed {
                     let heard = report.heard_text.chars().count();

@@ -17,8 +17,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use utterd_core::{
-    Caller, CancelOptions, Core, DeviceOp, Effect, Failure, Input, Micros, OrderId, Outcome, Output, Phase, PlaybackEvent, Reply, Report,
-    Request, SayOptions, SessionOptions, Settings, Signal, SynthesisEvent, SynthesisId, Target, Token, TrackId, Transition, UtteranceId,
+    Caller, CancelOptions, Core, DeviceOp, Effect, Failure, Input, Micros, OrderId, Outcome, Output, Phase, PlayOptions, PlaybackEvent,
+    Reply, Report, Request, SayOptions, SessionOptions, Settings, Signal, SynthesisEvent, SynthesisId, Target, Token, TrackId, Transition,
+    UtteranceId,
 };
 
 use backend::{Fate, Job};
@@ -182,6 +183,20 @@ impl World {
     pub(crate) fn try_say(&mut self, session: &str, text: &str, options: SayOptions) -> Token {
         let (target, text) = (target(session), text.to_owned());
         self.ask(1, Request::Say { target, text, options })
+    }
+
+    /// Plays a file of this length.
+    pub(crate) fn play(&mut self, session: &str, us: Micros, options: PlayOptions) -> UtteranceId {
+        let token = self.try_play(session, sound(us), options);
+        match self.reply(token) {
+            Ok(Reply::Utterance(id)) => UtteranceId::new(id).expect("the Play was accepted"),
+            other => panic!("Play was answered {other:?}"),
+        }
+    }
+
+    pub(crate) fn try_play(&mut self, session: &str, sound: utterd_core::Sound, options: PlayOptions) -> Token {
+        let target = target(session);
+        self.ask(1, Request::Play { target, sound, options })
     }
 
     pub(crate) fn say_open(&mut self, session: &str) -> UtteranceId {
@@ -543,6 +558,16 @@ impl World {
                 silent_at,
             });
         }
+    }
+}
+
+/// A file that says how long it is.
+pub(crate) fn sound(us: Micros) -> utterd_core::Sound {
+    utterd_core::Sound {
+        path: "/sounds/a.wav".into(),
+        duration_us: Some(us),
+        start_us: 0,
+        looped: false,
     }
 }
 
