@@ -164,7 +164,11 @@ impl Core {
             GuardKey::Null(id) => {
                 self.dirty.insert(id);
             }
-            GuardKey::Local => self.dirty.extend(self.sessions.keys().copied()),
+            GuardKey::Local => {
+                self.dirty.extend(self.guard(key).listening.as_ref().map(|l| l.session));
+                let hears = self.sessions.iter().filter(|(_, s)| s.hearing.attends());
+                self.dirty.extend(hears.map(|(id, _)| *id));
+            }
         }
     }
 

@@ -183,7 +183,7 @@ impl Book {
             // It dooms nothing: whether it counts is decided by what is protected, late, or off.
             Request::ReportSpeech { target, .. } => {
                 reported = of(Some(name(target)), &|u| {
-                    !u.protected && u.protect_us == 0 && u.doomed.is_none() && !u.cut
+                    !u.beside && !u.protected && u.protect_us == 0 && u.doomed.is_none() && !u.cut
                 });
                 (Vec::new(), "", true)
             }
