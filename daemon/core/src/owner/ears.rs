@@ -165,7 +165,8 @@ impl Core {
                 self.dirty.insert(id);
             }
             GuardKey::Local => {
-                self.dirty.extend(self.guard(key).listening.as_ref().map(|l| l.session));
+                let holder = self.guard(key).listening.as_ref().map(|l| l.session);
+                self.dirty.extend(holder);
                 let hears = self.sessions.iter().filter(|(_, s)| s.hearing.attends());
                 self.dirty.extend(hears.map(|(id, _)| *id));
             }
