@@ -8,8 +8,8 @@ mod reader;
 use crate::error::ConfigError;
 use crate::fragment::Node;
 use crate::settings::{
-    Audio, Backend, BargeIn, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output, Plugins, Settings, Speech,
-    Stream, Synthesis, Timer,
+    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output,
+    Plugins, Settings, Speech, Stream, Synthesis, Timer,
 };
 use crate::{Source, range};
 use reader::Reader;
@@ -31,6 +31,13 @@ pub(crate) fn keys(source: &Source) -> Vec<String> {
 }
 
 const DRIVERS: &[(&str, Driver)] = &[("auto", Driver::Auto), ("jack", Driver::Jack), ("timer", Driver::Timer)];
+const POLICIES: &[(&str, BargeInPolicy)] = &[
+    ("pause-then-confirm", BargeInPolicy::PauseThenConfirm),
+    ("cancel-at-once", BargeInPolicy::CancelAtOnce),
+    ("report-only", BargeInPolicy::ReportOnly),
+    ("off", BargeInPolicy::Off),
+];
+const BACKCHANNELS: &[(&str, Backchannel)] = &[("cancel", Backchannel::Cancel), ("resume", Backchannel::Resume)];
 const LEVELS: &[(&str, Level)] = &[
     ("error", Level::Error),
     ("warn", Level::Warn),
@@ -113,11 +120,22 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
             reply_ms: r.whole(&["cancel", "reply-ms"], 10..=10_000, d.cancel.reply_ms),
         },
         barge_in: BargeIn {
+            local: r.word(&["barge-in", "local"], POLICIES, d.barge_in.local),
+            detector: r.text(
+                &["barge-in", "detector"],
+                "a detector's id, or \"none\"",
+                is_id,
+                d.barge_in.detector,
+            ),
+            backchannel: r.word(&["barge-in", "backchannel"], BACKCHANNELS, d.barge_in.backchannel),
             false_interruption_ms: r.whole(
                 &["barge-in", "false-interruption-ms"],
-                100..=60_000,
+                range::FALSE_INTERRUPTION_MS,
                 d.barge_in.false_interruption_ms,
             ),
+            min_speech_ms: r.whole(&["barge-in", "min-speech-ms"], 0..=5_000, d.barge_in.min_speech_ms),
+            warm_up_ms: r.whole(&["barge-in", "warm-up-ms"], 0..=10_000, d.barge_in.warm_up_ms),
+            sensitivity: r.number(&["barge-in", "sensitivity"], 0.0..=1.0, d.barge_in.sensitivity),
         },
         collect: Collect {
             ttl_ms: r.whole(&["collect", "ttl-ms"], 100..=HOUR_MS, d.collect.ttl_ms),

@@ -22,8 +22,8 @@ mod source;
 
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use settings::{
-    Audio, Backend, BargeIn, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output, Plugins, Settings, Speech,
-    Stream, Synthesis, Timer,
+    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output,
+    Plugins, Settings, Speech, Stream, Synthesis, Timer,
 };
 pub use source::{Scope, Source};
 

@@ -12,3 +12,5 @@ pub const GAIN_DB: RangeInclusive<f64> = -120.0..=24.0;
 pub const FADE_MS: RangeInclusive<u32> = 0..=50;
 /// How long an utterance may be protected, in milliseconds of its own audio.
 pub const PROTECT_MS: RangeInclusive<u32> = 0..=60_000;
+/// When a suspicion that nothing confirms is taken back, in milliseconds.
+pub const FALSE_INTERRUPTION_MS: RangeInclusive<u32> = 100..=60_000;

@@ -133,9 +133,40 @@ pub struct Cancel {
     pub reply_ms: u32,
 }
 
+/// How user speech is taken, unless a session says otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BargeIn {
+    /// Of sessions on the loudspeaker.
+    pub local: BargeInPolicy,
+    /// A detector's id; "none" = no microphone is opened, clients report speech.
+    pub detector: String,
+    pub backchannel: Backchannel,
     pub false_interruption_ms: u32,
+    /// The least speech that a detector's confirmation counts for.
+    pub min_speech_ms: u32,
+    /// How long the echo canceller learns at the agent's first speech.
+    pub warm_up_ms: u32,
+    /// Of detectors, 0 to 1.
+    pub sensitivity: f64,
+}
+
+/// What user speech does to the agent's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BargeInPolicy {
+    PauseThenConfirm,
+    CancelAtOnce,
+    ReportOnly,
+    /// No microphone is opened unasked.
+    #[default]
+    Off,
+}
+
+/// What a short acknowledgement ("mhm") does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backchannel {
+    #[default]
+    Cancel,
+    Resume,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -266,7 +297,13 @@ impl Default for Cancel {
 impl Default for BargeIn {
     fn default() -> Self {
         BargeIn {
+            local: BargeInPolicy::Off,
+            detector: "detector-bargein".into(),
+            backchannel: Backchannel::Cancel,
             false_interruption_ms: 2000,
+            min_speech_ms: 0,
+            warm_up_ms: 0,
+            sensitivity: 0.5,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use utterd_config::{ConfigErrors, Settings, Source};
 use utterd_core::SayOptions;
+use utterd_core::hearing::{Backchannel, BargeInPolicy};
 
 use crate::cli::{Cli, DriverName};
 use crate::dbus::BusKind;
@@ -65,6 +66,28 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
         reply_us: ms(settings.cancel.reply_ms),
         manager_uid: Some(rustix::process::getuid().as_raw()),
         output_gain_db: settings.output.gain_db,
+        barge_in: barge_in(&settings.barge_in),
+    }
+}
+
+fn barge_in(settings: &utterd_config::BargeIn) -> utterd_core::BargeIn {
+    let us = |ms: u32| u64::from(ms) * 1000;
+    utterd_core::BargeIn {
+        policy: match settings.local {
+            utterd_config::BargeInPolicy::PauseThenConfirm => BargeInPolicy::PauseThenConfirm,
+            utterd_config::BargeInPolicy::CancelAtOnce => BargeInPolicy::CancelAtOnce,
+            utterd_config::BargeInPolicy::ReportOnly => BargeInPolicy::ReportOnly,
+            utterd_config::BargeInPolicy::Off => BargeInPolicy::Off,
+        },
+        detector: settings.detector.clone(),
+        backchannel: match settings.backchannel {
+            utterd_config::Backchannel::Cancel => Backchannel::Cancel,
+            utterd_config::Backchannel::Resume => Backchannel::Resume,
+        },
+        false_interruption_us: us(settings.false_interruption_ms),
+        min_speech_us: us(settings.min_speech_ms),
+        warm_up_us: us(settings.warm_up_ms),
+        sensitivity: settings.sensitivity,
     }
 }
 

@@ -17,7 +17,7 @@ fn every_key_reaches_its_setting() {
         limits = { text-bytes = 1024, utterances = 1, sessions = 2 }
         synthesis.look-ahead-ms = 500
         cancel = { tombstone-ms = 3000, fade-ms = 0, reply-ms = 50 }
-        barge-in.false-interruption-ms = 1500
+        barge-in = { local = "report-only", detector = "none", backchannel = "resume", false-interruption-ms = 1500, min-speech-ms = 1, warm-up-ms = 2, sensitivity = 1 }
         collect = { ttl-ms = 1000, max-bytes = 2048, max-chunks = 7 }
         stream.idle-ms = 100
         log = { level = "trace", format = "journal" }
@@ -75,7 +75,13 @@ fn every_key_reaches_its_setting() {
             reply_ms: 50,
         },
         barge_in: BargeIn {
+            local: BargeInPolicy::ReportOnly,
+            detector: "none".into(),
+            backchannel: Backchannel::Resume,
             false_interruption_ms: 1500,
+            min_speech_ms: 1,
+            warm_up_ms: 2,
+            sensitivity: 1.0,
         },
         collect: Collect {
             ttl_ms: 1000,

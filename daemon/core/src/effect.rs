@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{Micros, OrderId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
 
 /// One thing to do. The shell carries effects out in the order in which they were decided.
@@ -32,6 +32,36 @@ pub enum Effect {
         output: Output,
         session: String,
         generation: u64,
+    },
+    /// Let this detector hear what the session's microphone (or line) brings; its findings come back as `Input::Finding` with this generation, which
+    /// is never used again. A start without a stop before it takes the place of the one that runs. Follows the answer to `DeviceOp::OpenCapture`.
+    DetectorStart {
+        session: SessionId,
+        name: String,
+        output: Output,
+        generation: u64,
+        detector: String,
+        sensitivity: f64,
+        language: String,
+    },
+    /// No longer.
+    DetectorStop { session: SessionId, name: String },
+    /// What detectors and readers of the session must know; told at the start of either, and then on every change.
+    DetectorContext {
+        session: SessionId,
+        name: String,
+        /// Something of the session is being heard.
+        speaking: bool,
+        /// What is heard, else what is heard next, is protected from barge-in.
+        protected: bool,
+        /// The microphone is muted: readers and detectors get zeros, and detectors are told.
+        muted: bool,
+    },
+    /// What the session's microphone brings reaches its readers, or does so no longer: they get zeros.
+    Readers {
+        session: SessionId,
+        name: String,
+        delivering: bool,
     },
     /// A session object appeared.
     SessionOpened { session: String, properties: SessionProperties },

@@ -10,18 +10,24 @@
 
 mod cancel;
 mod effect;
+mod finish;
 mod floor;
 pub mod hearing;
 mod ids;
 mod owner;
 mod phase;
+mod progress;
 mod request;
 mod say;
 mod session;
 mod sessions;
+mod speaker;
 mod stream;
+mod synthesis;
 mod text;
 mod timer;
+mod verbs;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -31,8 +37,9 @@ pub use effect::{
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent, Priority,
-    Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told, Transition, Voice,
+    Backend, BargeIn, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent,
+    Priority, Progress, Request, SayOptions, SessionOptions, Settings, SpeechDetails, SynthesisEvent, SynthesisState, Target, Told,
+    Transition, Voice,
 };
 
 use floor::{Floor, FloorKey};
@@ -128,6 +135,7 @@ impl Core {
             Input::Device { order, output, event } => self.device(order, output, event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
+            Input::Finding { .. } | Input::DetectorFailed { .. } | Input::Detectors(_) => {}
             Input::Settings(settings) => self.configured(*settings),
             Input::Start => self.open_output(Output::Local),
             Input::Tick => {}

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::ids::{Micros, OrderId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
+use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 
 /// Everything the core can be told.
 #[derive(Clone, Debug)]
@@ -41,8 +42,23 @@ pub enum Input {
         output: Output,
         event: DeviceEvent,
     },
+    /// A detector heard something; `generation` is that of the `Effect::DetectorStart` it runs by, and an older one is not listened to.
+    Finding {
+        session: SessionId,
+        generation: u64,
+        finding: Finding,
+    },
+    /// The detector that this `Effect::DetectorStart` asked for could not be opened, or cannot go on; nothing more comes of it.
+    DetectorFailed {
+        session: SessionId,
+        generation: u64,
+        detector: String,
+        message: String,
+    },
     /// The plugins that can speak.
     Backends(Vec<Backend>),
+    /// Ids of the plugins that can hear; the first that is not broken stands in for one that is.
+    Detectors(Vec<String>),
     /// A new configuration.
     Settings(Box<Settings>),
     /// The daemon is ready to make sound.
@@ -118,6 +134,12 @@ pub enum Request {
     },
     /// Resume.
     Resume { target: Target },
+    /// ReportSpeech.
+    ReportSpeech {
+        target: Target,
+        kind: Report,
+        details: SpeechDetails,
+    },
     /// GetHistory.
     History { target: Target, after: u64, limit: usize },
     /// The session's properties.
@@ -134,6 +156,10 @@ pub enum Request {
     SetSessionGain { target: Target, gain_db: f64 },
     /// A write of Session.Muted.
     SetSessionMuted { target: Target, muted: bool },
+    /// A write of Session.MicMuted.
+    SetSessionMicMuted { target: Target, muted: bool },
+    /// A write of Manager.MicMuted.
+    SetMasterMicMuted { muted: bool },
     /// A write of Manager.GainDb.
     SetMasterGain { gain_db: f64 },
     /// A write of Manager.Muted.
@@ -315,8 +341,33 @@ pub struct SessionOptions {
     pub idle_timeout_us: Option<Micros>,
     /// No text in log and History.
     pub private: Option<bool>,
+    /// What user speech does to the agent's.
+    pub barge_in: Option<BargeInPolicy>,
+    /// Id of the detector that hears it, or "none".
+    pub detector: Option<String>,
+    /// What "mhm" does.
+    pub backchannel: Option<Backchannel>,
+    /// A suspicion that nothing confirms is taken back after this.
+    pub false_interruption_us: Option<Micros>,
     /// Defaults of Say.
     pub say: SayOptions,
+}
+
+/// What somebody else's detector says beside the kind.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpeechDetails {
+    /// The turn it is about; absent or 0 = whatever is active.
+    pub turn: Option<u64>,
+    /// The utterance it is about.
+    pub utterance: Option<u64>,
+    /// Onset, or of an end the end, on the monotonic clock; absent = now.
+    pub at_us: Option<Micros>,
+    /// What was understood.
+    pub text: Option<String>,
+    /// How many words.
+    pub words: Option<u32>,
+    /// 0 … 1.
+    pub confidence: Option<f64>,
 }
 
 /// Options of Cancel.
@@ -560,6 +611,41 @@ pub struct Settings {
     pub manager_uid: Option<u32>,
     /// The manager's gain until a client sets another.
     pub output_gain_db: f64,
+    /// What sessions begin with.
+    pub barge_in: BargeIn,
+}
+
+/// How user speech is taken, until a client says otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BargeIn {
+    /// Of sessions on the loudspeaker.
+    pub policy: BargeInPolicy,
+    /// Id of the detector, or "none".
+    pub detector: String,
+    /// What "mhm" does.
+    pub backchannel: Backchannel,
+    /// A suspicion that nothing confirms is taken back after this.
+    pub false_interruption_us: Micros,
+    /// A detector's confirmation of shorter speech waits until it has lasted this long.
+    pub min_speech_us: Micros,
+    /// For this long after the agent's first speech the echo canceller is still learning, and a detector is not acted upon.
+    pub warm_up_us: Micros,
+    /// Of detectors: 0 … 1.
+    pub sensitivity: f64,
+}
+
+impl Default for BargeIn {
+    fn default() -> Self {
+        Self {
+            policy: BargeInPolicy::Off,
+            detector: "detector-bargein".to_owned(),
+            backchannel: Backchannel::Cancel,
+            false_interruption_us: 2_000_000,
+            min_speech_us: 0,
+            warm_up_us: 0,
+            sensitivity: 0.5,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -579,6 +665,7 @@ impl Default for Settings {
             reply_us: 100_000,
             manager_uid: None,
             output_gain_db: 0.0,
+            barge_in: BargeIn::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A session: turn, queue, pause reasons, history; and the utterances it owns. State only; the rules are in `say`, `floor` and `cancel`.
+//! A session: turn, queue, pause reasons, history; and the utterances it owns. State only; the rules are in `say`, `synthesis`, `finish`, `floor` and `cancel`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -93,7 +93,7 @@ fn session_options(r: &mut Rng) -> SessionOptions {
         own_floor: r.percent(15).then(|| r.percent(60)),
         idle_timeout_us: r.percent(15).then(|| r.below(5 * S)),
         private: r.percent(10).then_some(true),
-        say: SayOptions::default(),
+        ..SessionOptions::default()
     }
 }
 

@@ -216,6 +216,10 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
         // 0 = no time-out.
         idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
         private: reader.flag("private")?,
+        barge_in: None,
+        detector: None,
+        backchannel: None,
+        false_interruption_us: None,
         say: reader.say_fields()?,
     };
     reader.end()?;

@@ -1,6 +1,6 @@
 //! What the supervisor knows of the guard's orders: which capture is wanted, and which orders a keeper has not answered yet.
 //!
-//! Every order has exactly one answer, also when the server dies under it. Who opens and connects ports is the keeper (jack.rs).
+//! Every order has exactly one answer, also when the server dies under it. Who opens and connects ports is the keeper (jack/).
 
 use super::jack::Keeper;
 use super::{DeviceAnswer, DeviceOp, DriverEvent, Of};

@@ -1,7 +1,7 @@
 //! The driver: who calls the renderer, and what happens when it stops calling.
 //!
 //! ```text
-//! Driver ── supervisor thread ──┬─ keeper thread, one per JACK client: every libjack call that may block (jack.rs)
+//! Driver ── supervisor thread ──┬─ keeper thread, one per JACK client: every libjack call that may block (jack/)
 //!           (decides, tells)    └─ render thread: JACK's, or the timer's (timer.rs) ── RenderSeat::cycle (seat.rs)
 //! ```
 //!
@@ -9,7 +9,7 @@
 //! - The supervisor never waits for an audio server: blocking calls belong to keepers, and a keeper whose server hangs is left behind.
 //! - Events come from the supervisor thread alone, in order; after `Engine` a fresh renderer runs; the old one, if any, may still be in its last period.
 //! - A dead server is `Lost` within 500 ms; a wedged one is a `Stall`, and `Lost` only when it is given up. No lane is touched by either.
-//! - `jack.rs` is the only file that opens, activates, connects or closes audio, and the only one that names the `jack` crate.
+//! - `jack/` is the only room that opens, activates, connects or closes audio, and the only one that names the `jack` crate.
 //!
 //! Not here: lanes and what they play (the feeder owns them and rebuilds them on `Engine`), and who may have the device (the core decides).
 
@@ -107,8 +107,8 @@ pub enum DriverEvent {
     Period { frames: u32 },
     /// The playback latency of our ports changed.
     Latency { frames: u32 },
-    /// The server missed deadlines: so many since the client was opened.
-    Xrun { total: u64 },
+    /// The server missed so many deadlines since this was last told.
+    Xrun { count: u64 },
     /// The answer to an order, or news of what it opened.
     Device { of: Of, answer: DeviceAnswer },
     /// Nobody called for longer than 300 ms though the server lives: the whole gap, once, when it ended or when the server was given up.

@@ -67,8 +67,9 @@ pub(super) fn watch_levels(
     }
     let xruns = watch.xruns.load(Acquire);
     if xruns != told.xruns {
+        let count = xruns.saturating_sub(told.xruns);
         told.xruns = xruns;
-        events(DriverEvent::Xrun { total: xruns });
+        events(DriverEvent::Xrun { count });
     }
     let tid = watch.tid.load(Acquire);
     if !told.schedule && tid != 0 && sched::now_us().saturating_sub(told.since_us) > SCHEDULED_AFTER_US {

@@ -1,7 +1,7 @@
-//! `utterd-plugin-check FILE.so`: what the ABI asks of a TTS plugin, tried one by one in a child process, so that a crash is a result.
+//! `utterd-plugin-check FILE.so`: what the ABI asks of a plugin, tried one by one in a child process, so that a crash is a result.
 //!
 //! The parent starts the child, relays one line a check and gives each a time limit; the child (`--child FILE`) loads the plugin as the daemon
-//! does and tries it (`check_suite.rs`). Times are reported and judged only where they are out of all proportion: machines are slow and shared.
+//! does and tries it (`check_suite.rs`, `check_detector.rs`). Times are reported and judged only where they are out of all proportion: machines are slow and shared.
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
@@ -23,12 +23,12 @@ const USAGE: &str = "usage: utterd-plugin-check FILE.so [CONFIG-JSON]
 Loads a plugin as utterd does and tries what the plugin ABI asks of it, in a process of its own.
 Prints one line for each check. Exit status: 0 all passed, 1 something failed, 2 wrong use.";
 
-/// The whole program. `args` without the program's name.
-pub fn main(args: &[OsString]) -> i32 {
+/// The whole program. `args` without the program's name; `allocations` counts those of the process, where that is possible.
+pub fn main(args: &[OsString], allocations: Option<fn() -> u64>) -> i32 {
     let words: Vec<&str> = args.iter().map(|a| a.to_str().unwrap_or("")).collect();
     match words.as_slice() {
         ["--plugin-probe", _] => probe_main(Path::new(&args[1])),
-        ["--child", _, config] => check_suite::run(Path::new(&args[1]), config),
+        ["--child", _, config] => check_suite::run(Path::new(&args[1]), config, allocations),
         ["-h" | "--help"] => {
             println!("{USAGE}");
             0

@@ -1,4 +1,4 @@
-//! The conformance suite of TTS plugins: the child's side of `check.rs`. Each check begins with its name, so that the parent knows what ran when
+//! The conformance suite, and that of TTS plugins in full: the child's side of `check.rs`. Each check begins with its name, so that the parent knows what ran when
 //! the process died, and ends with one verdict.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::types::{MarkKind, SpeakEnd, SpeakRequest, SpeakSink, SynthError};
-use super::{LoadOptions, Probe, TtsBackend, load_one, stage};
+use super::{LoadOptions, Plugin, Probe, TtsBackend, check_detector, load_one, stage};
 
 const PREFIX: &str = "utterd-check ";
 const SENTENCE: &str = "Hello, world. This is a check of 1234 things, isn't it?";
@@ -45,8 +45,11 @@ fn say(word: &str, text: &str) {
     println!("\n{PREFIX}{word} {}", text.replace(['\n', '\r'], " "));
 }
 
+/// Runs one check: its name, and what came of it.
+pub(super) type Check<'a> = dyn FnMut(&str, &mut dyn FnMut() -> Result<String, String>) + 'a;
+
 /// Tries everything; the exit status.
-pub(super) fn run(file: &Path, config: &str) -> i32 {
+pub(super) fn run(file: &Path, config: &str, allocations: Option<fn() -> u64>) -> i32 {
     let mut failed = 0;
     let mut check = |name: &str, f: &mut dyn FnMut() -> Result<String, String>| {
         say("begin", name);
@@ -59,16 +62,35 @@ pub(super) fn run(file: &Path, config: &str) -> i32 {
         }
     };
 
-    let mut backend = None;
+    let mut loaded = None;
     check("loads (owner, mode, ELF, manifest, init, create, describe)", &mut || {
-        let loaded = load(file, config)?;
-        let told = loaded.summary();
-        backend = Some(loaded);
+        let plugin = load(file, config)?;
+        let told = format!("{} {}", plugin.id, plugin.version);
+        loaded = Some(plugin);
         Ok(told)
     });
-    let Some(loaded) = backend else { return 1 };
-    let tts = &loaded.tts;
+    let Some(plugin) = loaded else { return 1 };
+    if let Some(tts) = plugin.tts() {
+        voice(&mut check, tts);
+    }
+    if let Some(detector) = plugin.detector() {
+        check_detector::run(&mut check, detector, allocations);
+    }
+    check("can be made and ended again and again", &mut || {
+        for _ in 0..3 {
+            drop(load(file, config)?);
+        }
+        Ok(String::new())
+    });
+    say("begin", "strict configuration");
+    if load(file, r#"{"no-such-key-of-any-plugin":1}"#).is_ok() {
+        say("note", "an unknown configuration key is not an error");
+    }
+    i32::from(failed > 0)
+}
 
+/// What is asked of a TTS backend.
+fn voice(check: &mut Check<'_>, tts: &TtsBackend) {
     check("describes itself", &mut || describes(tts));
     check("speaks", &mut || speaks(tts, SENTENCE, 1.0));
     check("speaks again", &mut || speaks(tts, SENTENCE, 1.0));
@@ -92,12 +114,6 @@ pub(super) fn run(file: &Path, config: &str) -> i32 {
     if tts.concurrent() {
         check("speaks twice at once", &mut || twice(tts));
     }
-    check("can be made and ended again and again", &mut || {
-        for _ in 0..3 {
-            drop(load(file, config)?);
-        }
-        Ok(String::new())
-    });
     check("mends nothing", &mut || {
         let counts = tts.counts();
         if counts == Default::default() {
@@ -106,26 +122,9 @@ pub(super) fn run(file: &Path, config: &str) -> i32 {
             Err(format!("the host had to: {counts:?}"))
         }
     });
-    say("begin", "strict configuration");
-    if load(file, r#"{"no-such-key-of-any-plugin":1}"#).is_ok() {
-        say("note", "an unknown configuration key is not an error");
-    }
-    i32::from(failed > 0)
 }
 
-struct Loaded {
-    id: String,
-    version: String,
-    tts: std::sync::Arc<TtsBackend>,
-}
-
-impl Loaded {
-    fn summary(&self) -> String {
-        format!("{} {}", self.id, self.version)
-    }
-}
-
-fn load(file: &Path, config: &str) -> Result<Loaded, String> {
+fn load(file: &Path, config: &str) -> Result<Plugin, String> {
     let value = serde_json::from_str(config).map_err(|e| format!("CONFIG-JSON: {e}"))?;
     // The id is known only once the file was read: take it from a first look.
     let private = stage::private_dir(None)?;
@@ -135,13 +134,7 @@ fn load(file: &Path, config: &str) -> Result<Loaded, String> {
         configs: BTreeMap::from([(id, value)]),
         ..LoadOptions::default()
     };
-    let plugin = load_one(file, &private, &options, &[])?.ok_or("disabled")?;
-    let tts = plugin.tts().cloned().ok_or("it is no TTS plugin")?;
-    Ok(Loaded {
-        id: plugin.id,
-        version: plugin.version,
-        tts,
-    })
+    load_one(file, &private, &options, &[])?.ok_or_else(|| "disabled".into())
 }
 
 fn describes(tts: &TtsBackend) -> Result<String, String> {

@@ -73,16 +73,25 @@ pub(super) fn map(path: &Path, hash: Hash, manifest: &Manifest, found: &Path) ->
 }
 
 impl Mapped {
-    /// The table of a kind, as much of it as both sides know.
+    /// The table of TTS backends, as much of it as both sides know.
     pub(super) fn tts(&self) -> Result<UtTts, String> {
+        self.table("tts", UT_KIND_TTS)
+    }
+
+    /// The table of detectors, likewise.
+    pub(super) fn detector(&self) -> Result<UtDetector, String> {
+        self.table("detector", UT_KIND_DETECTOR)
+    }
+
+    fn table<T: Sized1>(&self, kind: &str, factory: &str) -> Result<T, String> {
         let get = self.entry.get_factory.ok_or("no get_factory")?;
         // SAFETY: the string is static; [any].
-        let table = unsafe { get(UtStr::new(UT_KIND_TTS)) };
+        let table = unsafe { get(UtStr::new(factory)) };
         if table.is_null() {
-            return Err(format!("its manifest says tts, but it has no {UT_KIND_TTS}"));
+            return Err(format!("its manifest says {kind}, but it has no {factory}"));
         }
-        // SAFETY: by the ABI a static UtTts, readable while the process lives (R5).
-        unsafe { read_sized(table.cast::<UtTts>()) }.ok_or_else(|| "its table of tts is shorter than that of ABI 1.0".into())
+        // SAFETY: by the ABI a static table of that kind, readable while the process lives (R5).
+        unsafe { read_sized(table.cast::<T>()) }.ok_or_else(|| format!("its table of {kind} is shorter than that of ABI 1.0"))
     }
 
     /// Only for a process that ends soon: the plugin may not be used afterwards.

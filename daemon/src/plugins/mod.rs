@@ -12,10 +12,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod check;
+mod check_detector;
 mod check_suite;
+mod detector;
 mod elf;
 mod host;
+mod instance;
 mod library;
+mod listen;
 mod pcm;
 mod probe;
 mod scan;
@@ -31,6 +35,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use detector::{
+    Detector, DetectorCounts, DetectorError, DetectorFault, DetectorInfo, DetectorInput, DetectorOutput, DetectorStream,
+    DetectorStreamSpec, InputFlags,
+};
 pub use host::CancelAcks;
 pub use probe::probe_main;
 pub use tts::{TtsBackend, TtsCalls, TtsInfo};
@@ -113,12 +121,18 @@ pub struct Plugin {
     /// Where it was found.
     pub path: PathBuf,
     tts: Option<Arc<TtsBackend>>,
+    detector: Option<Arc<Detector>>,
 }
 
 impl Plugin {
     /// Its TTS backend, if it has one. `[any]`
     pub fn tts(&self) -> Option<&Arc<TtsBackend>> {
         self.tts.as_ref()
+    }
+
+    /// Its detector, if it has one. `[any]`
+    pub fn detector(&self) -> Option<&Arc<Detector>> {
+        self.detector.as_ref()
     }
 }
 
@@ -168,9 +182,9 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
         ));
     }
     let kinds: Vec<&'static str> = KINDS.into_iter().filter(|k| manifest.kinds.iter().any(|m| m == k)).collect();
-    if !kinds.contains(&"tts") {
+    if !kinds.contains(&"tts") && !kinds.contains(&"detector") {
         return Err(format!(
-            "it holds {:?}; this release runs plugins of kind \"tts\" only",
+            "it holds {:?}; this release runs plugins of the kinds \"tts\" and \"detector\"",
             manifest.kinds
         ));
     }
@@ -186,17 +200,42 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
         ));
     }
     let mapped = library::map(&staged.path, staged.hash, &manifest, path)?;
-    let instance = table::Instance::create(mapped, id, path, &config, &options.cancel_acks)?;
-    let info = instance.describe(id)?;
-    tracing::info!(plugin = id.as_str(), version = manifest.version, voices = info.voices.len(), path = %path.display(), "loaded");
-    let tts = Some(Arc::new(TtsBackend::new(info, Box::new(instance))));
+    let parts = Parts::create(mapped, &kinds, id, path, &config, &options.cancel_acks)?;
+    let voices = parts.tts.as_ref().map(|(info, _)| info.voices.len());
+    tracing::info!(plugin = id.as_str(), version = manifest.version, ?kinds, voices, path = %path.display(), "loaded");
     Ok(Some(Plugin {
         id: manifest.id,
         version: manifest.version,
         kinds,
         path: path.to_path_buf(),
-        tts,
+        tts: parts
+            .tts
+            .map(|(info, instance)| Arc::new(TtsBackend::new(info, Box::new(instance)))),
+        detector: parts
+            .detector
+            .map(|(info, listener)| Arc::new(Detector::new(info, Box::new(listener)))),
     }))
+}
+
+/// The instances of a plugin, one a kind.
+struct Parts {
+    tts: Option<(TtsInfo, table::Instance)>,
+    detector: Option<(DetectorInfo, listen::Listener)>,
+}
+
+impl Parts {
+    fn create(mapped: &library::Mapped, kinds: &[&str], id: &str, found: &Path, config: &str, acks: &CancelAcks) -> Result<Self, String> {
+        let mut parts = Self { tts: None, detector: None };
+        if kinds.contains(&"tts") {
+            let instance = table::Instance::create(mapped, id, found, config, acks)?;
+            parts.tts = Some((instance.describe(id)?, instance));
+        }
+        if kinds.contains(&"detector") {
+            let listener = listen::Listener::create(mapped, id, found, config)?;
+            parts.detector = Some((listener.describe(id)?, listener));
+        }
+        Ok(parts)
+    }
 }
 
 /// The kinds of plugins that the ABI knows.

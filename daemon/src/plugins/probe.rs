@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use serde_json::{Value, json};
 
-use super::{CancelAcks, Probe, elf, library, stage, table};
+use super::{CancelAcks, Detector, DetectorInput, DetectorStreamSpec, Parts, Probe, elf, library, stage};
 
 /// Stands before the answer.
 const ANSWER: &str = "utterd-plugin-probe ";
@@ -102,12 +102,36 @@ fn attempt(path: &Path, config: &str) -> Result<(), String> {
     let manifest = elf::inspect(&bytes)?;
     let hash = stage::rehash(path)?;
     let mapped = library::map(path, hash, &manifest, path)?;
-    if manifest.kinds.iter().any(|k| k == "tts") {
-        let instance = table::Instance::create(mapped, &manifest.id, path, config, &CancelAcks::default())?;
-        instance.describe(&manifest.id)?;
+    let kinds: Vec<&str> = manifest.kinds.iter().map(String::as_str).collect();
+    let parts = Parts::create(mapped, &kinds, &manifest.id, path, config, &CancelAcks::default())?;
+    if let Some((info, listener)) = parts.detector {
+        first_words(Detector::new(info, Box::new(listener)))?;
     }
+    drop(parts.tts);
     mapped.deinit();
     Ok(())
+}
+
+/// A detector is opened and hears silence: what falls over at once shall do so here.
+fn first_words(detector: Detector) -> Result<(), String> {
+    let rate = detector.info().rates.first().copied().unwrap_or(16_000);
+    let frame = (rate / 50).max(1) as usize;
+    let silence = vec![0.0; frame];
+    let spec = DetectorStreamSpec {
+        rate,
+        frame,
+        ..DetectorStreamSpec::default()
+    };
+    let mut stream = detector.open(spec).map_err(|e| format!("no stream at {rate} Hz: {e}"))?;
+    let heard = DetectorInput {
+        near: &silence,
+        far: Some(&silence),
+        ..DetectorInput::default()
+    };
+    stream
+        .process(heard, None)
+        .map(drop)
+        .map_err(|e| format!("it does not hear silence: {e}"))
 }
 
 /// Dies with its parent (the thread that spawned it waits for it), leaves no core.

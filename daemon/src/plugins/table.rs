@@ -1,63 +1,44 @@
 //! A TTS backend behind the ABI's table: an instance, the calls into it, and what its answers mean.
 
-use std::ffi::c_void;
 use std::path::Path;
 
 use utterd_plugin_api::abi::*;
 use utterd_plugin_api::json::TtsDescription;
 
-use super::host::{CancelAcks, HostSide};
+use super::host::CancelAcks;
+use super::instance::Handle;
 use super::library::{FpMode, Mapped, describe_err, err_words};
 use super::sink::{Counters, RATES, Sink};
 use super::tts::{TtsCalls, TtsInfo};
 use super::types::{BackendCounts, CancelWay, SpeakEnd, SpeakRequest, SpeakSink, SynthError, Voice};
 
-/// No description is longer, nor a text (a mark counts its bytes in 32 bits).
-const MAX_DESCRIPTION: usize = 4 << 20;
+/// A mark counts the text's bytes in 32 bits.
 const MAX_TEXT: usize = u32::MAX as usize;
 
 /// One instance.
 pub(super) struct Instance {
     table: UtTts,
-    inst: *mut c_void,
-    host: &'static HostSide,
+    handle: Handle,
     counters: Counters,
 }
-
-// SAFETY: an instance is a handle; R10 says which calls may overlap, and `TtsBackend` and the owners of its `Arc` keep to it.
-unsafe impl Send for Instance {}
-// SAFETY: as above.
-unsafe impl Sync for Instance {}
 
 impl Instance {
     /// Makes one; `config` is a JSON object, `found` where the plugin's original stands.
     pub(super) fn create(mapped: &Mapped, id: &str, found: &Path, config: &str, acks: &CancelAcks) -> Result<Self, String> {
         let table = mapped.tts()?;
-        let (Some(create), Some(_), Some(_), Some(_)) = (table.common.create, table.common.destroy, table.common.describe, table.speak)
-        else {
-            return Err("its table of tts lacks create, destroy, describe or speak".into());
-        };
-        let host = HostSide::leak(id, found, acks);
-        let _fp = FpMode::save();
-        let mut inst = std::ptr::null_mut();
-        let mut err = UtErr::new();
-        // SAFETY: all arguments live through the call, the host for ever; [setup], on the control thread that loads.
-        let status = unsafe { create(host.table(), UtStr::new(id), UtStr::new(config), &raw mut inst, &raw mut err) };
-        if status != UT_OK {
-            return Err(format!("it does not start: {}", describe_err(status, &err)));
+        if table.speak.is_none() {
+            return Err("its table of tts lacks speak".into());
         }
         Ok(Self {
             table,
-            inst,
-            host,
+            handle: Handle::create(table.common, id, found, config, acks)?,
             counters: Counters::default(),
         })
     }
 
     /// What it says of itself, as far as it makes sense.
     pub(super) fn describe(&self, id: &str) -> Result<TtsInfo, String> {
-        let text = self.description()?;
-        let said: TtsDescription = serde_json::from_slice(&text).map_err(|e| format!("its describe() is not as the ABI wants it: {e}"))?;
+        let said: TtsDescription = self.handle.describe()?;
         let mut voices: Vec<Voice> = Vec::with_capacity(said.voices.len());
         for voice in said.voices {
             if voice.id.is_empty() || voices.iter().any(|v| v.id == voice.id) {
@@ -92,45 +73,6 @@ impl Instance {
             gives_marks: flags & UT_TTS_MARKS != 0,
             cancel_way,
         })
-    }
-
-    fn description(&self) -> Result<Vec<u8>, String> {
-        let describe = self.table.common.describe.ok_or("no describe")?;
-        let mut text: Vec<u8> = Vec::new();
-        let out = UtTextOut {
-            size: size_of::<UtTextOut>() as u32,
-            flags: 0,
-            ctx: (&raw mut text).cast(),
-            write: Some(collect),
-        };
-        // SAFETY: the instance lives, `out` and what it points to do through the call; [setup].
-        let status = unsafe { describe(self.inst, &raw const out) };
-        match status {
-            UT_OK if text.len() <= MAX_DESCRIPTION => Ok(text),
-            UT_OK => Err(format!("its describe() has more than {MAX_DESCRIPTION} bytes")),
-            status => Err(format!("its describe() failed: {}", describe_err(status, &UtErr::new()))),
-        }
-    }
-}
-
-unsafe extern "C" fn collect(ctx: *mut c_void, chunk: UtStr) {
-    // SAFETY: `ctx` is the Vec of the `description` that waits for this call; the chunk is borrowed for it.
-    let (Some(text), chunk) = (unsafe { ctx.cast::<Vec<u8>>().as_mut() }, unsafe { chunk.bytes() }) else {
-        return;
-    };
-    if text.len() <= MAX_DESCRIPTION {
-        text.extend_from_slice(&chunk[..chunk.len().min(MAX_DESCRIPTION + 1)]);
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        if let Some(destroy) = self.table.common.destroy {
-            let _fp = FpMode::save();
-            // SAFETY: the last owner is gone, so every call has returned (R10); never called again.
-            unsafe { destroy(self.inst) };
-        }
-        self.host.close();
     }
 }
 
@@ -167,7 +109,7 @@ impl TtsCalls for Instance {
         let mut err = UtErr::new();
         let _fp = FpMode::save();
         // SAFETY: the instance lives; request, sink and error live through the call and are only lent; [worker].
-        let status = unsafe { speak(self.inst, &raw const asked, &raw const table, &raw mut err) };
+        let status = unsafe { speak(self.handle.inst(), &raw const asked, &raw const table, &raw mut err) };
         let seen = sink.seen();
         if let Some(payload) = seen.panicked {
             // Ours, not the plugin's: it only waited until no foreign frame was left above.
@@ -189,7 +131,7 @@ impl TtsCalls for Instance {
     fn cancel(&self, synthesis: u64, reason: u32) {
         if let Some(cancel) = self.table.cancel {
             // SAFETY: the instance lives; [control] may run beside [worker].
-            let status = unsafe { cancel(self.inst, synthesis, reason) };
+            let status = unsafe { cancel(self.handle.inst(), synthesis, reason) };
             if status < 0 && status != UT_ESTATE {
                 tracing::debug!(synthesis, status, "a backend refused a cancel");
             }

@@ -274,6 +274,7 @@ impl Hands {
                 self.synth.forget(utterance.get());
                 self.tx.forget(utterance.get());
             }
+            Effect::DetectorStart { .. } | Effect::DetectorStop { .. } | Effect::DetectorContext { .. } | Effect::Readers { .. } => {}
             Effect::Note(note) => self.note(note),
         }
     }
@@ -483,6 +484,7 @@ impl Hands {
                 latency_frames,
             } => {
                 tracing::info!(?output, driver, rate, period, latency_frames, "audio runs");
+                self.tx.period(output, period);
                 self.tx.engine(output, control, rate, latency_frames);
                 // The first resampler of a kind takes milliseconds to build: now, not at the first Say.
                 let rates: Vec<u32> = self.backends.values().flat_map(|b| b.voices()).map(|v| v.sample_rate).collect();
@@ -515,17 +517,23 @@ impl Hands {
                     };
                 }
             }
-            DriverEvent::Period { frames } if local => self.driver.period = frames,
-            DriverEvent::Period { .. } => return None,
+            DriverEvent::Period { frames } => {
+                self.tx.period(output, frames);
+                if !local {
+                    return None;
+                }
+                self.driver.period = frames;
+            }
             // It is told to the core before it comes here.
             DriverEvent::Device { .. } => return None,
             DriverEvent::Latency { frames } => {
                 self.tx.latency(output, frames);
                 return None;
             }
-            DriverEvent::Xrun { total } => {
-                self.counts.xruns.add(1);
-                crate::paced!(warn, "xrun", total);
+            DriverEvent::Xrun { count } => {
+                self.counts.xruns.add(count);
+                let total = self.counts.xruns.value();
+                crate::paced!(warn, "xrun", count, total);
                 self.alert("xrun", "", BTreeMap::from([("total", Value::from(total))]));
                 return None;
             }

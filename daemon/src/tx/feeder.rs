@@ -29,6 +29,8 @@ const TOMBSTONES: usize = 4096;
 /// The ramp of an utterance that is forgotten while it sounds.
 const FORGET_FADE_US: u32 = 5_000;
 const FIRST_RATE: u32 = 48_000;
+/// What a ring holds beyond two periods: a look that comes late.
+const MARGIN_US: u64 = 20_000;
 
 /// Ends the feeder's sleep. `[any]`
 #[derive(Clone, Default)]
@@ -74,7 +76,16 @@ struct Inner {
 struct Port {
     engine: Option<(Control, StatsHandle)>,
     rate: u32,
+    /// What the renderer is asked for at a time.
+    period: u32,
     latency_us: u64,
+}
+
+impl Port {
+    /// How much stands in a ring: never less than two periods, else every period would find it dry.
+    fn ring_us(&self, cfg: &TxConfig) -> u64 {
+        cfg.ring_us.max(2 * samples_to_us(self.period.into(), self.rate) + MARGIN_US)
+    }
 }
 
 struct Utterance {
@@ -116,6 +127,7 @@ impl Shared {
         let port = || Port {
             engine: None,
             rate: FIRST_RATE,
+            period: 0,
             latency_us: 0,
         };
         Arc::new(Shared {
@@ -193,12 +205,15 @@ impl Shared {
             inner.lose(output, now);
             inner.convert(output, rate, &self.env.pool);
             let stats = control.stats();
-            *inner.port(output) = Port {
-                engine: Some((control, stats)),
-                rate,
-                latency_us: samples_to_us(latency_frames.into(), rate),
-            };
+            let port = inner.port(output);
+            port.engine = Some((control, stats));
+            port.rate = rate;
+            port.latency_us = samples_to_us(latency_frames.into(), rate);
         });
+    }
+
+    pub(super) fn period(&self, output: Output, frames: u32) {
+        self.order(|inner, _| inner.port(output).period = frames);
     }
 
     pub(super) fn lost(&self, output: Output) {
@@ -356,12 +371,13 @@ impl Inner {
                 Output::Local => &mut self.local,
                 Output::Null => &mut self.null,
             };
+            let ring_us = port.ring_us(cfg);
             let engine = port.engine.as_mut().map(|(control, stats)| Engine {
                 control,
                 stats,
                 rate: port.rate,
                 latency_us: port.latency_us,
-                ring_us: cfg.ring_us,
+                ring_us,
             });
             wish = wish.min(track.pump(engine, now, &mut out));
         }

@@ -13,6 +13,8 @@ use super::entry::{Entry, Heard, Lane, Span, push_due};
 use super::resample::{samples_to_us, us_to_samples};
 use super::track::{Engine, Out, Track, Wish};
 
+/// Frames; JACK's and PipeWire's own limit.
+const LONGEST_PERIOD: u64 = 8_192;
 /// A lane without work is given back after this long.
 const LANE_IDLE_US: u64 = 1_000_000;
 
@@ -234,7 +236,9 @@ impl Track {
             return true;
         }
         let spec = LaneSpec {
-            ring_frames: us_to_samples(engine.ring_us + 50_000, engine.rate) as usize,
+            // A server may go over to its longest period while the lane lives.
+            ring_frames: us_to_samples(engine.ring_us, engine.rate).max(2 * LONGEST_PERIOD) as usize
+                + us_to_samples(50_000, engine.rate) as usize,
             paused: self.paused,
             gain: self.gain,
         };

@@ -45,7 +45,7 @@ pub enum Output {
 pub struct TxConfig {
     /// Stored and unplayed audio of an utterance at which a blocking writer waits.
     pub look_ahead_us: u64,
-    /// Kept in each lane's ring.
+    /// Kept in each lane's ring, more where the driver's period asks for it.
     pub ring_us: u64,
 }
 
@@ -144,6 +144,11 @@ impl Tx {
     /// The output's playback latency changed.
     pub fn latency(&self, output: Output, frames: u32) {
         self.shared.latency(output, frames);
+    }
+
+    /// The driver asks for so many frames at a time.
+    pub fn period(&self, output: Output, frames: u32) {
+        self.shared.period(output, frames);
     }
 
     /// The output's rate: of its engine, else the last one's, else 48000.

@@ -41,27 +41,30 @@ pub fn fixture(to: &Path, flags: &[&str]) {
     cc(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/plugin.c"), to, flags);
 }
 
-/// The plugins and the Rust example, built once by cargo as a packager would: `(tone, espeak, hello)`.
+/// Runs `cargo build` with these arguments, as a packager would; the folder of what was built.
+pub fn built(what: &[&str]) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
+    if !what.is_empty() {
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--target-dir"])
+            .arg(target)
+            .args(profile)
+            .args(what)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .unwrap();
+        assert!(status.success(), "cargo build {what:?}");
+    }
+    target.join(if cfg!(debug_assertions) { "debug" } else { "release" })
+}
+
+/// The voices and the Rust example, built once: `(tone, espeak, hello)`.
 pub fn shipped() -> (PathBuf, PathBuf, PathBuf) {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let dir = BUILT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
-        for what in [
-            &["-p", "utterd-tts-tone", "-p", "utterd-tts-espeak-ng"][..],
-            &["-p", "utterd-plugin-api", "--example", "hello"],
-        ] {
-            let status = Command::new(env!("CARGO"))
-                .args(["build", "--quiet", "--target-dir"])
-                .arg(target)
-                .args(profile)
-                .args(what)
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .status()
-                .unwrap();
-            assert!(status.success(), "cargo build {what:?}");
-        }
-        target.join(if cfg!(debug_assertions) { "debug" } else { "release" })
+        built(&["-p", "utterd-tts-tone", "-p", "utterd-tts-espeak-ng"]);
+        built(&["-p", "utterd-plugin-api", "--example", "hello"])
     });
     (
         dir.join("libutterd_tts_tone.so"),

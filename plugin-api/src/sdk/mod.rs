@@ -5,6 +5,7 @@
 //! Not here yet: the trait of telephony adapters; their C structs are drafts in [`crate::abi`].
 
 mod detector;
+mod edges;
 mod entry;
 mod error;
 mod glue;
@@ -14,6 +15,7 @@ mod speak;
 mod tts;
 
 pub use detector::{Detector, Event, Frame, Heard, Listen, StreamConfig};
+pub use edges::Edges;
 #[doc(hidden)]
 pub use entry::{__factory, __init, __manifest_bytes};
 pub use error::{Error, Result};

@@ -21,6 +21,20 @@ fn a_new_engine_goes_on_from_the_consumed_sample() {
 }
 
 #[test]
+fn the_longest_period_of_a_server_finds_the_ring_full_enough_also_when_it_comes_in_mid_sentence() {
+    let mut rig = Rig::new();
+    let all = signal(1, 200_000);
+    rig.say(1, &all);
+    rig.run_ms(500);
+    rig.set_period(8_192);
+    rig.run_ms(4_500);
+    assert_eq!(rig.sound(), all);
+    let starved = |e: &TxEvent| matches!(e, TxEvent::Underrun { .. });
+    assert!(!rig.events().iter().any(starved));
+    assert_eq!(rig.ended(1), vec![4_166_667]);
+}
+
+#[test]
 fn an_abandoned_renderer_is_noticed_without_being_told() {
     let mut rig = Rig::new();
     rig.say(1, &[0.5; 48_000]);

@@ -25,6 +25,8 @@ pub(super) struct Rig {
     clock: Arc<AtomicU64>,
     renderer: Option<Renderer>,
     rate: u32,
+    /// Frames at 48 kHz.
+    period: usize,
     /// Everything that was rendered.
     pub(super) heard: Vec<f32>,
     said: Arc<Mutex<Vec<TxEvent>>>,
@@ -49,6 +51,7 @@ impl Rig {
             clock,
             renderer: None,
             rate: RATE,
+            period: PERIOD,
             heard: Vec::new(),
             said,
         };
@@ -80,21 +83,28 @@ impl Rig {
         self.tx.shared.pump(self.now());
     }
 
-    /// One period of 10 ms: fed, rendered (if there is a renderer), listened to.
+    /// From now on a period is so long.
+    pub(super) fn set_period(&mut self, frames: usize) {
+        self.period = frames;
+        self.tx.period(Output::Local, frames as u32);
+    }
+
+    /// One period (10 ms, unless set otherwise): fed, rendered (if there is a renderer), listened to.
     pub(super) fn period(&mut self) {
         self.pump();
-        let frames = PERIOD * self.rate as usize / RATE as usize;
+        let frames = self.period * self.rate as usize / RATE as usize;
         if let Some(renderer) = &mut self.renderer {
             let start = self.heard.len();
             self.heard.resize(start + frames, 9.0);
             renderer.render(&mut self.heard[start..], self.clock.load(Ordering::Acquire));
         }
-        self.clock.fetch_add(10_000, Ordering::AcqRel);
+        let us = self.period as u64 * 1_000_000 / u64::from(RATE);
+        self.clock.fetch_add(us, Ordering::AcqRel);
         self.pump();
     }
 
     pub(super) fn run_ms(&mut self, ms: u64) {
-        for _ in 0..ms.div_ceil(10) {
+        for _ in 0..(ms * u64::from(RATE) / 1_000).div_ceil(self.period as u64) {
             self.period();
         }
     }

@@ -1,0 +1,292 @@
+//! A detector as the rx room and `utterd-detect` hold it: what it says of itself, and streams, one a session. No C type appears here;
+//! `listen.rs` translates.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use utterd_core::hearing::FindingKind;
+use utterd_plugin_api::abi::*;
+
+/// What stands behind a [`Detector`].
+pub(super) trait DetectorCalls: Send + Sync {
+    fn open(&self, spec: &DetectorStreamSpec<'_>, tally: &Arc<DetectorTally>) -> Result<Box<dyn StreamCalls>, DetectorError>;
+}
+
+/// What stands behind a [`DetectorStream`].
+pub(super) trait StreamCalls: Send {
+    fn process(&mut self, input: &DetectorInput<'_>, clean: Option<&mut [f32]>) -> Result<DetectorOutput, DetectorFault>;
+    fn reset(&mut self);
+}
+
+/// What a detector says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DetectorInfo {
+    /// The plugin's id.
+    pub id: String,
+    /// It may run on a real-time thread.
+    pub hard_rt: bool,
+    /// It hears nothing without the far end.
+    pub needs_far: bool,
+    /// It gives the near end without echo.
+    pub cleans: bool,
+    /// The rates that it takes, in Hz; none = any.
+    pub rates: Vec<u32>,
+    /// How much later than the near end the cleaned signal is.
+    pub clean_delay_ms: u32,
+}
+
+/// One detector. Shared by everyone who listens through it; the instance ends with the last of them and of its streams.
+pub struct Detector {
+    info: DetectorInfo,
+    tally: Arc<DetectorTally>,
+    calls: Box<dyn DetectorCalls>,
+}
+
+impl Detector {
+    pub(super) fn new(info: DetectorInfo, calls: Box<dyn DetectorCalls>) -> Self {
+        Self {
+            info,
+            tally: Arc::default(),
+            calls,
+        }
+    }
+
+    /// The plugin's id. `[any]`
+    pub fn id(&self) -> &str {
+        &self.info.id
+    }
+
+    /// What it says of itself. `[any]`
+    pub fn info(&self) -> &DetectorInfo {
+        &self.info
+    }
+
+    /// Whether it may run on a real-time thread. `[any]`
+    pub fn hard_rt(&self) -> bool {
+        self.info.hard_rt
+    }
+
+    /// Whether it hears nothing without the far end. `[any]`
+    pub fn needs_far(&self) -> bool {
+        self.info.needs_far
+    }
+
+    /// Whether it gives the near end without echo. `[any]`
+    pub fn cleans(&self) -> bool {
+        self.info.cleans
+    }
+
+    /// Whether it takes this rate. `[any]`
+    pub fn takes(&self, rate: u32) -> bool {
+        self.info.rates.is_empty() || self.info.rates.contains(&rate)
+    }
+
+    /// What all its streams did so far. `[any]`
+    pub fn counts(&self) -> DetectorCounts {
+        self.tally.read()
+    }
+
+    /// A stream for one session; takes all the memory that it will need. `[control]`
+    pub fn open(&self, spec: DetectorStreamSpec<'_>) -> Result<DetectorStream, DetectorError> {
+        if spec.rate == 0 || spec.frame == 0 || spec.frame > MAX_FRAME {
+            return Err(DetectorError(format!(
+                "no stream of {} samples a frame at {} Hz",
+                spec.frame, spec.rate
+            )));
+        }
+        if !self.takes(spec.rate) {
+            return Err(DetectorError(format!(
+                "the detector {} takes {:?} Hz, not {}",
+                self.info.id, self.info.rates, spec.rate
+            )));
+        }
+        Ok(DetectorStream(self.calls.open(&spec, &self.tally)?))
+    }
+}
+
+impl fmt::Debug for Detector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Detector").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// Longer frames are a mistake.
+const MAX_FRAME: usize = 1 << 16;
+
+/// What a stream will be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DetectorStreamSpec<'a> {
+    pub session: u64,
+    /// Hz.
+    pub rate: u32,
+    /// The most samples of one `process`, and the usual number.
+    pub frame: usize,
+    /// BCP 47, or empty.
+    pub language: &'a str,
+    /// The policy is cancel-at-once: what it says first counts.
+    pub one_stage: bool,
+}
+
+/// One session's detector. Dropping it closes it, which may free memory.
+pub struct DetectorStream(Box<dyn StreamCalls>);
+
+impl DetectorStream {
+    /// Hears a frame of both ends; allocates nothing here. `clean`, as long as `near`, receives the near end without echo, or as it was from a
+    /// detector that does not clean. `[rt, if the detector is hard_rt]`
+    pub fn process(&mut self, input: DetectorInput<'_>, clean: Option<&mut [f32]>) -> Result<DetectorOutput, DetectorFault> {
+        self.0.process(&input, clean)
+    }
+
+    /// As if it had just been opened. `[rt, if the detector is hard_rt]`
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+impl fmt::Debug for DetectorStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DetectorStream")
+    }
+}
+
+/// A frame. What is not finite in it reaches the detector as 0.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DetectorInput<'a> {
+    /// The first sample's time, in samples of the stream's rate.
+    pub t: u64,
+    pub near: &'a [f32],
+    /// As long as `near`; `None`: unknown.
+    pub far: Option<&'a [f32]>,
+    /// By how much `far` was shifted, in samples.
+    pub far_delay: i32,
+    /// Samples lost before this frame.
+    pub lost: u32,
+    pub flags: InputFlags,
+}
+
+/// What is going on while it is heard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InputFlags {
+    pub ai_speaking: bool,
+    pub protected: bool,
+    /// The ends may have moved against each other.
+    pub gap: bool,
+    pub muted: bool,
+}
+
+/// What was heard.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct DetectorOutput {
+    /// A bit mask of edges; [`DetectorOutput::kinds`] reads it.
+    pub events: u32,
+    /// That the user speaks now, 0 … 1.
+    pub prob: f32,
+    /// In the events, 0 … 1.
+    pub confidence: f32,
+    /// When the events happened, in samples; not after the frame.
+    pub t_event: u64,
+    /// Of a key, its ASCII; of a tone, its frequency in Hz.
+    pub value: u32,
+}
+
+impl DetectorOutput {
+    /// The key that was pressed on a telephone, if one was.
+    pub fn dtmf(&self) -> Option<char> {
+        (self.events & UT_EV_DTMF != 0).then(|| char::from_u32(self.value))?
+    }
+
+    /// Its findings, in the order in which they are to be taken: an end belongs to what was before, a start comes before its confirmation.
+    pub fn kinds(&self) -> impl Iterator<Item = FindingKind> + use<> {
+        let events = self.events;
+        ORDER.into_iter().filter(move |(bit, _)| events & bit != 0).map(|(_, kind)| kind)
+    }
+}
+
+const ORDER: [(u32, FindingKind); 8] = [
+    (UT_EV_SPEECH_END, FindingKind::SpeechEnd),
+    (UT_EV_SPEECH_START, FindingKind::SpeechStart),
+    (UT_EV_BACKCHANNEL, FindingKind::Backchannel),
+    (UT_EV_BARGE_IN, FindingKind::BargeIn),
+    (UT_EV_TURN_END, FindingKind::TurnEnd),
+    (UT_EV_MACHINE, FindingKind::Machine),
+    (UT_EV_HUMAN, FindingKind::Human),
+    (UT_EV_TONE, FindingKind::Tone),
+];
+
+/// Why there is no stream: one line for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetectorError(pub String);
+
+impl fmt::Display for DetectorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for DetectorError {}
+
+/// Why a frame was not heard. Small, because it is made where nothing may allocate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DetectorFault {
+    /// The frame is longer than the stream's, or its parts differ in length: ours, not the plugin's.
+    Frame,
+    /// The plugin panicked. Its stream is spoilt: it hears nothing more, and is to be opened anew.
+    Panicked,
+    /// The plugin failed with this status.
+    Failed(i32),
+}
+
+impl fmt::Display for DetectorFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame => f.write_str("a frame that does not fit the stream"),
+            Self::Panicked => f.write_str("the plugin panicked"),
+            Self::Failed(status) => write!(f, "the plugin failed with status {status}"),
+        }
+    }
+}
+
+impl std::error::Error for DetectorFault {}
+
+/// What a detector did, over all its streams since it was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DetectorCounts {
+    pub frames: u64,
+    /// Frames that ended in a [`DetectorFault`] of the plugin's.
+    pub faults: u64,
+    /// Samples of ours that were not finite and became 0.
+    pub non_finite_in: u64,
+    /// Numbers of the plugin's that were not, or lay in the future, and were mended.
+    pub mended: u64,
+    /// Time in it.
+    pub busy: Duration,
+    /// The longest frame.
+    pub worst: Duration,
+}
+
+/// Where the counts are kept. `[any]`
+#[derive(Debug, Default)]
+pub(super) struct DetectorTally {
+    pub(super) frames: AtomicU64,
+    pub(super) faults: AtomicU64,
+    pub(super) non_finite_in: AtomicU64,
+    pub(super) mended: AtomicU64,
+    pub(super) busy_ns: AtomicU64,
+    pub(super) worst_ns: AtomicU64,
+}
+
+impl DetectorTally {
+    fn read(&self) -> DetectorCounts {
+        let read = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        DetectorCounts {
+            frames: read(&self.frames),
+            faults: read(&self.faults),
+            non_finite_in: read(&self.non_finite_in),
+            mended: read(&self.mended),
+            busy: Duration::from_nanos(read(&self.busy_ns)),
+            worst: Duration::from_nanos(read(&self.worst_ns)),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Detectors behind the ABI: the ones we ship, loaded by the real pipeline, and one in C that misbehaves by name.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use utterd::plugins::{
+    Detector, DetectorFault, DetectorInput, DetectorOutput, DetectorStream, DetectorStreamSpec, InputFlags, LoadOptions, load,
+};
+use utterd_core::hearing::FindingKind;
+
+mod common;
+use common::{built, cc, folder, install, options, reason};
+
+fn faulty(to: &Path) {
+    cc(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/detector.c"), to, &[]);
+}
+
+/// The faulty detector in one of its modes.
+fn misbehaving(mode: &str) -> Result<Arc<Detector>, String> {
+    let dir = folder(&format!("detector-{mode}"));
+    faulty(&dir.join("faulty.so"));
+    let report = load(&LoadOptions {
+        configs: BTreeMap::from([("faulty".to_owned(), serde_json::json!({ "mode": mode }))]),
+        ..options(&[&dir])
+    });
+    match report.plugins.first() {
+        Some(plugin) => Ok(plugin.detector().unwrap().clone()),
+        None => Err(reason(&report, "faulty.so")),
+    }
+}
+
+fn open(detector: &Detector, rate: u32, frame: usize) -> DetectorStream {
+    let spec = DetectorStreamSpec {
+        session: 1,
+        rate,
+        frame,
+        ..DetectorStreamSpec::default()
+    };
+    detector.open(spec).unwrap()
+}
+
+fn hear(stream: &mut DetectorStream, t: u64, near: &[f32]) -> Result<DetectorOutput, DetectorFault> {
+    let flags = InputFlags {
+        ai_speaking: true,
+        ..InputFlags::default()
+    };
+    stream.process(
+        DetectorInput {
+            t,
+            near,
+            flags,
+            ..DetectorInput::default()
+        },
+        None,
+    )
+}
+
+#[test]
+fn a_detector_is_loaded_described_and_heard_with_its_times() {
+    let detector = misbehaving("honest").unwrap();
+    assert_eq!(detector.id(), "faulty");
+    assert!(detector.hard_rt() && detector.cleans() && !detector.needs_far() && detector.takes(44_100));
+    assert_eq!(detector.info().clean_delay_ms, 3);
+    let mut stream = open(&detector, 8_000, 160);
+    let mut events = Vec::new();
+    for n in 0..60u64 {
+        let level = if (10..40).contains(&n) { 0.5 } else { 0.0 };
+        let heard = hear(&mut stream, n * 160, &[level; 160]).unwrap();
+        events.extend(heard.kinds().map(|kind| (n, kind, heard.t_event / 160)));
+    }
+    assert_eq!(
+        events,
+        [
+            (10, FindingKind::SpeechStart, 10),
+            (20, FindingKind::BargeIn, 10),
+            (50, FindingKind::SpeechEnd, 40)
+        ]
+    );
+    assert_eq!(detector.counts().frames, 60);
+    stream.reset();
+    assert_eq!(
+        hear(&mut stream, 0, &[0.5; 160]).unwrap().kinds().next(),
+        Some(FindingKind::SpeechStart)
+    );
+}
+
+#[test]
+fn what_is_not_finite_reaches_no_detector_and_comes_from_none() {
+    let detector = misbehaving("honest").unwrap();
+    let mut stream = open(&detector, 8_000, 4);
+    assert_eq!(hear(&mut stream, 0, &[f32::NAN, 0.25, f32::INFINITY, -0.5]).unwrap().prob, 0.5);
+    assert_eq!(detector.counts().non_finite_in, 2);
+    let mut clean = [9.0; 2];
+    let input = DetectorInput {
+        near: &[0.25, f32::NAN],
+        ..DetectorInput::default()
+    };
+    stream.process(input, Some(&mut clean)).unwrap();
+    assert_eq!(clean, [0.125, 0.0]);
+
+    let detector = misbehaving("nonsense").unwrap();
+    let mut stream = open(&detector, 8_000, 2);
+    hear(&mut stream, 0, &[0.0; 2]).unwrap();
+    let mut clean = [9.0; 2];
+    let told = stream.process(DetectorInput { t: 2, ..input }, Some(&mut clean)).unwrap();
+    assert_eq!((told.prob, told.confidence, told.t_event, clean), (0.0, 1.0, 4, [0.0, 0.0]));
+    assert_eq!(told.kinds().collect::<Vec<_>>(), [FindingKind::Tone], "unknown events are ignored");
+    assert!(detector.counts().mended > 0);
+}
+
+#[test]
+fn faults_are_values_and_counted_and_after_a_panic_the_stream_is_deaf() {
+    let detector = misbehaving("error").unwrap();
+    let mut stream = open(&detector, 8_000, 80);
+    hear(&mut stream, 0, &[0.0; 80]).unwrap();
+    assert_eq!(hear(&mut stream, 80, &[0.0; 80]), Err(DetectorFault::Failed(-4)));
+    assert_eq!(hear(&mut stream, 160, &[0.0; 81]), Err(DetectorFault::Frame));
+    assert_eq!(detector.counts().faults, 1);
+
+    let detector = misbehaving("panic").unwrap();
+    let mut stream = open(&detector, 8_000, 80);
+    hear(&mut stream, 0, &[0.0; 80]).unwrap();
+    for _ in 0..2 {
+        assert_eq!(hear(&mut stream, 80, &[0.0; 80]), Err(DetectorFault::Panicked));
+        stream.reset();
+    }
+    assert_eq!(detector.counts().faults, 1, "it was not called again");
+    hear(&mut open(&detector, 8_000, 80), 0, &[0.0; 80]).unwrap();
+}
+
+#[test]
+fn a_slow_detector_is_measured_and_one_that_opens_no_stream_is_refused_with_its_words() {
+    let detector = misbehaving("slow").unwrap();
+    let mut stream = open(&detector, 8_000, 80);
+    for t in 0..3 {
+        hear(&mut stream, t * 80, &[0.0; 80]).unwrap();
+    }
+    assert!(detector.counts().worst >= Duration::from_millis(50));
+    let why = misbehaving("closed").unwrap_err();
+    assert!(why.contains("out of ears!"), "{why}");
+}
+
+#[test]
+fn streams_that_cannot_be_are_refused() {
+    let detector = misbehaving("honest").unwrap();
+    for (rate, frame) in [(0, 160), (8_000, 0), (8_000, 1 << 20)] {
+        let spec = DetectorStreamSpec {
+            rate,
+            frame,
+            ..DetectorStreamSpec::default()
+        };
+        assert!(detector.open(spec).is_err());
+    }
+}
+
+/// The shipped detectors.
+fn shipped() -> [PathBuf; 2] {
+    ["detector-energy", "detector-vad"].map(|id| {
+        built(&["-p", &format!("utterd-{id}")]);
+        built(&[]).join(format!("libutterd_{}.so", id.replace('-', "_")))
+    })
+}
+
+#[test]
+fn every_detector_we_build_passes_the_conformance_suite_and_the_faulty_ones_do_not() {
+    let dir = folder("conformance-detectors");
+    let check = |file: &Path, config: &str| {
+        let out = Command::new(env!("CARGO_BIN_EXE_utterd-plugin-check"))
+            .arg(file)
+            .arg(config)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        (out.status.success(), text)
+    };
+    for file in shipped() {
+        let (passed, text) = check(&install(&file, &dir, "checked.so"), "{}");
+        println!("{text}");
+        assert!(passed && !text.contains("FAIL"), "{text}");
+    }
+    faulty(&dir.join("faulty.so"));
+    for (mode, word) in [
+        ("error", "status -4"),
+        ("panic", "panicked"),
+        ("nonsense", "had to"),
+        ("allocates", "allocator"),
+        ("constant", "silence"),
+    ] {
+        let (passed, text) = check(&dir.join("faulty.so"), &format!("{{\"mode\":\"{mode}\"}}"));
+        let found = text.lines().any(|l| l.starts_with("FAIL") && l.contains(word));
+        assert!(!passed && found, "{mode}: {text}");
+    }
+    let (passed, text) = check(&dir.join("faulty.so"), "{}");
+    assert!(passed, "{text}");
+}
+
+#[test]
+fn shipped_detectors_refuse_a_sensitivity_that_is_none() {
+    let dir = folder("detector-config");
+    for (n, file) in shipped().iter().enumerate() {
+        install(file, &dir, &format!("{n}.so"));
+    }
+    for config in [
+        serde_json::json!({ "sensitivity": 1.5 }),
+        serde_json::json!({ "sensitivity": "high" }),
+        serde_json::json!({ "sensitiviti": 0.5 }),
+    ] {
+        let ids = ["detector-energy", "detector-vad"].map(|id| (id.to_owned(), config.clone()));
+        let report = load(&LoadOptions {
+            configs: BTreeMap::from(ids),
+            ..options(&[&dir])
+        });
+        assert!(report.plugins.is_empty(), "{config}");
+        assert!(
+            ["0.so", "1.so"]
+                .iter()
+                .all(|file| reason(&report, file).contains("(configuration)")),
+            "{report:?}"
+        );
+    }
+}
