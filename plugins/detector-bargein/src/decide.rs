@@ -1,6 +1,6 @@
 //! From probabilities to events: quick to suspect, slower to be sure, and it says so when it was nothing.
 //!
-//! Invariants: a suspicion ends within [`LONGEST`] frames, confirmed or not; every start is followed by one end; no event is told
+//! Invariants: a suspicion ends within `LONGEST` frames, confirmed or not; every start is followed by one end; no event is told
 //! twice. Not here: what the daemon does about it.
 
 use crate::network::OUTPUTS;
@@ -30,7 +30,7 @@ pub struct Thresholds {
 }
 
 /// Frames of 10 ms until a suspicion must be decided.
-pub const LONGEST: u32 = 36;
+const LONGEST: u32 = 36;
 /// An end needs so many quiet frames: of a suspicion, and of confirmed speech.
 const QUIET: [u32; 2] = [8, 24];
 /// Speech shorter than this may have been "mhm".

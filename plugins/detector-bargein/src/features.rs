@@ -3,7 +3,7 @@
 //! Everything is a logarithm of a ratio or of a level, scaled to about ±1, so that a quiet line and a loud room look alike. The
 //! same code runs in training and in the daemon. Not here: any decision.
 
-use crate::bands::{Analysis, BANDS, Envelope, NARROW, Powers, SILENCE};
+use crate::bands::{Analysis, BANDS, Envelope, NARROW, SILENCE};
 use crate::canceller::Canceller;
 use crate::fourier::Fourier;
 use crate::pitch::Pitch;
@@ -202,12 +202,6 @@ impl Features {
         s[16] = over / near.total.max(SILENCE);
         s[17] = (total - log(self.floor_total)).clamp(-1.0, 5.0) * 0.5;
         self.before = total;
-    }
-}
-
-impl Features {
-    pub(crate) fn loud(&self) -> &Powers {
-        &self.clean.now
     }
 }
 

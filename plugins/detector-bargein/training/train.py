@@ -1,10 +1,10 @@
 """Trains the network of detector-bargein and writes it as half floats.
 
-usage: train.py OUT.f16 EPOCHS VALIDATION.f16 TRAINING.f16...
+usage: train.py [--from MODEL.f16] [--rate X] OUT.f16 EPOCHS VALIDATION.f16 TRAINING.f16...
 
 The inputs are what `features` (tests/scenarios) wrote. Needs numpy and jax. The seed is fixed; on one machine a run repeats itself.
 """
-import sys
+import argparse
 import time
 
 import jax
@@ -13,7 +13,15 @@ import numpy as np
 
 FEATURES, LABELS, FRAMES, UNITS, OUTPUTS = 113, 4, 1000, 64, 3
 CHUNK, BATCH = 500, 32
-out, epochs, validation, training = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+arguments = argparse.ArgumentParser()
+arguments.add_argument('--from', dest='start')
+arguments.add_argument('--rate', type=float, default=3e-3)
+arguments.add_argument('out')
+arguments.add_argument('epochs', type=int)
+arguments.add_argument('validation')
+arguments.add_argument('training', nargs='+')
+given = arguments.parse_args()
+out, epochs, validation, training = given.out, given.epochs, given.validation, given.training
 
 
 def load(paths):
@@ -82,6 +90,17 @@ def step(p, m, v, t, rate, state, x, labels):
     return p, m, v, value, jax.lax.stop_gradient(state)
 
 
+def restore(p, path):
+    """The weights of an earlier run."""
+    flat, at = np.fromfile(path, '<f2').astype(np.float32), 0
+    for name in ('input', 'gates_input', 'gates_state', 'output'):
+        for k in (0, 1):
+            size = p[name][k].size
+            p[name][k] = flat[at:at + size].reshape(p[name][k].shape)
+            at += size
+    return p
+
+
 def save(p):
     flat = [np.asarray(p[name][k], np.float16).ravel() for name in ('input', 'gates_input', 'gates_state', 'output') for k in (0, 1)]
     np.concatenate(flat).astype('<f2').tofile(out)
@@ -91,6 +110,8 @@ data, held = load(training), load([validation])
 sample = data[:: max(1, len(data) // 200), :, :FEATURES].reshape(-1, FEATURES).astype(np.float32)
 rng = np.random.default_rng(5)
 p = initial(rng, sample.mean(0), sample.std(0) + 0.05)
+if given.start:
+    p = restore(p, given.start)
 m = jax.tree.map(np.zeros_like, p)
 v = jax.tree.map(np.zeros_like, p)
 print(f'{len(data)} scenarios, {sum(a.size for a in jax.tree.leaves(p))} weights', flush=True)
@@ -104,7 +125,7 @@ for epoch in range(epochs):
         state = jnp.zeros((BATCH, UNITS))
         for at in range(0, FRAMES, CHUNK):
             t += 1
-            rate = 3e-3 * min(1.0, t / 50) * (0.5 + 0.5 * np.cos(np.pi * t / steps)) + 2e-5
+            rate = given.rate * min(1.0, t / 50) * (0.5 + 0.5 * np.cos(np.pi * t / steps)) + 2e-5
             p, m, v, value, state = step(p, m, v, float(t), rate, state, batch[:, at:at + CHUNK, :FEATURES], batch[:, at:at + CHUNK, FEATURES:])
             total.append(value)
     x = held.astype(np.float32)

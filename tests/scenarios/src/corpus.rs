@@ -1,4 +1,4 @@
-//! The recordings that scenarios are made of, as `corpus/prepare.py` laid them out: `SPLIT/{human,agent,music,effects}/NAME/*.wav`.
+//! The recordings that scenarios are made of, as `corpus/fetch` laid them out: `SPLIT/{human,agent,assent,music,effects}/NAME/*.wav`.
 //!
 //! A recording's onset is measured here. One whose onset cannot be told (it begins with a long hiss, or stands in noise) is kept
 //! for background use only: a label that is wrong by 100 ms would measure the labeller.
@@ -10,6 +10,7 @@ pub struct Corpus {
     pub split: String,
     pub human: Vec<Voice>,
     pub agent: Vec<Voice>,
+    pub assent: Vec<Voice>,
     pub music: Vec<Voice>,
     pub effects: Vec<Voice>,
 }
@@ -36,11 +37,12 @@ impl Corpus {
             split: split.into(),
             human: voices(&folder.join("human"))?,
             agent: voices(&folder.join("agent"))?,
+            assent: voices(&folder.join("assent"))?,
             music: voices(&folder.join("music"))?,
             effects: voices(&folder.join("effects"))?,
         };
-        match [&corpus.human, &corpus.agent, &corpus.music, &corpus.effects].iter().any(|v| v.is_empty()) {
-            true => Err(format!("{}: human, agent, music and effects are all needed", folder.display())),
+        match [&corpus.human, &corpus.agent, &corpus.assent, &corpus.music, &corpus.effects].iter().any(|v| v.is_empty()) {
+            true => Err(format!("{}: human, agent, assent, music and effects are all needed", folder.display())),
             false => Ok(corpus),
         }
     }

@@ -10,4 +10,9 @@ pub mod events;
 pub mod make;
 pub mod noise;
 pub mod path;
+#[cfg(feature = "peers")]
+pub mod peers;
+pub mod roc;
+pub mod score;
 pub mod signal;
+pub mod tracks;

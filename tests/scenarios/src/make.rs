@@ -205,7 +205,16 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
                 (events::music(n - at, corpus, dice), at, dice.between(-22.0, -2.0))
             }
             "talker" => (events::talker(n, corpus, user, dice), 0, dice.between(-26.0, -14.0)),
-            "backchannel" => (events::mhm(dice), dice.below(n), dice.between(-10.0, 3.0)),
+            "backchannel" => {
+                let sound = if dice.chance(0.5) {
+                    events::mhm(dice)
+                } else {
+                    let clips = &dice.pick(&corpus.assent).clips;
+                    let clip = dice.pick(clips);
+                    clip.samples[clip.onset..clip.end].to_vec()
+                };
+                (sound, dice.below(n), dice.between(-10.0, 3.0))
+            }
             "cough" => (events::cough(dice), dice.below(n), dice.between(-8.0, 8.0)),
             "dtmf" => (events::dtmf(dice), dice.below(n), dice.between(-10.0, 6.0)),
             "effect" => {
