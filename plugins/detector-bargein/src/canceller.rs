@@ -222,3 +222,77 @@ fn adapt(path: &mut Spectrum, doubt: &mut [f32], far: (&Spectrum, &[f32]), error
         doubt[k] = (doubt[k] * (1.0 - 0.5 * step * xp[k]) * (1.0 - WANDER) + own + beside[k]).clamp(1e-9, 1.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noise that comes and goes like syllables.
+    fn far(n: usize) -> Vec<f32> {
+        let mut state = 7u32;
+        let mut low = 0.0f32;
+        (0..n)
+            .map(|k| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                low = 0.6 * low + ((state >> 8) as f32 / (1 << 23) as f32 - 1.0) * 0.1;
+                low * (k as f32 / 1_300.0).sin().abs()
+            })
+            .collect()
+    }
+
+    fn power(s: &[f32]) -> f32 {
+        s.iter().map(|s| s * s).sum::<f32>() + 1e-20
+    }
+
+    fn cancel(canceller: &mut Canceller, near: &[f32], far: &[f32]) -> Vec<f32> {
+        let mut clean = Vec::new();
+        for (near, far) in near.chunks_exact(canceller.block).zip(far.chunks_exact(canceller.block)) {
+            canceller.process(near, far);
+            clean.extend_from_slice(&canceller.clean);
+        }
+        clean
+    }
+
+    fn echo(far: &[f32], delay: usize) -> Vec<f32> {
+        (0..far.len()).map(|k| if k >= delay + 40 { 0.3 * far[k - delay] - 0.1 * far[k - delay - 40] } else { 0.0 }).collect()
+    }
+
+    #[test]
+    fn an_echo_200_ms_late_is_taken_away() {
+        for block in [80, 160] {
+            let far = far(block * 600);
+            let near = echo(&far, block * 20 + 13);
+            let clean = cancel(&mut Canceller::new(block), &near, &far);
+            let last = block * 400..;
+            let gain = 10.0 * (power(&near[last.clone()]) / power(&clean[last])).log10();
+            assert!(gain > 15.0, "{gain} dB at {block}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_jumps_is_found_again() {
+        let far = far(160 * 1_400);
+        let mut near = echo(&far, 160 * 5);
+        near[160 * 500..].copy_from_slice(&echo(&far, 160 * 11)[160 * 500..]);
+        let clean = cancel(&mut Canceller::new(160), &near, &far);
+        let last = 160 * 1_200..;
+        let gain = 10.0 * (power(&near[last.clone()]) / power(&clean[last])).log10();
+        assert!(gain > 8.0, "{gain} dB");
+    }
+
+    #[test]
+    fn nothing_played_changes_nothing() {
+        let near = far(160 * 50);
+        assert_eq!(cancel(&mut Canceller::new(160), &near, &vec![0.0; near.len()]), near);
+    }
+
+    #[test]
+    fn what_comes_out_is_never_much_louder_than_what_went_in() {
+        let far = far(160 * 400);
+        let near: Vec<f32> = far.iter().rev().map(|s| s * 0.5).collect();
+        let clean = cancel(&mut Canceller::new(160), &near, &far);
+        for (near, clean) in near.chunks(160 * 20).zip(clean.chunks(160 * 20)) {
+            assert!(power(clean) < 4.0 * power(near) + 1e-3);
+        }
+    }
+}

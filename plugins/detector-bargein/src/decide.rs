@@ -135,3 +135,67 @@ impl Decision {
         if self.assent > 0.4 && self.frames < ASSENT { Edge::Assent } else { Edge::End }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Probabilities that wander between certain and not at all.
+    fn wandering(seed: u32) -> impl Iterator<Item = [f32; OUTPUTS]> {
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        let mut goal = 0.0f32;
+        let mut p = [0.0f32; OUTPUTS];
+        std::iter::repeat_with(move || {
+            let mut unit = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 24) as f32
+            };
+            if unit() < 0.05 {
+                goal = unit();
+            }
+            for p in &mut p {
+                *p = (*p + 0.3 * (goal - *p) + 0.2 * (unit() - 0.5)).clamp(0.0, 1.0);
+            }
+            p
+        })
+    }
+
+    #[test]
+    fn every_start_has_one_end_and_a_suspicion_ends_in_time() {
+        for seed in 0..200 {
+            let mut decision = Decision::new(Thresholds::new(0.5, seed % 2 == 0));
+            let (mut started, mut sure) = (None, false);
+            for (n, p) in wandering(seed).take(3_000).enumerate() {
+                match decision.feed(p) {
+                    Some(Edge::Start(_)) => {
+                        assert_eq!(started, None, "seed {seed}");
+                        started = Some(n);
+                    }
+                    Some(Edge::BargeIn(_)) => {
+                        assert!(started.is_some() && !sure, "seed {seed}");
+                        sure = true;
+                    }
+                    Some(Edge::End | Edge::Assent) => {
+                        assert!(started.is_some(), "seed {seed}");
+                        started = None;
+                        sure = false;
+                    }
+                    None => {}
+                }
+                let suspected_for = started.filter(|_| !sure).map_or(0, |s| n - s);
+                assert!(suspected_for <= LONGEST as usize, "seed {seed}: {suspected_for}");
+            }
+        }
+    }
+
+    #[test]
+    fn more_sensitive_is_never_later() {
+        for seed in 0..50 {
+            let first = |sensitivity| {
+                let mut decision = Decision::new(Thresholds::new(sensitivity, false));
+                wandering(seed).take(2_000).position(|p| decision.feed(p).is_some()).unwrap_or(usize::MAX)
+            };
+            assert!(first(0.9) <= first(0.5) && first(0.5) <= first(0.1), "seed {seed}");
+        }
+    }
+}

@@ -185,3 +185,79 @@ impl HighPass {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    fn sound(n: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        (0..n)
+            .map(|k| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                ((state >> 8) as f32 / (1 << 23) as f32 - 1.0) * 0.2 * (k as f32 / 2_000.0).sin()
+            })
+            .collect()
+    }
+
+    fn run(engine: &mut Engine, near: &[f32], far: Option<&[f32]>, chunk: usize) -> (Vec<[f32; OUTPUTS]>, Vec<f32>) {
+        let (mut all, mut clean) = (Vec::new(), vec![0.0; near.len()]);
+        for (k, out) in clean.chunks_mut(chunk).enumerate() {
+            let part = k * chunk..k * chunk + out.len();
+            engine.feed(&near[part.clone()], far.map(|f| &f[part]), Some(out), |_, p, _| all.push(p));
+        }
+        (all, clean)
+    }
+
+    #[test]
+    fn chunks_of_any_length_are_judged_alike() {
+        for rate in [8_000u32, 16_000, 48_000] {
+            let n = rate as usize;
+            let (near, far) = (sound(n, 1), sound(n, 2));
+            let (whole, clean) = run(&mut Engine::new(rate), &near, Some(&far), rate as usize / 50);
+            for chunk in [1, 7, 333, 4_000] {
+                let (parts, late) = run(&mut Engine::new(rate), &near, Some(&far), chunk);
+                assert_eq!(parts, whole[..parts.len()], "{rate} in chunks of {chunk}");
+                assert_eq!(whole.len(), parts.len());
+                let block = rate as usize / 100;
+                if chunk % block != 0 {
+                    assert_eq!(late[block..], clean[..n - block], "{rate} in chunks of {chunk}: a block later");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn samples_that_are_none_do_no_harm() {
+        for rate in [8_000u32, 16_000, 48_000] {
+            let n = rate as usize / 2;
+            let square: Vec<f32> = (0..n).map(|k| if k / 40 % 2 == 0 { 1.0 } else { -1.0 }).collect();
+            let bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30, f32::MIN_POSITIVE / 2.0];
+            let odd: Vec<f32> = (0..n).map(|k| bad[k % bad.len()]).collect();
+            let signals = [vec![f32::NAN; n], odd, square, vec![0.5; n], vec![0.0; n]];
+            let mut engine = Engine::new(rate);
+            for near in &signals {
+                for far in &signals {
+                    let (all, clean) = run(&mut engine, near, Some(far), rate as usize / 100);
+                    assert!(all.iter().flatten().all(|p| (0.0..=1.0).contains(p)));
+                    assert!(clean.iter().all(|s| s.is_finite()));
+                }
+                run(&mut engine, near, None, 160);
+            }
+            // And it hears as before afterwards.
+            engine.reset();
+            let near = sound(n, 3);
+            assert_eq!(run(&mut engine, &near, None, 160), run(&mut Engine::new(rate), &near, None, 160));
+        }
+    }
+
+    #[test]
+    fn at_48_khz_the_clean_signal_is_the_near_one_45_samples_later() {
+        let near = sound(48_000, 1);
+        let (_, clean) = run(&mut Engine::new(48_000), &near, None, 480);
+        assert_eq!(clean[ROUND_TRIP..], near[..48_000 - ROUND_TRIP]);
+        let longest = clean.iter().position(|s| *s != 0.0).unwrap();
+        assert!(longest >= ROUND_TRIP);
+    }
+}

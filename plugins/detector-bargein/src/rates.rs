@@ -78,3 +78,20 @@ impl Up {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn down_and_up_again_is_the_same_tone_45_samples_later() {
+        let tone = |k: usize| (k as f32 * 0.1).sin();
+        let input: Vec<f32> = (0..4_800).map(tone).collect();
+        let (mut low, mut out) = (vec![0.0; 1_600], vec![0.0; 4_800]);
+        Down::new().feed(&input, &mut low);
+        Up::new().feed(&low, &mut out);
+        for k in 1_000..4_000 {
+            assert!((out[k] - tone(k - ROUND_TRIP)).abs() < 0.02, "{k}: {} {}", out[k], tone(k - ROUND_TRIP));
+        }
+    }
+}
