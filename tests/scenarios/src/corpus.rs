@@ -100,7 +100,7 @@ impl Clip {
         let head = &samples[onset..(onset + ms(60.0)).min(samples.len())];
         let crossings = head.windows(2).filter(|w| (w[0] >= 0.0) != (w[1] >= 0.0)).count();
         let hisses = crossings * 100 > head.len() * 28;
-        let soft = power(head) < loud * 0.003;
+        let soft = power(head) < loud * 0.01;
         let noisy = floor > loud * 0.003;
         Some(Clip {
             sharp: !hisses && !soft && !noisy && end > onset + ms(150.0),

@@ -60,7 +60,7 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     let n = ms(recipe.length_ms);
     let training = recipe.training;
     let kind = recipe.kind;
-    let user = dice.below(corpus.human.len());
+    let user = talker(corpus, dice);
     let telephone = recipe.rate == 8_000 && dice.chance(0.8);
 
     let mut far = agent(n, corpus, user, dice, recipe);
@@ -142,6 +142,17 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     s.near = near;
     s.far = far;
     s
+}
+
+/// Who the user is: those who only read letters come up less often than those who speak.
+fn talker(corpus: &Corpus, dice: &mut Dice) -> usize {
+    let mut who = dice.below(corpus.human.len());
+    for _ in 0..2 {
+        if corpus.human[who].name.starts_with("klettres") {
+            who = dice.below(corpus.human.len());
+        }
+    }
+    who
 }
 
 /// What a telephone passes.

@@ -1,8 +1,8 @@
 //! `make bench-bargein`: what the shipped detector reaches on voices, languages, music and noise that its training never heard,
 //! against the Numbers, against itself without the far end, and against plain voice detectors on the same files.
 //!
-//! usage: bench-bargein CORPUS [--split test|tune] [--minutes N] [--seed N] [--erl-from DB] [--svg FILE] [--sweep]
-//! With `--sweep` thresholds are tried, one line each; that is for the tuning set.
+//! usage: bench-bargein CORPUS [--split test|tune] [--minutes N] [--seed N] [--erl-from DB] [--svg FILE] [--list] [--sweep]
+//! `--list` names the scenarios that went wrong. With `--sweep` thresholds are tried, one line each; that is for the tuning set.
 
 use std::path::Path;
 use utterd_detector_bargein::training::Thresholds;
@@ -55,6 +55,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (rate, (spent, seconds)) in ["8", "16", "48"].iter().zip(cost) {
         println!("{rate} kHz: {:.2} % of a core while the agent speaks", 100.0 * spent / seconds.max(1e-9));
     }
+    if args.iter().any(|a| a == "--list") {
+        list(&tracks);
+    }
     if is_sweep {
         return sweep(&tracks);
     }
@@ -88,6 +91,23 @@ fn categories(tracks: &[Track]) {
             quantile(&all.false_pause_ms, 0.95),
             quantile(&all.false_pause_ms, 1.0)
         );
+    }
+}
+
+/// What went wrong where, one line each.
+fn list(tracks: &[Track]) {
+    for Track { scenario: s, heard, .. } in tracks {
+        let acts = acts(heard, s.rate, Thresholds::new(0.5, false));
+        let mut score = Score::default();
+        score.add(s, &acts);
+        let late = score.pause_ms.iter().any(|t| *t > 200.0);
+        if score.missed + score.false_cancels > 0 || late {
+            println!(
+                "{} {} Hz, missed {}, false cancels {}, pause {:?}: snr {:.0} erl {:.0} delay {:.0} jumps {:?} bent {:.1} noise {} speaker {} user {:?} others {:?} assent {:?} acts {acts:?}",
+                s.kind, s.rate, score.missed, score.false_cancels, score.pause_ms, s.snr_db, s.erl_db, s.path.delay_ms, s.path.jumps, s.path.bent, s.noise, s.speaker, s.user,
+                s.others, s.backchannels
+            );
+        }
     }
 }
 
