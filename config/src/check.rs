@@ -8,11 +8,12 @@ mod reader;
 use crate::error::ConfigError;
 use crate::fragment::Node;
 use crate::settings::{
-    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output,
-    Plugins, Settings, Speech, Stream, Synthesis, Timer,
+    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cache, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat,
+    Metrics, Output, Pin, Plugins, Progress, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer,
 };
 use crate::{Source, range};
 use reader::Reader;
+pub(crate) use reader::quoted;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn settings(root: &Node, source: &Source) -> (Settings, Vec<ConfigError>) {
@@ -45,6 +46,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("debug", Level::Debug),
     ("trace", Level::Trace),
 ];
+const PROGRESS: &[(&str, Progress)] = &[("none", Progress::None), ("sentence", Progress::Sentence), ("word", Progress::Word)];
 const FORMATS: &[(&str, LogFormat)] = &[
     ("auto", LogFormat::Auto),
     ("text", LogFormat::Text),
@@ -80,6 +82,9 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
         },
         plugin: r.free_tables("plugin", ID, is_id),
         backend: r.tables("backend", ID, is_id, backend),
+        sounds: Sounds {
+            dirs: r.list(&["sounds", "dirs"], "absolute paths", absolute, d.sounds.dirs),
+        },
         speech: Speech {
             backend: r.text(
                 &["speech", "backend"],
@@ -87,6 +92,7 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
                 or_empty(is_id),
                 d.speech.backend,
             ),
+            fallback: r.list(&["speech", "fallback"], ID, id, d.speech.fallback),
             voice: r.text(
                 &["speech", "voice"],
                 "a voice's id of at most 128 printable characters, or empty",
@@ -102,6 +108,19 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
             rate: r.number(&["speech", "rate"], range::RATE, d.speech.rate),
             pitch: r.number(&["speech", "pitch"], range::PITCH, d.speech.pitch),
             gain_db: r.number(&["speech", "gain-db"], range::GAIN_DB, d.speech.gain_db),
+            progress: r.word(&["speech", "progress"], PROGRESS, d.speech.progress),
+        },
+        session: Session {
+            private: r.flag(&["session", "private"], d.session.private),
+        },
+        cache: Cache {
+            bytes: r.whole(&["cache", "bytes"], 0..=1024 * MIB, d.cache.bytes),
+            max_chars: r.whole(&["cache", "max-chars"], 1..=10_000, d.cache.max_chars),
+            pin: r.tables("pin", ID, is_id, pin).into_values().collect(),
+        },
+        lexicon: Lexicon {
+            files: r.list(&["lexicon", "files"], "absolute paths", absolute, d.lexicon.files),
+            words: d.lexicon.words,
         },
         output: Output {
             gain_db: r.number(&["output", "gain-db"], range::GAIN_DB, d.output.gain_db),
@@ -168,7 +187,27 @@ fn backend(r: &mut Reader<'_>, id: &str) -> Backend {
             "an http:// or https:// URL that contains {id}",
             is_cancel_url,
         ),
+        first_audio_timeout_ms: r.opt_whole(&["backend", id, "first-audio-timeout-ms"], 0..=HOUR_MS),
+        stall_timeout_ms: r.opt_whole(&["backend", id, "stall-timeout-ms"], 0..=HOUR_MS),
+        back_off_ms: r.opt_whole(&["backend", id, "back-off-ms"], 0..=HOUR_MS),
+        back_off_max_ms: r.opt_whole(&["backend", id, "back-off-max-ms"], 0..=HOUR_MS),
     }
+}
+
+fn pin(r: &mut Reader<'_>, id: &str) -> Pin {
+    let mut text = |key: &str, allowed: &str, fits: fn(&str) -> bool| r.opt_text(&["pin", id, key], allowed, fits).unwrap_or_default();
+    Pin {
+        text: text("text", "1 to 4096 bytes, not blank", is_phrase),
+        backend: text("backend", "a backend's id, or empty", |t| t.is_empty() || is_id(t)),
+        voice: text("voice", "a voice's id of at most 128 printable characters, or empty", is_voice),
+        language: text("language", "a language tag such as \"en-GB\", or empty", |t| {
+            t.is_empty() || is_language(t)
+        }),
+    }
+}
+
+fn is_phrase(text: &str) -> bool {
+    text.len() <= 4_096 && !text.trim().is_empty()
 }
 
 const ID: &str = "ids of 1 to 64 letters, digits, dots, dashes and underscores";

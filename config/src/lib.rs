@@ -5,7 +5,7 @@
 //!
 //! Invariants: a key that nobody reads is an error, never ignored; every value names its file and line until it has been checked;
 //! each file is checked by itself, so a mistake is reported although a later file would hide it; all mistakes are told at once.
-//! The list of keys stands once, in `check.rs`: what is asked for there is what exists.
+//! The list of keys stands once, in `check.rs` (those of lexicon files in `lexicon.rs`): what is asked for there is what exists.
 //!
 //! Not here: what the keys do, what is running, and the tables of plugins, which are handed on as JSON for the plugin's schema.
 
@@ -15,6 +15,7 @@
 mod check;
 mod error;
 mod fragment;
+mod lexicon;
 mod merged;
 pub mod range;
 mod settings;
@@ -22,14 +23,17 @@ mod source;
 
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use settings::{
-    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Limits, Log, LogFormat, Metrics, Output,
-    Plugins, Settings, Speech, Stream, Synthesis, Timer,
+    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cache, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat,
+    Metrics, Output, Pin, Plugins, Progress, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer, Word,
 };
 pub use source::{Scope, Source};
 
 use fragment::Fragment;
 use merged::Merged;
 use std::path::{Path, PathBuf};
+
+/// The example of a lexicon that is installed.
+pub const SHIPPED_LEXICON: &str = include_str!("../lexicon.toml");
 
 /// The configuration file that is installed: every key with its unit and default, commented out.
 pub const SHIPPED: &str = include_str!("../utterd.toml");
@@ -67,12 +71,12 @@ fn settings(read: impl Iterator<Item = Read>, mut errors: Vec<ConfigError>, sour
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
     }
-    let (settings, errors) = check::settings(&Merged::of(fragments).root, source);
-    if errors.is_empty() {
-        Ok(settings)
-    } else {
-        Err(ConfigErrors(errors))
+    let (mut settings, errors) = check::settings(&Merged::of(fragments).root, source);
+    if !errors.is_empty() {
+        return Err(ConfigErrors(errors));
     }
+    settings.lexicon.words = lexicon::read(&settings.lexicon.files).map_err(ConfigErrors)?;
+    Ok(settings)
 }
 
 #[cfg(test)]

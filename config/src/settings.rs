@@ -1,7 +1,7 @@
 //! What the rooms receive: plain data with units in the names, every value already within its range.
 //!
 //! `Default` is what an empty configuration means, and what the shipped file says in comments; a test compares the two.
-//! The one default that depends on the machine is `plugins.dirs` ([`Settings::of`]): in a user's session it begins with the user's own folder.
+//! Two defaults depend on the machine, `plugins.dirs` and `sounds.dirs` ([`Settings::of`]): in a user's session they begin with the user's own folder.
 
 use crate::source::{Scope, Source};
 use std::collections::BTreeMap;
@@ -18,7 +18,11 @@ pub struct Settings {
     pub plugin: BTreeMap<String, serde_json::Value>,
     /// `[backend.ID]`: how the daemon treats one backend.
     pub backend: BTreeMap<String, Backend>,
+    pub sounds: Sounds,
     pub speech: Speech,
+    pub cache: Cache,
+    pub lexicon: Lexicon,
+    pub session: Session,
     pub output: Output,
     pub limits: Limits,
     pub synthesis: Synthesis,
@@ -31,13 +35,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults where `source` is read: in a user's session the plugins of the user come first.
+    /// The defaults where `source` is read: in a user's session the plugins and sounds of the user come first.
     pub(crate) fn of(source: &Source) -> Settings {
         let mut settings = Settings::default();
         if source.scope == Scope::User
             && let Some(dir) = &source.user_plugins
         {
             settings.plugins.dirs.insert(0, dir.clone());
+        }
+        if source.scope == Scope::User
+            && let Some(dir) = &source.user_sounds
+        {
+            settings.sounds.dirs.insert(0, dir.clone());
         }
         settings
     }
@@ -91,6 +100,40 @@ pub struct Backend {
     pub id_header: Option<String>,
     /// Where a cancel is posted; contains `{id}`.
     pub cancel_url: Option<String>,
+    /// A request without audio is given up after this time; 0 = never.
+    pub first_audio_timeout_ms: Option<u32>,
+    /// So is an answer without a further sample.
+    pub stall_timeout_ms: Option<u32>,
+    /// How long it is spared at first after it has failed; 0 = it is always asked.
+    pub back_off_ms: Option<u32>,
+    /// The longest that doubling makes of it.
+    pub back_off_max_ms: Option<u32>,
+}
+
+/// What was synthesised once and is spoken again without a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cache {
+    /// 0 = no cache.
+    pub bytes: u32,
+    /// The longest text that is kept unasked.
+    pub max_chars: u32,
+    /// `[pin.ID]`: synthesised at the start, and kept.
+    pub pin: Vec<Pin>,
+}
+
+/// Empty strings mean what they mean in [`Speech`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pin {
+    pub text: String,
+    pub backend: String,
+    pub voice: String,
+    pub language: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sounds {
+    /// Absolute; Play plays what lies below them and nothing else.
+    pub dirs: Vec<PathBuf>,
 }
 
 /// The defaults of Say; an empty string leaves the choice to the daemon or to the backend.
@@ -98,11 +141,47 @@ pub struct Backend {
 pub struct Speech {
     /// Empty = "tts-espeak-ng" if it is loaded, else the first backend.
     pub backend: String,
+    /// Backends that speak when it cannot, in this order.
+    pub fallback: Vec<String>,
     pub voice: String,
     pub language: String,
     pub rate: f64,
     pub pitch: f64,
     pub gain_db: f64,
+    pub progress: Progress,
+}
+
+/// What of an utterance's progress is signalled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    None,
+    #[default]
+    Sentence,
+    Word,
+}
+
+/// What OpenSession takes where it says nothing else.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Session {
+    /// No text in log, History and progress.
+    pub private: bool,
+}
+
+/// How words are said that a voice gets wrong.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lexicon {
+    /// Files, and folders of files.
+    pub files: Vec<PathBuf>,
+    /// What stands in them; of two for the same word the last counts.
+    pub words: Vec<Word>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Primary subtag, empty = any.
+    pub language: String,
+    pub word: String,
+    pub say: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -255,15 +334,39 @@ impl Default for Plugins {
     }
 }
 
+impl Default for Sounds {
+    fn default() -> Self {
+        Sounds {
+            dirs: vec![
+                "/usr/share/sounds".into(),
+                "/usr/local/share/sounds".into(),
+                "/var/lib/utterd/sounds".into(),
+            ],
+        }
+    }
+}
+
 impl Default for Speech {
     fn default() -> Self {
         Speech {
             backend: String::new(),
+            fallback: Vec::new(),
             voice: String::new(),
             language: String::new(),
             rate: 1.0,
             pitch: 1.0,
             gain_db: 0.0,
+            progress: Progress::default(),
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Cache {
+            bytes: 16 << 20,
+            max_chars: 200,
+            pin: Vec::new(),
         }
     }
 }

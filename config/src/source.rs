@@ -33,6 +33,8 @@ pub struct Source {
     pub user: Option<PathBuf>,
     /// In a user's session: the user's own plugins.
     pub user_plugins: Option<PathBuf>,
+    /// In a user's session: the user's own sounds.
+    pub user_sounds: Option<PathBuf>,
 }
 
 const NAME: &str = "utterd.toml";
@@ -47,6 +49,7 @@ impl Source {
             drop_ins: vec!["/usr/lib/utterd".into(), "/etc/utterd".into(), "/run/utterd".into()],
             user: None,
             user_plugins: None,
+            user_sounds: None,
         }
     }
 
@@ -65,6 +68,7 @@ impl Source {
             scope: Scope::User,
             user: base("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("utterd")),
             user_plugins: base("XDG_DATA_HOME", ".local/share").map(|dir| dir.join("utterd/plugins")),
+            user_sounds: base("XDG_DATA_HOME", ".local/share").map(|dir| dir.join("sounds")),
             ..Source::system()
         }
     }

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 mod documents;
 mod files;
+mod lexicon;
 mod values;
 
 /// A root folder of its own, with the search folders of a user's daemon below it.
@@ -27,6 +28,7 @@ impl World {
             drop_ins: vec![at("lib"), at("etc"), at("run")],
             user: Some(at("home")),
             user_plugins: Some(at("home/plugins")),
+            user_sounds: Some(at("home/sounds")),
         };
         World { root, source }
     }

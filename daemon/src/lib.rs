@@ -8,11 +8,13 @@ pub mod clock;
 pub mod dbus;
 pub mod driver;
 pub mod observe;
+pub mod offline;
 pub mod plugins;
 pub mod run;
 mod services;
 pub mod session;
 pub mod settings;
+pub mod sounds;
 pub mod synth;
 pub mod tx;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam::channel::{bounded, unbounded};
 use utterd_config::{Settings, Source};
 use utterd_core::{Core, Input};
+use utterd_sound::Folders;
 
 use crate::cli::Cli;
 use crate::dbus::{Bus, Out};
@@ -16,8 +17,9 @@ use crate::observe::signals::{self, Signal};
 use crate::observe::{Metrics, notify};
 use crate::plugins::{self, CancelAcks, LoadOptions};
 use crate::services::{self, House};
-use crate::session::{Actor, Device, Fact, Hands, Inboxes};
+use crate::session::{Actor, BackendStates, Device, Fact, Hands, Inboxes};
 use crate::settings;
+use crate::sounds::{self, Sounds};
 use crate::synth::Synth;
 use crate::tx::{Tx, TxConfig};
 
@@ -33,11 +35,12 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
 
     let inboxes = Inboxes::default();
     let (facts, clients) = (inboxes.facts.clone(), inboxes.clients.clone());
-    let ack_facts = facts.clone();
+    let (ack_facts, health_facts) = (facts.clone(), facts.clone());
     let plugins = plugins::load(&LoadOptions {
         dirs: settings.plugins.dirs.clone(),
         configs: settings::plugins(settings),
         disabled: settings.plugins.disabled.clone(),
+        sensitivity: Some(settings.barge_in.sensitivity as f32),
         cancel_acks: CancelAcks::new(move |backend, synthesis, status| {
             let backend = backend.to_owned();
             send(
@@ -48,6 +51,10 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
                     status,
                 },
             );
+        })
+        .and_health(move |backend, health| {
+            let backend = backend.to_owned();
+            send(&health_facts, Fact::Core(Input::BackendHealth { backend, health }));
         }),
         ..LoadOptions::default()
     });
@@ -68,15 +75,19 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
     let tx = Tx::start(tx_config, move |event| send(&tx_facts, Fact::Tx(event)))?;
     let synth_facts = facts.clone();
     let synth = Synth::start(tx.clone(), move |event| send(&synth_facts, Fact::Synth(event)))?;
+    synth.set_cache(settings.cache.bytes as usize);
     for (backend, of) in &settings.backend {
         if let Some(jobs) = of.max_concurrent {
             synth.set_max_concurrent(backend, jobs as usize);
         }
     }
+    let sounds = Sounds::new(Folders::new(settings.sounds.dirs.clone()));
+    synth.set_max_concurrent(sounds::BACKEND, utterd_rt::MAX_LANES);
     let device = Device::new(settings::driver(settings), facts.clone());
 
-    let mut core = Core::new(settings::core(settings));
+    let mut core = Core::new(services::known(settings::core(settings), &plugins.plugins));
     core.step(0, Input::Backends(backends.iter().map(|b| services::described(b)).collect()));
+    let states = BackendStates::default();
     let (outbox, out_queue) = unbounded();
     let by_id = backends.into_iter().map(|b| (b.id().to_owned(), b)).collect();
     let hands = Hands::new(
@@ -84,8 +95,10 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         synth.clone(),
         device.clone(),
         by_id,
+        sounds.clone(),
         outbox.clone(),
         metrics.clone(),
+        states.clone(),
         settings.metrics.tx_metrics_s,
     );
 
@@ -93,10 +106,13 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         cli,
         source,
         plugins,
+        sounds,
         device: device.clone(),
         metrics,
         facts: facts.clone(),
         log,
+        synth: synth.clone(),
+        states,
     });
     let signal_facts = facts.clone();
     let reloader = Arc::clone(&house);

@@ -1,11 +1,12 @@
 //! From the command line and the configuration to what each room needs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use utterd_config::{ConfigErrors, Settings, Source};
-use utterd_core::SayOptions;
 use utterd_core::hearing::{Backchannel, BargeInPolicy};
+use utterd_core::{Patience, Pin, Progress, SayOptions};
 
 use crate::cli::{Cli, DriverName};
 use crate::dbus::BusKind;
@@ -46,13 +47,28 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
     utterd_core::Settings {
         say: SayOptions {
             backend: text(&settings.speech.backend),
+            fallback: Some(settings.speech.fallback.clone()),
             voice: text(&settings.speech.voice),
             language: text(&settings.speech.language),
             rate: Some(settings.speech.rate),
             pitch: Some(settings.speech.pitch),
             gain_db: Some(settings.speech.gain_db),
+            progress: Some(match settings.speech.progress {
+                utterd_config::Progress::None => Progress::None,
+                utterd_config::Progress::Sentence => Progress::Sentence,
+                utterd_config::Progress::Word => Progress::Word,
+            }),
             ..SayOptions::default()
         },
+        patience: settings.backend.iter().map(|(id, of)| (id.clone(), patience(of))).collect(),
+        pins: settings.cache.pin.iter().map(pin).collect(),
+        cache_chars: if settings.cache.bytes == 0 {
+            0
+        } else {
+            settings.cache.max_chars as usize
+        },
+        lexicon: lexicon(&settings.lexicon),
+        private: settings.session.private,
         text_bytes: settings.limits.text_bytes as usize,
         utterances: settings.limits.utterances as usize,
         sessions: settings.limits.sessions as usize,
@@ -89,6 +105,33 @@ fn barge_in(settings: &utterd_config::BargeIn) -> utterd_core::BargeIn {
         warm_up_us: us(settings.warm_up_ms),
         sensitivity: settings.sensitivity,
     }
+}
+
+fn patience(of: &utterd_config::Backend) -> Patience {
+    let shipped = Patience::default();
+    let us = |ms: Option<u32>, or: u64| ms.map_or(or, |ms| u64::from(ms) * 1000);
+    Patience {
+        first_audio_us: us(of.first_audio_timeout_ms, shipped.first_audio_us),
+        stall_us: us(of.stall_timeout_ms, shipped.stall_us),
+        back_off_us: us(of.back_off_ms, shipped.back_off_us),
+        back_off_max_us: us(of.back_off_max_ms, shipped.back_off_max_us),
+    }
+}
+
+fn pin(of: &utterd_config::Pin) -> Pin {
+    Pin {
+        text: of.text.clone(),
+        backend: of.backend.clone(),
+        voice: of.voice.clone(),
+        language: of.language.clone(),
+    }
+}
+
+fn lexicon(settings: &utterd_config::Lexicon) -> Arc<utterd_core::Lexicon> {
+    let words = settings.words.iter();
+    Arc::new(utterd_core::Lexicon::new(
+        words.map(|w| (w.language.as_str(), w.word.as_str(), w.say.as_str())),
+    ))
 }
 
 /// What each plugin needs: its own table, and of `[backend.ID]` what only its plugin can carry out.

@@ -479,6 +479,17 @@ impl Session {
         })
     }
 
+    /// The utterance's id.
+    #[track_caller]
+    pub fn play(&self, uri: &str, options: Options) -> u64 {
+        self.try_play(uri, options).unwrap_or_else(|e| panic!("Play: {e}"))
+    }
+
+    pub fn try_play(&self, uri: &str, options: Options) -> Result<u64> {
+        let reply = self.call("Play", &(uri, options))?;
+        Ok(number(&reply.value[0]).expect("an id"))
+    }
+
     /// Outcome and report once the utterance has finished, "pending" after the patience.
     #[track_caller]
     pub fn wait(&self, utterance: u64) -> (String, Dict) {

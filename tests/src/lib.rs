@@ -25,6 +25,7 @@ pub mod plot;
 pub mod process;
 pub mod random;
 pub mod recording;
+pub mod sounds;
 pub mod ssip;
 pub mod stats;
 pub mod tempdir;

@@ -32,7 +32,7 @@ fn the_example_clients_do_what_they_promise() {
         hint(&said),
         status.map_or_else(|| format!("no end within {LIMIT:?}"), |s| s.to_string()),
     );
-    for client in ["python", "node", "shell"] {
+    for client in ["python", "bot", "node", "shell"] {
         assert!(said.contains(&format!("== {client}\n")), "{client} was not run:\n{said}");
     }
 }

@@ -71,6 +71,15 @@ impl<'a> Reader<'a> {
         fits
     }
 
+    pub(crate) fn flag(&mut self, path: &[&str], default: bool) -> bool {
+        let Some(node) = self.ask(path) else { return default };
+        let Value::Bool(is) = node.value else {
+            self.wrong_type(node, path, "true or false");
+            return default;
+        };
+        is
+    }
+
     pub(crate) fn number(&mut self, path: &[&str], range: RangeInclusive<f64>, default: f64) -> f64 {
         let allowed = format!("a number from {:?} to {:?}", range.start(), range.end());
         let Some(node) = self.ask(path) else { return default };
@@ -263,9 +272,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `[backend]` or `[backend.ID]`, also when it is empty.
+    /// `[backend]`, `[plugin]` and `[pin]`, also when it is empty.
     fn holds_ids(&self, path: &Path) -> bool {
-        path.len() == 1 && matches!(path[0].as_str(), "backend" | "plugin")
+        path.len() == 1 && matches!(path[0].as_str(), "backend" | "plugin" | "pin")
     }
 
     /// The key that was probably meant: one of that name in another table, else the one that differs by the fewest letters.
@@ -292,7 +301,7 @@ fn written(path: &[String]) -> String {
     path.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(".")
 }
 
-fn quoted(key: &str) -> String {
+pub(crate) fn quoted(key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_');
     if bare { key.to_owned() } else { format!("{key:?}") }
 }

@@ -111,6 +111,8 @@ fn the_users_files_come_last_and_only_for_a_user() {
     assert_eq!((settings.jack.ports, settings.timer.rate), (4, 8000));
     assert_eq!(settings.plugins.dirs[0], world.root.path().join("home/plugins"));
     assert_eq!(settings.plugins.dirs[1..], Settings::default().plugins.dirs);
+    assert_eq!(settings.sounds.dirs[0], world.root.path().join("home/sounds"));
+    assert_eq!(settings.sounds.dirs[1..], Settings::default().sounds.dirs);
 }
 
 #[test]

@@ -12,7 +12,9 @@ fn every_key_reaches_its_setting() {
         plugins = { dirs = ["/a"], disabled = ["tts-tone"] }
         plugin.tts-x = { url = "http://x", n = 1, f = 0.5, on = true, list = [1, "a"], deep = { when = 2026-11-21 } }
         backend.tts-x = { max-concurrent = 3, id-header = "X-Id", cancel-url = "https://x/c/{id}" }
-        speech = { backend = "tts-x", voice = "Ada (fast)", language = "en-GB", rate = 2, pitch = 0.5, gain-db = -3.0 }
+        sounds.dirs = ["/s"]
+        speech = { backend = "tts-x", voice = "Ada (fast)", language = "en-GB", rate = 2, pitch = 0.5, gain-db = -3.0, progress = "word" }
+        session.private = true
         output.gain-db = 24
         limits = { text-bytes = 1024, utterances = 1, sessions = 2 }
         synthesis.look-ahead-ms = 500
@@ -54,6 +56,8 @@ fn every_key_reaches_its_setting() {
             },
         )]
         .into(),
+        lexicon: Lexicon::default(),
+        sounds: Sounds { dirs: vec!["/s".into()] },
         speech: Speech {
             backend: "tts-x".into(),
             voice: "Ada (fast)".into(),
@@ -61,7 +65,9 @@ fn every_key_reaches_its_setting() {
             rate: 2.0,
             pitch: 0.5,
             gain_db: -3.0,
+            progress: Progress::Word,
         },
+        session: Session { private: true },
         output: Output { gain_db: 24.0 },
         limits: Limits {
             text_bytes: 1024,

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::Core;
+use crate::bargein::Barged;
 use crate::effect::{Effect, Note, Outcome, Reply, Report, Stages};
 use crate::ids::{CancelId, Micros, SessionId, SynthesisId, Token, UtteranceId};
 use crate::request::{CancelOptions, ErrorKind, Failure, SynthesisState, Told};
@@ -43,6 +44,11 @@ pub(crate) enum Then {
     /// CancelAll's reply.
     Count {
         token: Token,
+    },
+    /// A barge-in's account, and ReportSpeech's answer.
+    BargedIn {
+        token: Option<Token>,
+        barged: Barged,
     },
     /// A write of Muted or MinPriority.
     Done {
@@ -102,7 +108,10 @@ impl Core {
         let barge_in = reason == "barge-in";
         let mut order = Order::new(&reason, arrived, Then::Nothing);
         order.fade_us = options.fade_us;
-        let open = self.sessions[&session].open.clone();
+        let open = match options.utterance {
+            Some(_) => self.sessions[&session].all_open(),
+            None => self.sessions[&session].open.clone(),
+        };
         let (scope, mut targets) = match (options.utterance, options.turn) {
             (Some(_), Some(_)) => {
                 return Err(Failure::new(
@@ -162,6 +171,7 @@ impl Core {
         }
         order.then = Then::Report { token, session, scope };
         self.start_cancel(targets, order);
+        self.dismiss_suspicion(session);
         // Cancelling everything also ends a pause: what is said next is heard. The cuts were ordered before, so nothing sounds up.
         if scope == Scope::Session && options.turn.is_none() {
             self.resume_session(session);
@@ -235,8 +245,9 @@ impl Core {
             let heard_us = utterance.heard_us;
             for synthesis in &mut utterance.syntheses {
                 let sent = synthesis.state == SynthesisState::Delivered && synthesis.end_us <= heard_us;
-                if synthesis.failed || sent {
-                    synthesis.told = Some(Told::NotNeeded);
+                if synthesis.failed || synthesis.cached || sent {
+                    // One that was given up was told then.
+                    synthesis.told.get_or_insert(Told::NotNeeded);
                 } else {
                     cancel.pending_told.insert(synthesis.id);
                     self.out.push(Effect::CancelSynthesis { synthesis: synthesis.id });
@@ -287,6 +298,7 @@ impl Core {
         };
         let id = record.cancel;
         if let Some(s) = record.syntheses.iter_mut().find(|s| s.id == synthesis) {
+            s.cached |= state == SynthesisState::Cached;
             s.state = state;
             s.told = Some(told);
         }
@@ -299,6 +311,22 @@ impl Core {
             }
             self.try_complete(id);
         }
+    }
+
+    /// A server did not acknowledge its cancel: in the report while it is open, else for the operator.
+    pub(crate) fn unacknowledged(&mut self, synthesis: SynthesisId, backend: String, error: String) {
+        let id = self.by_synthesis.get(&synthesis).and_then(|u| self.utterances.get(u)?.cancel);
+        let cancel = id.and_then(|id| self.cancels.get_mut(&id));
+        let reported = cancel.is_some();
+        if let Some(cancel) = cancel {
+            cancel.errors.push(format!("backend \"{backend}\": {error}"));
+        }
+        self.out.push(Effect::Note(Note::CancelUnacknowledged {
+            synthesis,
+            backend,
+            error,
+            reported,
+        }));
     }
 
     /// Something did not answer in time: the report says what, and goes out.
@@ -403,6 +431,12 @@ impl Core {
                 self.reply(token, Reply::Report(Box::new(report)));
             }
             Then::Count { token } => self.reply(token, Reply::Count(count)),
+            Then::BargedIn { token, barged } => {
+                self.barged_in(barged, cancel.targets.first().copied(), cancel.silent_at);
+                if let Some(token) = token {
+                    self.reply(token, Reply::Decision("cancelled"));
+                }
+            }
             Then::Done { token } => self.reply(token, Reply::Done),
             Then::Close { session } => self.close_if_empty(session),
             Then::Release { token, utterance } => self.release(token, utterance),
@@ -441,17 +475,21 @@ impl Core {
             return Report::default();
         };
         let (heard_text, heard_source) = utterance.heard(completed);
-        let told = |s: &SynthesisRecord| (s.id, s.state, s.told.unwrap_or_else(|| s.unconfirmed()));
+        let told = |s: &SynthesisRecord| {
+            let state = if s.cached { SynthesisState::Cached } else { s.state };
+            (s.id, state, s.told.unwrap_or_else(|| s.unconfirmed()))
+        };
+        let (backend, voice) = utterance.heard_by();
         Report {
             utterances: vec![id],
             heard_text,
             heard_source,
             turn: utterance.turn,
             tag: utterance.tag.clone(),
-            backend: utterance.backend.clone(),
-            voice: utterance.voice.clone(),
-            played_us: utterance.played_us,
-            syntheses: if utterance.cancel.is_some() {
+            backend: backend.to_owned(),
+            voice: voice.to_owned(),
+            played_us: utterance.position_us(),
+            syntheses: if utterance.cancel.is_some() && utterance.source.is_spoken() {
                 utterance.syntheses.iter().map(told).collect()
             } else {
                 Vec::new()

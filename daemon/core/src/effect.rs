@@ -1,9 +1,12 @@
 //! What goes out: what the shell carries out, in this order, and what clients are told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::backend::CacheUse;
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
+use crate::source::Source;
 
 /// One thing to do. The shell carries effects out in the order in which they were decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +46,8 @@ pub enum Effect {
         detector: String,
         sensitivity: f64,
         language: String,
+        /// The first suspicion will cancel (`cancel-at-once`): it must be surer than one that only pauses.
+        one_stage: bool,
     },
     /// No longer.
     DetectorStop { session: SessionId, name: String },
@@ -86,8 +91,8 @@ pub enum Effect {
     PauseTrack { track: TrackId, fade_us: u32 },
     /// Go on from the sample.
     ResumeTrack { track: TrackId },
-    /// Linear gain of a track.
-    Gain { track: TrackId, linear: f32 },
+    /// Linear gain of a track, reached by a ramp of this length.
+    Gain { track: TrackId, linear: f32, ramp_us: u32 },
     /// Tell by a `PlaybackEvent::Mark` when this much of the utterance was heard: its protection ends there.
     Watch {
         utterance: UtteranceId,
@@ -96,6 +101,10 @@ pub enum Effect {
     },
     /// Ask a backend.
     Synthesize(Synthesis),
+    /// Synthesise for the cache alone; answered like `Synthesize`, but for what concerns playing.
+    Prime(Prime),
+    /// No backend speaks the rest: the utterance is complete with what it has.
+    EndStore { utterance: UtteranceId },
     /// No piece follows those that were asked for: the utterance is complete after them.
     CloseStore { utterance: UtteranceId },
     /// Stop a synthesis and tell its backend once; answered by `SynthesisEvent::Told`.
@@ -127,6 +136,8 @@ pub struct Synthesis {
     pub utterance: UtteranceId,
     /// Number of the session's incarnation.
     pub session: u64,
+    /// What speaks. For a sound only where it is heard, its gain and its place in the utterance mean something.
+    pub source: Source,
     /// Where it will be heard (decides the sample rate).
     pub output: Output,
     /// Backend id.
@@ -143,7 +154,9 @@ pub struct Synthesis {
     pub gain_db: f64,
     /// What to speak.
     pub text: String,
-    /// Code points of the utterance before this piece.
+    /// The backend's own, a JSON object.
+    pub params: Arc<str>,
+    /// Code points of what is spoken of the utterance before this piece.
     pub char_base: u32,
     /// First piece of the utterance.
     pub first: bool,
@@ -151,6 +164,28 @@ pub struct Synthesis {
     pub last: bool,
     /// Not the last, but what follows is not known yet: behind it the utterance waits.
     pub open: bool,
+    /// Another backend may be asked when this one brings no audio: the utterance is not over then.
+    pub retry: bool,
+    /// Given up if there is no audio after this time; 0 = never.
+    pub first_audio_us: Micros,
+    /// Given up if no sample follows for this time; 0 = never.
+    pub stall_us: Micros,
+    /// Whether it is taken from the cache, and kept there.
+    pub cache: CacheUse,
+}
+
+/// A phrase for the cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prime {
+    pub synthesis: SynthesisId,
+    pub backend: String,
+    pub voice: String,
+    pub language: String,
+    pub rate: f64,
+    pub pitch: f64,
+    pub text: String,
+    /// Last piece of its phrase.
+    pub last: bool,
 }
 
 /// What a client gets back.
@@ -168,6 +203,8 @@ pub enum Reply {
     Ack(&'static str),
     /// Cancel.
     Report(Box<Report>),
+    /// ReportSpeech: "paused" | "cancelled" | "resumed" | "ignored" | "protected".
+    Decision(&'static str),
     /// CancelAll: utterances cancelled.
     Count(u32),
     /// Wait.
@@ -196,16 +233,20 @@ pub enum Signal {
     UtteranceStarted {
         utterance: UtteranceId,
         first_audio_us: Micros,
+        /// From the user's last speech sample to this; unknown while the user speaks, or never did.
+        user_silence_us: Option<Micros>,
         tag: String,
         turn: u64,
     },
-    /// A sentence or word begins to be heard.
+    /// A sentence or word begins to be heard, or a mark is reached.
     UtteranceProgress {
         utterance: UtteranceId,
         kind: &'static str,
         chars: std::ops::Range<u32>,
         played_us: Micros,
         text: Option<String>,
+        /// Of an SSML mark.
+        name: Option<String>,
         tag: String,
         turn: u64,
     },
@@ -224,6 +265,27 @@ pub enum Signal {
     },
     /// Once a session.
     FirstFrameSent { utterance: UtteranceId },
+    /// User speech met, or may have met, the agent's: "suspected" | "confirmed" | "false" | "ignored" | "protected".
+    BargeIn {
+        stage: &'static str,
+        /// Who heard it: a detector's id, or "report".
+        detector: String,
+        /// From its onset to this decision.
+        latency_us: Micros,
+        /// What was heard then, or would have been next.
+        utterance: Option<UtteranceId>,
+    },
+    /// The user began to speak.
+    SpeechStarted { at_us: Micros, probability: f64 },
+    /// The user fell silent.
+    SpeechStopped { duration_us: Micros, at_us: Micros },
+    /// Another finding of a detector: "turn-end" | "backchannel" | "machine" | "human" | "tone".
+    Detected {
+        kind: &'static str,
+        detector: String,
+        at_us: Micros,
+        confidence: f64,
+    },
 }
 
 /// How an utterance ended.
@@ -365,6 +427,7 @@ pub struct SessionProperties {
     pub output: &'static str,
     pub gain_db: f64,
     pub muted: bool,
+    pub mic_muted: bool,
 }
 
 /// Properties of the manager as published.
@@ -373,6 +436,7 @@ pub struct ManagerProperties {
     pub driver: DriverInfo,
     pub gain_db: f64,
     pub muted: bool,
+    pub mic_muted: bool,
     pub min_priority: Priority,
 }
 
@@ -446,6 +510,65 @@ pub enum Note {
     StaleTurn { session: String },
     /// A step of the cancel chain did not answer in time.
     CancelFailed { session: String, error: String },
+    /// A synthesis failed on its backend's account.
+    BackendFailed { backend: String, error: String, silent: bool },
+    /// A backend failed so often, or so badly, that it is not asked for a while.
+    BackendAway {
+        backend: String,
+        error: String,
+        failures: u32,
+        again_us: Micros,
+    },
+    /// It speaks again.
+    BackendBack { backend: String },
+    /// Another backend speaks what the first could not.
+    FellBack {
+        session: String,
+        utterance: UtteranceId,
+        from: String,
+        to: String,
+        error: String,
+    },
+    /// A server did not acknowledge a cancel; `reported` if the cancel's own report says so.
+    CancelUnacknowledged {
+        synthesis: SynthesisId,
+        backend: String,
+        error: String,
+        reported: bool,
+    },
+    /// A phrase of the configuration was synthesised, or why it was not.
+    Primed { text: String, error: Option<String> },
+    /// User speech met, or may have met, the agent's; as the signal says it.
+    BargeIn {
+        session: String,
+        stage: &'static str,
+        detector: String,
+        latency_us: Micros,
+        utterance: Option<UtteranceId>,
+    },
+    /// A confirmed barge-in was carried out, the session's `count`th.
+    BargedIn {
+        session: String,
+        utterance: UtteranceId,
+        /// From the onset of the user's speech to the agent's silence.
+        latency_us: Micros,
+        count: u64,
+    },
+    /// The user spoke into a protected utterance, of which so much was sent.
+    GreetingProtect {
+        session: String,
+        utterance: UtteranceId,
+        sent_us: Micros,
+    },
+    /// An utterance that began protected was heard to its end.
+    GreetingCompleted { session: String, utterance: UtteranceId },
+    /// A detector cannot be relied on; `instead`: the one that takes its place, "report-only", or "".
+    DetectorFailed {
+        session: String,
+        detector: String,
+        message: String,
+        instead: String,
+    },
     /// A transition of the audio owner was decided.
     Transition {
         session: String,

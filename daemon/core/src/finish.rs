@@ -28,6 +28,9 @@ impl Core {
             return;
         }
         let failure = u.failure.clone();
+        if failure.is_none() {
+            self.last_marks(id, played_us);
+        }
         let mut report = self.report_of(id, failure.is_none());
         report.failure.clone_from(&failure);
         self.leave_track(id);
@@ -43,7 +46,7 @@ impl Core {
             return;
         }
         // Its requests are stopped like a cancel's; nobody waits for their answers, so the outcome goes out now.
-        let live: Vec<SynthesisId> = u.syntheses.iter().filter(|s| !s.failed).map(|s| s.id).collect();
+        let live: Vec<SynthesisId> = u.syntheses.iter().filter(|s| !s.failed && !s.cached).map(|s| s.id).collect();
         if u.needs_cut() {
             self.out.push(Effect::Cut { utterance: id, fade_us: 0 });
         }
@@ -69,6 +72,7 @@ impl Core {
             return;
         };
         session.open.retain(|open| *open != id);
+        let was_beside = session.beside.contains(id);
         for part in [Part::Main, Part::Interjection] {
             session.part_mut(part).committed.retain(|c| *c != id);
         }
@@ -106,18 +110,31 @@ impl Core {
                 self.arm(after, Timer::Idle(session_id, epoch));
             }
         }
-        if idle {
+        if was_beside {
+            self.leave_beside(session_id, id);
+        } else if idle {
             self.playback_rests(session_id);
         }
         self.dirty.insert(session_id);
         let word = outcome.word();
-        let synthesised_us = u.syntheses.iter().map(|s| s.end_us).max().unwrap_or(0);
+        if u.protect_us > 0 && outcome == Outcome::Completed {
+            self.out.push(Effect::Note(Note::GreetingCompleted {
+                session: name.clone(),
+                utterance: id,
+            }));
+        }
+        let synthesised_us = u.syntheses.iter().filter(|s| !s.cached).map(|s| s.end_us).max().unwrap_or(0);
         self.out.push(Effect::Note(Note::Finished {
             session: name,
             utterance: id,
             outcome: word,
-            played_us: report.played_us,
-            wasted_us: synthesised_us.saturating_sub(report.played_us),
+            played_us: u.played_us,
+            // What was decoded of a file ahead of the ear cost nobody anything.
+            wasted_us: if u.source.is_spoken() {
+                synthesised_us.saturating_sub(u.played_us)
+            } else {
+                0
+            },
         }));
         self.signal(
             session_id,

@@ -129,6 +129,7 @@ impl Core {
         let playing = session.part_mut(part);
         if playing.paused {
             playing.silent_by = self.now;
+            session.hearing.fell_silent(self.now);
             self.stop_waiting(key, track);
         }
     }
@@ -162,7 +163,7 @@ impl Core {
                 continue;
             };
             for part in [Part::Main, Part::Interjection] {
-                let silent = on_air != Some((id, part)) || session.client_pause.is_some();
+                let silent = on_air != Some((id, part)) || session.is_held();
                 let playing = session.part_mut(part);
                 if let Some(track) = playing.track
                     && playing.paused != silent
@@ -228,7 +229,7 @@ impl Core {
         let floor = &self.floors[&key];
         let candidate = |id| {
             let session = self.sessions.get(&id)?;
-            session.client_pause.is_none().then(|| self.candidate(id, beside))?
+            (!session.is_held()).then(|| self.candidate(id, beside))?
         };
         let best = floor.members.iter().filter_map(|id| candidate(*id)).max_by_key(Candidate::rank)?;
         let held = floor
@@ -237,12 +238,15 @@ impl Core {
             .filter(|h| h.class >= best.class);
         match held {
             None => Some(best),
-            Some(held) => match self.sessions[&held.session].client_pause {
-                None => Some(held),
-                // A short pause does not cost it the floor, also between two of its utterances.
-                Some(since) if self.now.saturating_sub(since) < YIELD_AFTER_US => None,
-                Some(_) => Some(best),
-            },
+            Some(held) => {
+                let session = &self.sessions[&held.session];
+                match session.client_pause {
+                    // A short pause does not cost it the floor, also between two of its utterances; a suspicion never does.
+                    Some(since) if self.now.saturating_sub(since) >= YIELD_AFTER_US => Some(best),
+                    _ if session.is_held() => None,
+                    _ => Some(held),
+                }
+            }
         }
     }
 
@@ -299,7 +303,7 @@ impl Core {
             None => {
                 let track = self.track_ids.next();
                 let on_air = self.floors[&session.floor].on_air == Some((next.session, next.part));
-                let paused = !on_air || session.client_pause.is_some();
+                let paused = !on_air || session.is_held();
                 let playing = session.part_mut(next.part);
                 playing.track = Some(track);
                 playing.paused = paused;

@@ -8,20 +8,30 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod backend;
+mod bargein;
+mod beside;
+mod bounds;
 mod cancel;
 mod effect;
 mod finish;
 mod floor;
+mod health;
 pub mod hearing;
 mod ids;
 mod owner;
 mod phase;
+mod pins;
+mod play;
 mod progress;
 mod request;
 mod say;
 mod session;
 mod sessions;
+mod settings;
+mod source;
 mod speaker;
+mod spoken;
 mod stream;
 mod synthesis;
 mod text;
@@ -31,16 +41,23 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use backend::{Backend, CacheUse, Fault, Patience, Pin, Voice};
+pub use bargein::{BargeIn, SpeechDetails};
+pub use bounds::Bounds;
 pub use effect::{
-    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
-    Signal, Stages, Synthesis,
+    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Prime, Reply, Report,
+    SessionProperties, Signal, Stages, Synthesis,
 };
 pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use request::{
-    Backend, BargeIn, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, Mode, Output, Phase, PlaybackEvent,
-    Priority, Progress, Request, SayOptions, SessionOptions, Settings, SpeechDetails, SynthesisEvent, SynthesisState, Target, Told,
-    Transition, Voice,
+    Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions, PlaybackEvent,
+    Priority, Progress, Request, SayOptions, SessionOptions, SynthesisEvent, SynthesisState, Target, Told, Transition,
 };
+pub use source::{Sound, Source};
+
+pub use spoken::Lexicon;
+
+pub use settings::Settings;
 
 use floor::{Floor, FloorKey};
 use ids::Counter;
@@ -57,6 +74,12 @@ pub struct Core {
     out: Vec<Effect>,
     settings: Settings,
     backends: Vec<Backend>,
+    health: BTreeMap<String, health::Health>,
+    pins: pins::Pins,
+    /// Ids of the plugins that can hear.
+    detectors: Vec<String>,
+    /// Starts of detectors so far; the newest is the generation of its findings.
+    detector_starts: u64,
     sessions: BTreeMap<SessionId, Session>,
     names: BTreeMap<String, SessionId>,
     closed: VecDeque<String>,
@@ -88,6 +111,7 @@ impl Core {
             driver: DriverInfo::default(),
             gain_db: settings.output_gain_db,
             muted: false,
+            mic_muted: false,
             min_priority: Priority::Progress,
         };
         Self {
@@ -95,6 +119,10 @@ impl Core {
             out: Vec::new(),
             settings,
             backends: Vec::new(),
+            health: BTreeMap::new(),
+            pins: pins::Pins::default(),
+            detectors: Vec::new(),
+            detector_starts: 0,
             sessions: BTreeMap::new(),
             names: BTreeMap::new(),
             closed: VecDeque::new(),
@@ -135,11 +163,27 @@ impl Core {
             Input::Device { order, output, event } => self.device(order, output, event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
-            Input::Finding { .. } | Input::DetectorFailed { .. } | Input::Detectors(_) => {}
+            Input::BackendHealth { backend, health } => self.backend_says(&backend, health),
+            Input::Finding {
+                session,
+                generation,
+                finding,
+            } => self.finding(session, generation, finding),
+            Input::DetectorFailed {
+                session,
+                generation,
+                detector,
+                message,
+            } => self.detector_failed(session, generation, detector, message),
+            Input::Detectors(detectors) => self.detectors_changed(detectors),
             Input::Settings(settings) => self.configured(*settings),
-            Input::Start => self.open_output(Output::Local),
+            Input::Start => {
+                self.open_output(Output::Local);
+                self.prime_all();
+            }
             Input::Tick => {}
         }
+        self.settle_hearing();
         self.publish_changes();
         std::mem::take(&mut self.out)
     }
@@ -221,6 +265,7 @@ impl Core {
             } else {
                 self.owners.speaking.remove(&id);
             }
+            self.duck(id, properties.speaking);
             self.playback_turn(id, properties.turn);
             let Some(session) = self.sessions.get(&id) else {
                 continue;
@@ -257,7 +302,7 @@ impl Core {
         let active = heard(Part::Interjection).or(heard(Part::Main));
         let on_air = self.floors.get(&session.floor).and_then(|f| f.on_air);
         let interrupted = heard(Part::Main).is_some() && on_air.is_some_and(|(s, _)| s != id);
-        let state = if session.closing.is_some() && session.open.is_empty() {
+        let state = if session.closing.is_some() && session.open.is_empty() && session.beside.is_empty() {
             "closed"
         } else if session
             .open
@@ -265,7 +310,7 @@ impl Core {
             .any(|u| self.utterances.get(u).is_some_and(|u| u.cancel.is_some()))
         {
             "cancelling"
-        } else if session.client_pause.is_some() || interrupted {
+        } else if session.is_held() || interrupted {
             "paused"
         } else if active.is_some() {
             "speaking"
@@ -285,22 +330,24 @@ impl Core {
             output: session.output.word(),
             gain_db: session.gain_db,
             muted: session.muted,
+            mic_muted: session.hearing.mic_muted,
         }
     }
 
-    /// What must hold after every step (I1, I2, I9, I11, I15 and the books).
+    /// What must hold after every step (I1, I2, I9, I10, I11, I15, T5 and the books).
     ///
     /// # Panics
     /// When something does not hold: the message names it.
     pub fn check_invariants(&self) {
         self.check_phases();
+        self.check_beside();
         for (id, u) in &self.utterances {
             self.check_stream(*id, u);
             let session = self
                 .sessions
                 .get(&u.session)
                 .unwrap_or_else(|| panic!("utterance {id} belongs to no session"));
-            assert!(session.open.contains(id), "utterance {id} is open but not in its session's list");
+            assert!(session.is_open(*id), "utterance {id} is open but not in its session's list");
             if let Stage::Committed(part) | Stage::Started(part) = u.stage {
                 assert!(
                     session.part(part).committed.contains(id) || u.cancel.is_some(),
@@ -327,7 +374,7 @@ impl Core {
                 let on_air = self.floors.get(&session.floor).and_then(|f| f.on_air) == Some((*id, part));
                 if playing.track.is_some() && !playing.committed.is_empty() && !playing.paused {
                     assert!(
-                        on_air && session.client_pause.is_none(),
+                        on_air && !session.is_held(),
                         "{} is audible without the floor or in spite of a pause",
                         session.id
                     );
@@ -335,6 +382,7 @@ impl Core {
             }
         }
         self.check_owners();
+        self.check_hearing();
         for (key, floor) in &self.floors {
             assert!(floor.is_watched(*key, &self.timers), "{key:?} waits for silence without a deadline");
         }

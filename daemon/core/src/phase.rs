@@ -118,7 +118,7 @@ impl Core {
             let message = "chunk_seq is 0: the chunks of a collect are numbered from 1";
             return Err(Failure::new(ErrorKind::InvalidArgs, message));
         }
-        let expires = self.now.saturating_add(self.settings.collect_ttl_us);
+        let expires = self.now.saturating_add(self.collect_ttl_us(session));
         let Some(s) = self.sessions.get_mut(&session) else {
             return Ok(acknowledged("COLLECT_STALE", 0));
         };
@@ -128,9 +128,13 @@ impl Core {
         if let Room::Taken = self.room(session, turn, chunk_seq, &text)? {
             return Ok(acknowledged("COLLECT_DUPLICATE", self.sessions[&session].phases.bytes_of(turn)));
         }
-        if !self.sessions[&session].phases.buffers.contains_key(&turn) {
+        let armed = self.sessions[&session].phases.buffers.get(&turn).map(|b| b.expires);
+        if armed.is_none() {
             self.make_way(session)?;
-            self.arm(self.settings.collect_ttl_us, Timer::Collect(session, turn));
+        }
+        // A timer that is due too early looks again; one that is due too late would not.
+        if armed.is_none_or(|due| expires < due) {
+            self.timers.insert((expires, Timer::Collect(session, turn)));
         }
         let mut held = 0;
         self.change_buffers(session, |phases| {
@@ -208,7 +212,7 @@ impl Core {
             return Ok(Room::Taken);
         }
         let (bytes, chunks) = buffer.map_or((0, 0), |b| (b.bytes, b.chunks.len()));
-        let limit = self.settings.collect_bytes;
+        let limit = self.collect_bytes(session);
         if bytes + text.len() > limit {
             let message = format!(
                 "turn {turn} would hold {} bytes, more than collect.max-bytes = {limit}",
@@ -216,7 +220,7 @@ impl Core {
             );
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
-        let limit = self.settings.collect_chunks;
+        let limit = self.collect_chunks(session);
         if chunks >= limit {
             let message = format!("turn {turn} holds {chunks} chunks already, as many as collect.max-chunks: commit them");
             return Err(Failure::new(ErrorKind::LimitExceeded, message));

@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::backend::{Backend, CacheUse, Fault};
+use crate::bargein::SpeechDetails;
+use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
 use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::settings::Settings;
+use crate::source::Sound;
 
 /// Everything the core can be told.
 #[derive(Clone, Debug)]
@@ -57,6 +62,8 @@ pub enum Input {
     },
     /// The plugins that can speak.
     Backends(Vec<Backend>),
+    /// What a plugin says of itself: it works, or why it does not.
+    BackendHealth { backend: String, health: Result<(), String> },
     /// Ids of the plugins that can hear; the first that is not broken stands in for one that is.
     Detectors(Vec<String>),
     /// A new configuration.
@@ -96,6 +103,12 @@ pub enum Request {
     Configure { target: Target, options: SessionOptions },
     /// Say.
     Say { target: Target, text: String, options: SayOptions },
+    /// Play.
+    Play {
+        target: Target,
+        sound: Sound,
+        options: PlayOptions,
+    },
     /// SayOpen.
     SayOpen { target: Target, options: SayOptions },
     /// SayAppend.
@@ -275,11 +288,27 @@ pub enum Progress {
     Word,
 }
 
+/// How a text is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As it is spoken.
+    #[default]
+    Text,
+    /// Marks, tables, code and emoji are not read aloud.
+    Markdown,
+    /// What the voice cannot do is dropped, its text stays.
+    Ssml,
+}
+
 /// Options of Say; what is absent comes from the session's defaults, then from the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SayOptions {
     /// Backend id.
     pub backend: Option<String>,
+    /// Backends that speak in its place, in this order, when it cannot; an empty list: none.
+    pub fallback: Option<Vec<String>>,
+    /// Whether what is synthesised may be kept for the next time.
+    pub cache: Option<CacheUse>,
     /// Voice id.
     pub voice: Option<String>,
     /// BCP 47 tag.
@@ -290,6 +319,10 @@ pub struct SayOptions {
     pub pitch: Option<f64>,
     /// On this utterance's samples.
     pub gain_db: Option<f64>,
+    /// How the text is written.
+    pub format: Option<Format>,
+    /// The backend's own, a JSON object.
+    pub params: Option<Arc<str>>,
     /// Within the session.
     pub mode: Option<Mode>,
     /// Class.
@@ -328,6 +361,19 @@ impl Output {
     }
 }
 
+/// Options of Play.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlayOptions {
+    /// Those of Say that fit a sound.
+    pub say: SayOptions,
+    /// What hearing it to the end means.
+    pub text: String,
+    /// Under the session's speech.
+    pub beside: bool,
+    /// So much lower while the session speaks.
+    pub duck_db: Option<f64>,
+}
+
 /// Options of OpenSession and Configure.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionOptions {
@@ -349,25 +395,10 @@ pub struct SessionOptions {
     pub backchannel: Option<Backchannel>,
     /// A suspicion that nothing confirms is taken back after this.
     pub false_interruption_us: Option<Micros>,
+    /// Of text on its way in.
+    pub bounds: Bounds,
     /// Defaults of Say.
     pub say: SayOptions,
-}
-
-/// What somebody else's detector says beside the kind.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpeechDetails {
-    /// The turn it is about; absent or 0 = whatever is active.
-    pub turn: Option<u64>,
-    /// The utterance it is about.
-    pub utterance: Option<u64>,
-    /// Onset, or of an end the end, on the monotonic clock; absent = now.
-    pub at_us: Option<Micros>,
-    /// What was understood.
-    pub text: Option<String>,
-    /// How many words.
-    pub words: Option<u32>,
-    /// 0 … 1.
-    pub confidence: Option<f64>,
 }
 
 /// Options of Cancel.
@@ -397,12 +428,16 @@ pub enum SynthesisEvent {
         /// How much of the utterance is stored but not played.
         ahead_us: Micros,
     },
+    /// It is spoken from the cache: no request is written.
+    Cached,
     /// It ended with an error.
     Failed {
         /// What went wrong.
         error: Failure,
         /// How much audio it had brought.
         audio_us: Micros,
+        /// On whose account.
+        fault: Fault,
     },
     /// It ended because it was cancelled.
     Stopped,
@@ -414,6 +449,13 @@ pub enum SynthesisEvent {
         told: Told,
         /// When the backend had been told.
         at: Micros,
+    },
+    /// A server did not acknowledge its cancel.
+    Unacknowledged {
+        /// Whose server.
+        backend: String,
+        /// What it did instead.
+        error: String,
     },
 }
 
@@ -428,6 +470,8 @@ pub enum SynthesisState {
     Streaming,
     /// Everything arrived.
     Delivered,
+    /// Spoken from the cache; a word of reports, nothing on the way to the others.
+    Cached,
 }
 
 impl SynthesisState {
@@ -438,6 +482,7 @@ impl SynthesisState {
             Self::Requested => "requested",
             Self::Streaming => "streaming",
             Self::Delivered => "delivered",
+            Self::Cached => "cached",
         }
     }
 }
@@ -492,6 +537,7 @@ pub enum ErrorKind {
     BackendUnavailable,
     LimitExceeded,
     WrongState,
+    FormatNotSupported,
     NotPermitted,
     NotSupported,
     Failed,
@@ -541,131 +587,4 @@ pub struct DriverInfo {
     pub rate: u32,
     /// Frames a period.
     pub period: u32,
-}
-
-/// A backend that can be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// Its id.
-    pub id: String,
-    /// Its voices.
-    pub voices: Vec<Voice>,
-    /// The voice that speaks when none is asked for.
-    pub default_voice: String,
-    /// It takes a whole text and several requests at once.
-    pub concurrent: bool,
-    /// It tells when each word begins.
-    pub word_timing: bool,
-}
-
-impl Backend {
-    /// No voice in particular is any backend's; a language tag is as good a name for a voice as its id, and "en-us+f3" is a variant of
-    /// espeak-ng's "en-us". A backend that names no voices takes any.
-    pub(crate) fn has_voice(&self, voice: Option<&str>) -> bool {
-        let Some(voice) = voice.filter(|v| !v.is_empty()) else {
-            return true;
-        };
-        let base = voice.split('+').next().unwrap_or(voice);
-        let is = |v: &Voice| v.id == voice || v.id == base || v.languages.iter().any(|l| l == base);
-        self.voices.is_empty() || self.voices.iter().any(is)
-    }
-}
-
-/// A voice of a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Voice {
-    /// Its id.
-    pub id: String,
-    /// BCP 47 tags.
-    pub languages: Vec<String>,
-}
-
-/// What the core needs of the configuration.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// Defaults of Say.
-    pub say: SayOptions,
-    /// Bytes of one utterance's text.
-    pub text_bytes: usize,
-    /// Open utterances of a session.
-    pub utterances: usize,
-    /// Open sessions.
-    pub sessions: usize,
-    /// Stored but unplayed audio at which no further piece is requested.
-    pub look_ahead_us: Micros,
-    /// Collected text that nobody commits is dropped after this time.
-    pub collect_ttl_us: Micros,
-    /// Bytes of one buffer.
-    pub collect_bytes: usize,
-    /// Chunks of one buffer.
-    pub collect_chunks: usize,
-    /// A text stream without an append ends after this time.
-    pub stream_idle_us: Micros,
-    /// How long a cancelled id is remembered for late traffic.
-    pub tombstone_us: Micros,
-    /// Default fade of cut and pause.
-    pub fade_us: u32,
-    /// A cancel replies at the latest after this.
-    pub reply_us: Micros,
-    /// Who may manage beside root: the uid of the daemon itself. `None`: everybody who can call.
-    pub manager_uid: Option<u32>,
-    /// The manager's gain until a client sets another.
-    pub output_gain_db: f64,
-    /// What sessions begin with.
-    pub barge_in: BargeIn,
-}
-
-/// How user speech is taken, until a client says otherwise.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BargeIn {
-    /// Of sessions on the loudspeaker.
-    pub policy: BargeInPolicy,
-    /// Id of the detector, or "none".
-    pub detector: String,
-    /// What "mhm" does.
-    pub backchannel: Backchannel,
-    /// A suspicion that nothing confirms is taken back after this.
-    pub false_interruption_us: Micros,
-    /// A detector's confirmation of shorter speech waits until it has lasted this long.
-    pub min_speech_us: Micros,
-    /// For this long after the agent's first speech the echo canceller is still learning, and a detector is not acted upon.
-    pub warm_up_us: Micros,
-    /// Of detectors: 0 … 1.
-    pub sensitivity: f64,
-}
-
-impl Default for BargeIn {
-    fn default() -> Self {
-        Self {
-            policy: BargeInPolicy::Off,
-            detector: "detector-bargein".to_owned(),
-            backchannel: Backchannel::Cancel,
-            false_interruption_us: 2_000_000,
-            min_speech_us: 0,
-            warm_up_us: 0,
-            sensitivity: 0.5,
-        }
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            say: SayOptions::default(),
-            text_bytes: 262_144,
-            utterances: 1000,
-            sessions: 4096,
-            look_ahead_us: 5_000_000,
-            collect_ttl_us: 60_000_000,
-            collect_bytes: 262_144,
-            collect_chunks: 4096,
-            stream_idle_us: 30_000_000,
-            tombstone_us: 2_000_000,
-            fade_us: 5_000,
-            reply_us: 100_000,
-            manager_uid: None,
-            output_gain_db: 0.0,
-            barge_in: BargeIn::default(),
-        }
-    }
 }

@@ -1,11 +1,15 @@
 //! From text to utterance: acceptance, and an utterance's place in line. Who speaks it: `speaker.rs`; the requests: `synthesis.rs`.
 
 use crate::Core;
+use crate::backend::CacheUse;
 use crate::cancel::{Order, Then};
-use crate::effect::{Effect, Note, Reply};
+use crate::effect::{Effect, Note, Outcome, Reply};
 use crate::ids::{SessionId, Token, UtteranceId};
-use crate::request::{ErrorKind, Failure, Mode, Priority, Progress, SayOptions};
+use crate::request::{ErrorKind, Failure, Format, Mode, Priority, Progress, SayOptions};
 use crate::session::{Stage, Utterance};
+use crate::source::Source;
+use crate::speaker::Speaker;
+use crate::spoken::Spoken;
 use crate::stream::Stream;
 use crate::text;
 use crate::timer::Timer;
@@ -18,11 +22,15 @@ impl SayOptions {
     pub(crate) fn or(self, other: &Self) -> Self {
         Self {
             backend: self.backend.or_else(|| other.backend.clone()),
+            fallback: self.fallback.or_else(|| other.fallback.clone()),
+            cache: self.cache.or(other.cache),
             voice: self.voice.or_else(|| other.voice.clone()),
             language: self.language.or_else(|| other.language.clone()),
             rate: self.rate.or(other.rate),
             pitch: self.pitch.or(other.pitch),
             gain_db: self.gain_db.or(other.gain_db),
+            format: self.format.or(other.format),
+            params: self.params.or_else(|| other.params.clone()),
             mode: self.mode.or(other.mode),
             priority: self.priority.or(other.priority),
             expires_us: self.expires_us.or(other.expires_us),
@@ -44,12 +52,14 @@ pub(crate) enum Origin {
     Stream,
     /// A committing Submit.
     Commit,
+    /// Play.
+    Play,
 }
 
 impl Origin {
     fn answer(self, utterance: UtteranceId) -> Reply {
         match self {
-            Self::Say | Self::Stream => Reply::Utterance(utterance.get()),
+            Self::Say | Self::Stream | Self::Play => Reply::Utterance(utterance.get()),
             Self::Commit => Reply::Submitted {
                 ack: "COMMIT_STARTED",
                 utterance: utterance.get(),
@@ -59,17 +69,36 @@ impl Origin {
     }
 }
 
+/// What is to be heard.
+pub(crate) struct Content {
+    pub(crate) text: String,
+    pub(crate) source: Source,
+    /// Under the session's speech, and lower by so much while it speaks.
+    pub(crate) beside: Option<f64>,
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            source: Source::Text,
+            beside: None,
+        }
+    }
+}
+
 impl Core {
-    /// Say, SayOpen and the committing Submit. Answers itself when it accepts; `Some` is a refusal that is no error.
+    /// Say, SayOpen, Play and the committing Submit. Answers itself when it accepts; `Some` is a refusal that is no error.
     pub(crate) fn say(
         &mut self,
         token: Token,
         session: SessionId,
-        text: String,
+        content: impl Into<Content>,
         options: SayOptions,
         origin: Origin,
     ) -> Result<Option<Reply>, Failure> {
-        if origin != Origin::Stream && text::is_blank(&text) {
+        let Content { text, source, beside } = content.into();
+        if matches!(origin, Origin::Say | Origin::Commit) && text::is_blank(&text) {
             return Err(Failure::new(ErrorKind::InvalidArgs, "text is empty: there is nothing to speak"));
         }
         if text.len() > self.settings.text_bytes {
@@ -83,17 +112,28 @@ impl Core {
         let s = &self.sessions[&session];
         // What is being cancelled does not count: a cancel never stands in the way of what is said next (I5).
         let live = s.open.iter().filter(|u| self.is_live(u)).count();
-        if live >= self.settings.utterances {
+        let all = live + s.beside.ids().filter(|u| self.is_live(u)).count();
+        if all >= self.settings.utterances {
             let message = format!(
-                "session \"{}\" has {live} open utterances (limits.utterances): wait for some to finish",
+                "session \"{}\" has {all} open utterances (limits.utterances): wait for some to finish",
                 s.id
             );
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
         // The turn is this call's own: a session has no default turn.
         let asked_turn = options.turn.unwrap_or(0);
-        let options = options.or(&s.defaults).or(&self.settings.say);
-        let speaker = self.speaker(&options)?;
+        let options = options.or(&s.defaults);
+        // What the configuration says of speech is not said of sounds.
+        let options = if source.is_spoken() {
+            options.or(&self.settings.say)
+        } else {
+            options
+        };
+        let (speaker, fallback) = if source.is_spoken() {
+            self.speakers(&options)?
+        } else {
+            (Speaker::nobody(), Default::default())
+        };
         let current = s.turn;
         let turn = if asked_turn == 0 { current } else { asked_turn };
         if turn < current {
@@ -115,13 +155,26 @@ impl Core {
             return Ok(Some(Reply::Utterance(0)));
         }
         let class = options.priority.unwrap_or_default();
+        let format = options.format.unwrap_or_default();
+        let words = self.settings.lexicon.of(&speaker.language);
+        let spoken = match origin {
+            Origin::Stream if format == Format::Ssml => {
+                let message =
+                    "option \"format\" is \"ssml\": a document that is still written cannot be checked; use Say, or another format";
+                return Err(Failure::new(ErrorKind::FormatNotSupported, message));
+            }
+            Origin::Stream => Spoken::growing(format, words),
+            Origin::Say | Origin::Commit => Spoken::of(&text, format, words)?,
+            Origin::Play => Spoken::default(),
+        };
         let id = self.utterance_ids.next();
-        let pieces = if origin == Origin::Stream {
+        let aloud = spoken.text(&text);
+        let pieces = if origin == Origin::Stream || origin != Origin::Play && text::is_blank(aloud) {
             Vec::new()
         } else if speaker.concurrent {
-            vec![text::whole(&text)]
+            vec![text::whole(aloud)]
         } else {
-            text::requests(&text)
+            text::requests(aloud)
         };
         let progress = options.progress.unwrap_or_default();
         let utterance = Utterance {
@@ -131,10 +184,19 @@ impl Core {
             tag: options.tag.unwrap_or_default(),
             backend: speaker.backend,
             voice: speaker.voice,
+            fallback,
+            fell_back: false,
+            cache: if s.private {
+                CacheUse::No
+            } else {
+                options.cache.unwrap_or_default()
+            },
+            source,
             language: options.language.unwrap_or_default(),
             rate: options.rate.unwrap_or(1.0),
             pitch: options.pitch.unwrap_or(1.0),
             gain_db: options.gain_db.unwrap_or(0.0),
+            params: options.params.unwrap_or_else(|| "{}".into()),
             word_timing: speaker.word_timing,
             progress,
             interruptible: options.interruptible.unwrap_or(true),
@@ -145,12 +207,12 @@ impl Core {
             expires: options.expires_us.map(|after| self.now.saturating_add(after)),
             pieces: pieces.into(),
             syntheses: Vec::new(),
-            stream: (origin == Origin::Stream).then(|| Stream::open(self.now)),
+            stream: (origin == Origin::Stream).then(|| Stream::open(self.now, format)),
             origin,
             store_full: false,
             ran_low: false,
-            sentences: if progress == Progress::Sentence {
-                text::sentences(&text).into()
+            sentences: if progress == Progress::Sentence && origin != Origin::Play {
+                text::sentences(aloud).into()
             } else {
                 Default::default()
             },
@@ -162,6 +224,7 @@ impl Core {
             cancel: None,
             cancel_reason: String::new(),
             text,
+            spoken,
         };
         self.utterances.insert(id, utterance);
         let Some(s) = self.sessions.get_mut(&session) else {
@@ -169,11 +232,15 @@ impl Core {
         };
         s.turn = turn;
         let earlier = s.open.clone();
-        s.open.push(id);
+        if beside.is_none() {
+            s.open.push(id);
+        }
         s.remember_issued(id);
         s.idle_epoch += 1;
         let (name, floor, muted) = (s.id.clone(), s.floor, s.muted);
-        self.floors.entry(floor).or_default().members.insert(session);
+        if beside.is_none() {
+            self.floors.entry(floor).or_default().members.insert(session);
+        }
         self.dirty.insert(session);
         self.out.push(Effect::Note(Note::Accepted {
             session: name,
@@ -183,13 +250,17 @@ impl Core {
             self.arm(after, Timer::Expire(id));
         }
         if origin == Origin::Stream {
-            self.arm(self.settings.stream_idle_us, Timer::StreamIdle(id));
+            self.arm(self.stream_idle_us(session), Timer::StreamIdle(id));
             self.arm_yield(session);
         }
 
-        if mode == Mode::Replace {
+        if let Some(duck_db) = beside {
+            self.reply(token, origin.answer(id));
+            self.admit_beside(session, id, duck_db);
+        } else if mode == Mode::Replace {
             let targets = earlier.into_iter().filter(|u| !self.utterances[u].is_protected()).collect();
             self.start_cancel(targets, Order::new("replaced", self.now, Then::Release { token, utterance: id }));
+            self.dismiss_suspicion(session);
         } else {
             self.reply(token, origin.answer(id));
             self.admit(id, muted);
@@ -240,6 +311,11 @@ impl Core {
         };
         if let Some(reason) = silenced {
             self.start_cancel(vec![id], Order::new(reason, self.now, Then::Nothing));
+            return;
+        }
+        if record.is_silent() {
+            let report = self.report_of(id, true);
+            self.finish(id, Outcome::Completed, report);
             return;
         }
         if matches!(class, Priority::Text | Priority::Progress) {

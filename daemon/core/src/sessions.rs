@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bargein::Hearing;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, Note, Reply, SessionProperties};
 use crate::floor::FloorKey;
@@ -25,8 +26,11 @@ impl Core {
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
         check_session_defaults(&options)?;
+        self.check_detector(options.detector.as_ref())?;
+        self.check_bounds(options.bounds)?;
         let id = self.session_ids.next();
         let output = options.output.unwrap_or_default();
+        let hearing = Hearing::new(&self.settings.barge_in, output == Output::Local, &options);
         let floor = if options.own_floor == Some(true) || output != Output::Local {
             FloorKey::Own(id)
         } else {
@@ -39,7 +43,8 @@ impl Core {
             output,
             floor,
             defaults: options.say,
-            private: options.private.unwrap_or(false),
+            private: options.private.unwrap_or(self.settings.private),
+            bounds: options.bounds,
             idle_timeout_us: options.idle_timeout_us,
             idle_epoch: 0,
             turn: 1,
@@ -47,9 +52,11 @@ impl Core {
             muted: false,
             client_pause: None,
             pause_epoch: 0,
+            hearing,
             main: Playing::default(),
             interjection: Playing::default(),
             open: Vec::new(),
+            beside: Default::default(),
             issued: Default::default(),
             history: Default::default(),
             history_bytes: 0,
@@ -86,6 +93,9 @@ impl Core {
 
     pub(crate) fn configure(&mut self, id: SessionId, options: SessionOptions) -> Result<(), Failure> {
         check_session_defaults(&options)?;
+        self.check_detector(options.detector.as_ref())?;
+        let heard = options.clone();
+        self.check_bounds(options.bounds)?;
         let epoch_after = {
             let Some(session) = self.sessions.get_mut(&id) else {
                 return Ok(());
@@ -114,9 +124,11 @@ impl Core {
             }
             options.idle_timeout_us.map(|after| (after, session.idle_epoch))
         };
+        self.set_bounds(id, options.bounds);
         if let Some((after, epoch)) = epoch_after {
             self.arm(after, Timer::Idle(id, epoch));
         }
+        self.configure_hearing(id, &heard);
         Ok(())
     }
 
@@ -139,9 +151,10 @@ impl Core {
                 self.end_stream(utterance);
             }
             // A paused session would never drain.
+            self.dismiss_suspicion(id);
             self.resume_session(id);
         } else {
-            let targets = self.sessions[&id].open.clone();
+            let targets = self.sessions[&id].all_open();
             self.start_cancel(targets, Order::new("session-closed", self.now, Then::Close { session: id }));
         }
         self.close_if_empty(id);
@@ -152,6 +165,10 @@ impl Core {
             return;
         };
         if session.closing.is_none() || !session.open.is_empty() {
+            return;
+        }
+        if !session.beside.is_empty() {
+            self.end_beside(id);
             return;
         }
         let tokens = session.closing.as_mut().map(|c| std::mem::take(&mut c.tokens)).unwrap_or_default();
@@ -227,6 +244,7 @@ impl Core {
         }
         self.arm_yield(id);
         self.apply_pauses(floor, fade_us);
+        self.pause_beside(id, fade_us);
     }
 
     pub(crate) fn resume_session(&mut self, id: SessionId) {
@@ -238,6 +256,7 @@ impl Core {
         let floor = session.floor;
         self.dirty.insert(id);
         self.apply_pauses(floor, None);
+        self.pause_beside(id, None);
         self.schedule(floor);
     }
 }

@@ -11,15 +11,14 @@ use crate::Core;
 use crate::effect::{Effect, Outcome, Reply};
 use crate::floor::YIELD_AFTER_US;
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
-use crate::request::{ErrorKind, Failure, Progress};
+use crate::request::{ErrorKind, Failure, Format, Progress};
 use crate::session::Utterance;
-use crate::text::{self, Piece};
+use crate::spoken::{Growing, Take};
+use crate::text;
 use crate::timer::Timer;
 
 /// Held text that nobody appends to is spoken after this long. Long enough for a slow token, short enough for one who waits for an answer.
 const FLUSH_US: Micros = 500_000;
-/// A first sentence that is longer than this, or not complete, is spoken from its first clause on.
-const SHORT_CHARS: usize = 60;
 /// What the sink and the backend say of a length may differ by so much.
 const ROUNDING_US: Micros = 20_000;
 
@@ -32,8 +31,7 @@ pub(crate) struct Stream {
     pub(crate) ended: bool,
     /// The store is, or will be, closed.
     pub(crate) closed: bool,
-    /// From here on the text is held: bytes and code points.
-    held: (usize, u32),
+    growing: Growing,
     touched: Micros,
     flush_armed: bool,
     /// Since when there was nothing to be heard.
@@ -41,8 +39,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn open(now: Micros) -> Self {
+    pub(crate) fn open(now: Micros, format: Format) -> Self {
         Self {
+            growing: Growing::new(format),
             touched: now,
             dry_since: Some(now),
             ..Self::default()
@@ -57,47 +56,24 @@ impl Utterance {
     }
 
     fn held(&self) -> &str {
-        self.stream.as_ref().map_or("", |s| &self.text[s.held.0..])
+        self.stream.as_ref().map_or("", |s| s.growing.held(&self.text))
     }
 
-    /// Makes pieces of what is held, and says whether there were any. All of it, or what is known to be complete.
-    fn cut_pieces(&mut self, all: bool) -> bool {
+    /// Makes pieces of what is held, and says whether there were any.
+    fn cut_pieces(&mut self, take: Take) -> bool {
         let Some(stream) = &mut self.stream else {
             return false;
         };
-        let held = &self.text[stream.held.0..];
-        let mut found = text::requests(held);
         let fresh = self.syntheses.is_empty() && self.pieces.is_empty();
-        if fresh && let Some(first) = found.first().cloned() {
-            let complete = all || found.len() > 1 || text::ends_line(held);
-            if (!complete || first.chars.len() > SHORT_CHARS)
-                && let Some((clause, rest)) = text::first_clause(held, &first)
-            {
-                found.splice(..1, [clause, rest]);
-            }
-        }
-        if !all && !text::ends_line(held) {
-            found.pop();
-        }
-        let (base_bytes, base_chars) = stream.held;
-        let before = stream.held;
+        let found = stream.growing.take(&self.text, &mut self.spoken, take, fresh);
+        let any = !found.is_empty();
         for piece in found {
-            let end = (base_bytes + piece.bytes.end, base_chars + piece.chars.end);
-            // Blanks go with what follows them.
-            if text::is_blank(&self.text[stream.held.0..end.0]) {
-                continue;
-            }
-            let piece = Piece {
-                bytes: stream.held.0..end.0,
-                chars: stream.held.1..end.1,
-            };
-            stream.held = end;
             if self.progress == Progress::Sentence {
                 self.sentences.push_back(piece.clone());
             }
             self.pieces.push_back(piece);
         }
-        stream.held != before
+        any
     }
 }
 
@@ -156,7 +132,7 @@ impl Core {
         stream.last_seq = seq;
         stream.touched = now;
         u.text.push_str(text);
-        let spoken = u.cut_pieces(false);
+        let spoken = u.cut_pieces(Take::Complete);
         let holds = !text::is_blank(u.held());
         if let Some(stream) = &mut u.stream {
             if spoken {
@@ -190,7 +166,7 @@ impl Core {
         let Some(u) = self.utterances.get_mut(&id).filter(growing) else {
             return;
         };
-        u.cut_pieces(true);
+        u.cut_pieces(Take::End);
         if let Some(stream) = &mut u.stream {
             stream.ended = true;
             stream.dry_since = None;
@@ -244,7 +220,7 @@ impl Core {
             return;
         }
         stream.flush_armed = false;
-        if u.cut_pieces(true)
+        if u.cut_pieces(Take::Idle)
             && let Some(stream) = &mut u.stream
         {
             stream.dry_since = None;
@@ -254,11 +230,10 @@ impl Core {
 
     /// A stream had no append for so long that its client is taken to be gone.
     pub(crate) fn stream_idle(&mut self, id: UtteranceId) {
-        let idle_us = self.settings.stream_idle_us;
-        let Some(touched) = self.utterances.get(&id).and_then(|u| u.stream.as_ref()).map(|s| s.touched) else {
+        let Some((session, stream)) = self.utterances.get(&id).and_then(|u| Some((u.session, u.stream.as_ref()?))) else {
             return;
         };
-        let due = touched.saturating_add(idle_us);
+        let due = stream.touched.saturating_add(self.stream_idle_us(session));
         if due > self.now {
             self.timers.insert((due, Timer::StreamIdle(id)));
             return;

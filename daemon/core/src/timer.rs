@@ -25,8 +25,16 @@ pub(crate) enum Timer {
     Transition(GuardKey, OrderId),
     /// The session has had nothing accepted for 2 s.
     PlaybackEnds(SessionId),
+    /// A session's barge-in policy has something to say.
+    Hearing(SessionId),
+    /// The capture of a guard was kept for long enough.
+    Ears(GuardKey),
     /// ttl-ms of a turn that is collected.
     Collect(SessionId, u64),
+    /// No backend could be asked for this utterance's next piece.
+    NoBackend(UtteranceId),
+    /// A phrase of the configuration is to be synthesised again.
+    Prime(usize),
     /// What a stream holds is spoken.
     StreamFlush(UtteranceId),
     /// idle-ms of a stream.
@@ -69,11 +77,20 @@ impl Core {
                 Timer::PlaybackEnds(session) => self.playback_may_have_ended(session),
                 Timer::Quiet(floor, track) => self.should_be_silent(floor, track),
                 Timer::Forget(utterance) => self.out.push(crate::Effect::Forget { utterance }),
+                Timer::Hearing(session) => self.hearing_due(session),
+                // The end of the step looks at it.
+                Timer::Ears(_) => {}
                 Timer::Collect(session, turn) => self.collect_overdue(session, turn),
+                Timer::NoBackend(utterance) => self.no_backend(utterance),
+                Timer::Prime(pin) => self.prime(pin),
                 Timer::StreamFlush(utterance) => self.flush_due(utterance),
                 Timer::StreamIdle(utterance) => self.stream_idle(utterance),
                 Timer::Idle(session, epoch) => {
-                    let Some(s) = self.sessions.get(&session).filter(|s| s.idle_epoch == epoch && s.open.is_empty()) else {
+                    let Some(s) = self
+                        .sessions
+                        .get(&session)
+                        .filter(|s| s.idle_epoch == epoch && s.open.is_empty() && s.beside.is_empty())
+                    else {
                         continue;
                     };
                     // Who collects is not idle.

@@ -1,10 +1,11 @@
 //! Every verb of a client: which session it means, whether this caller may, and which room answers it. One reply a verb, now or later.
 
 use crate::Core;
+use crate::beside::GAIN_US;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, HistoryEntry, Reply};
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
-use crate::request::{Caller, ErrorKind, Failure, Request, SessionOptions, Target};
+use crate::request::{Caller, ErrorKind, Failure, Output, Request, SessionOptions, Target};
 use crate::say::Origin;
 use crate::session::Session;
 
@@ -60,6 +61,10 @@ impl Core {
                 let session = self.find_or_default(caller, &target)?;
                 self.say(token, session, String::new(), options, Origin::Stream)
             }
+            Request::Play { target, sound, options } => {
+                let session = self.find_or_default(caller, &target)?;
+                self.play(token, session, sound, options)
+            }
             Request::SayAppend {
                 target,
                 utterance,
@@ -104,11 +109,12 @@ impl Core {
             },
             Request::CancelAll { reason } => {
                 let mine: Vec<SessionId> = self.sessions.iter().filter(|(_, s)| may(caller, s)).map(|(id, _)| *id).collect();
-                let targets = mine.iter().flat_map(|id| self.sessions[id].open.iter().copied()).collect();
+                let targets = mine.iter().flat_map(|id| self.sessions[id].all_open()).collect();
                 let mut order = Order::new(reason.as_deref().unwrap_or("client"), arrived, Then::Count { token });
                 order.ends_turns = true;
                 self.start_cancel(targets, order);
                 for id in mine {
+                    self.dismiss_suspicion(id);
                     self.resume_session(id);
                 }
                 Ok(None)
@@ -174,7 +180,7 @@ impl Core {
                     return Ok(Some(Reply::Done));
                 };
                 session.muted = muted;
-                let targets = if muted { session.open.clone() } else { Vec::new() };
+                let targets = if muted { session.all_open() } else { Vec::new() };
                 self.dirty.insert(id);
                 self.silence(token, targets, "muted")
             }
@@ -188,8 +194,24 @@ impl Core {
                 };
                 self.silence(token, targets, "muted")
             }
-            Request::ReportSpeech { .. } | Request::SetSessionMicMuted { .. } | Request::SetMasterMicMuted { .. } => {
-                Err(Failure::new(ErrorKind::NotSupported, "not supported by this release"))
+            Request::ReportSpeech { target, kind, details } => {
+                let id = self.find(caller, &target)?;
+                self.report_speech(token, arrived, id, kind, &details)
+            }
+            Request::SetSessionMicMuted { target, muted } => {
+                let id = self.find(caller, &target)?;
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.hearing.mic_muted = muted;
+                }
+                self.mic_muted(vec![id], muted);
+                Ok(Some(Reply::Done))
+            }
+            Request::SetMasterMicMuted { muted } => {
+                self.check_manages(caller)?;
+                self.manager.mic_muted = muted;
+                let local = self.sessions.iter().filter(|(_, s)| s.output == Output::Local);
+                self.mic_muted(local.map(|(id, _)| *id).collect(), muted);
+                Ok(Some(Reply::Done))
             }
             Request::SetMinPriority { priority } => {
                 self.check_manages(caller)?;
@@ -219,8 +241,16 @@ impl Core {
             self.dirty.insert(*id);
             let linear = crate::db_to_linear(session.gain_db + self.manager.gain_db);
             for track in [session.main.track, session.interjection.track].into_iter().flatten() {
-                self.out.push(Effect::Gain { track, linear });
+                self.out.push(Effect::Gain {
+                    track,
+                    linear,
+                    ramp_us: GAIN_US,
+                });
             }
+        }
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().filter(|id| only.is_none_or(|o| o == *id)).collect();
+        for id in sessions {
+            self.set_beside_gain(id, GAIN_US);
         }
     }
 

@@ -29,7 +29,7 @@ impl Core {
                 return Err(Failure::new(ErrorKind::NoSuchUtterance, message));
             }
         };
-        if session.open.contains(&asked) {
+        if session.is_open(asked) {
             session.waiters.push(Waiter { token, utterance: asked });
             if let Some(after) = timeout_us {
                 self.arm(after, Timer::WaitTimeout(id, token));

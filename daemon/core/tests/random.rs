@@ -10,8 +10,11 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use utterd_core::SpeechDetails;
+use utterd_core::hearing::{Backchannel, BargeInPolicy, FindingKind, Report};
 use utterd_core::{
-    Caller, CancelOptions, Input, Mode, Output, Phase, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Token, Transition,
+    Bounds, CacheUse, Caller, CancelOptions, Format, Input, Lexicon, Mode, Output, Phase, PlayOptions, Priority, Progress, Reply, Request,
+    SayOptions, SessionOptions, Settings, Sound, Token, Transition,
 };
 use world::rng::Rng;
 use world::{MS, Plan, S, World, book, target};
@@ -50,7 +53,17 @@ enum Op {
     Routes(u32),
     /// To one of the streams, mostly in sequence.
     Append(u64, &'static str),
+    /// Words are spelled otherwise from here on.
+    Lexicon,
     End(u64),
+    /// Backends meet misfortunes of every kind.
+    EveryFate,
+    /// A plugin says of itself that it works, or that it does not.
+    Health(&'static str, bool),
+    /// A detector hears something: one that runs, or one that does no longer.
+    Hears(u64, FindingKind),
+    /// A detector fails.
+    Fails(u64),
 }
 
 fn options(r: &mut Rng) -> SayOptions {
@@ -86,6 +99,16 @@ fn turn(r: &mut Rng) -> u64 {
     }
 }
 
+fn bounds(r: &mut Rng) -> Bounds {
+    Bounds {
+        collect_ttl_us: r.percent(20).then(|| 100 * MS + r.below(5 * S)),
+        // One chunk of these texts, or any.
+        collect_bytes: r.percent(10).then(|| 40 + r.below(2_000) as usize),
+        collect_chunks: r.percent(10).then(|| 1 + r.below(4) as usize),
+        stream_idle_us: r.percent(20).then(|| 100 * MS + r.below(5 * S)),
+    }
+}
+
 fn session_options(r: &mut Rng) -> SessionOptions {
     SessionOptions {
         output: r.percent(15).then(|| *r.pick(&[Output::Local, Output::Null])),
@@ -93,6 +116,7 @@ fn session_options(r: &mut Rng) -> SessionOptions {
         own_floor: r.percent(15).then(|| r.percent(60)),
         idle_timeout_us: r.percent(15).then(|| r.below(5 * S)),
         private: r.percent(10).then_some(true),
+        bounds: bounds(r),
         ..SessionOptions::default()
     }
 }
@@ -204,10 +228,11 @@ fn growing_op(r: &mut Rng) -> Op {
     ];
     let t = |r: &mut Rng| target(SESSIONS[r.below(4) as usize]);
     let request = match r.below(100) {
-        0..=14 => Request::SayOpen {
-            target: t(r),
-            options: options(r),
-        },
+        0..=14 => {
+            let (target, mut options) = (t(r), options(r));
+            backed_up(r, &mut options);
+            Request::SayOpen { target, options }
+        }
         15..=54 => return Op::Append(r.next(), r.pick::<&'static str>(&CHUNKS)),
         55..=61 => return Op::End(r.next()),
         62..=64 => Request::SayAppend {
@@ -232,15 +257,214 @@ fn growing_op(r: &mut Rng) -> Op {
     Op::Ask(1, Box::new(request))
 }
 
+const BACKENDS: [&str; 4] = ["smooth", "pieces", "timed-pieces", "plain"];
+
+/// Others may speak in its backend's place; some text is not kept.
+fn backed_up(r: &mut Rng, options: &mut SayOptions) {
+    let others = (0..r.below(4)).map(|_| (*r.pick(&BACKENDS)).to_owned()).collect();
+    options.fallback = r.percent(70).then_some(others);
+    options.cache = r.percent(50).then(|| *r.pick(&[CacheUse::Auto, CacheUse::Pin, CacheUse::No]));
+}
+
+/// Sounds, in the queue and beside it.
+fn sounding_op(r: &mut Rng) -> Op {
+    let us = [0, 300 * MS, 3 * S, 20 * S][r.below(4) as usize];
+    let sound = Sound {
+        duration_us: r.percent(80).then_some(us),
+        start_us: if r.percent(30) { r.below(4 * S) } else { 0 },
+        looped: r.percent(20),
+        ..world::sound(us)
+    };
+    let options = PlayOptions {
+        say: options(r),
+        text: (*r.pick(&["", "", "A prompt that says this.", "Ding"])).to_owned(),
+        beside: r.percent(40),
+        duck_db: r.percent(50).then_some(20.0),
+    };
+    let target = target(SESSIONS[r.below(4) as usize]);
+    Op::Ask(1, Box::new(Request::Play { target, sound, options }))
+}
+
+/// Half of all lives have sounds, too.
+fn sounded(seed: u64, life: Vec<Op>) -> Vec<Op> {
+    let mut r = Rng::new(seed.rotate_left(32) ^ 0x50);
+    let mut ops = Vec::new();
+    for op in life {
+        ops.push(op);
+        if r.percent(25) {
+            ops.push(sounding_op(&mut r));
+        }
+    }
+    ops
+}
+
+/// The user speaks: reports, findings, muted microphones, detectors that fail. Apart from the others, so that kept seeds stay what they were.
+fn hearing_op(r: &mut Rng) -> Op {
+    let t = |r: &mut Rng| target(SESSIONS[r.below(3) as usize]);
+    let request = match r.below(100) {
+        0..=29 => {
+            let kinds = [
+                FindingKind::SpeechStart,
+                FindingKind::SpeechStart,
+                FindingKind::SpeechEnd,
+                FindingKind::BargeIn,
+            ];
+            let rare = [FindingKind::Backchannel, FindingKind::TurnEnd, FindingKind::Machine];
+            let kind = if r.percent(85) { *r.pick(&kinds) } else { *r.pick(&rare) };
+            return Op::Hears(r.next(), kind);
+        }
+        30..=31 => return Op::Fails(r.next()),
+        32..=61 => Request::ReportSpeech {
+            target: t(r),
+            kind: *r.pick(&[
+                Report::Suspected,
+                Report::Suspected,
+                Report::Confirmed,
+                Report::False,
+                Report::Ended,
+            ]),
+            details: SpeechDetails {
+                turn: r.percent(30).then(|| turn(r)),
+                utterance: r.percent(20).then(|| r.below(20)),
+                at_us: r.percent(20).then(|| r.below(30 * S)),
+                ..SpeechDetails::default()
+            },
+        },
+        62..=69 => Request::Configure {
+            target: t(r),
+            options: hearing_options(r),
+        },
+        70..=73 => Request::SetSessionMicMuted {
+            target: t(r),
+            muted: r.percent(50),
+        },
+        74..=75 => Request::SetMasterMicMuted { muted: r.percent(30) },
+        76..=85 => Request::Transition {
+            transition: *r.pick(&[Transition::EnterListening, Transition::LeaveListening]),
+            target: t(r),
+            turn: 0,
+        },
+        86..=89 => return Op::Microphone(r.percent(50), 1 + r.below(3) as u32),
+        90..=94 => Request::Say {
+            target: t(r),
+            text: (*r.pick(&TEXTS)).to_owned(),
+            options: SayOptions {
+                protect_us: r.percent(30).then(|| r.below(S)),
+                ..SayOptions::default()
+            },
+        },
+        _ => return Op::Later(r.below(2 * S)),
+    };
+    Op::Ask(1, Box::new(request))
+}
+
+fn hearing_options(r: &mut Rng) -> SessionOptions {
+    let policies = [
+        BargeInPolicy::PauseThenConfirm,
+        BargeInPolicy::PauseThenConfirm,
+        BargeInPolicy::PauseThenConfirm,
+        BargeInPolicy::CancelAtOnce,
+        BargeInPolicy::ReportOnly,
+        BargeInPolicy::Off,
+    ];
+    SessionOptions {
+        barge_in: r.percent(90).then(|| *r.pick(&policies)),
+        detector: r.percent(20).then(|| (*r.pick(&["first", "second", "none"])).to_owned()),
+        backchannel: r.percent(20).then(|| *r.pick(&[Backchannel::Cancel, Backchannel::Resume])),
+        false_interruption_us: r.percent(20).then(|| 100 * MS + r.below(3 * S)),
+        ..SessionOptions::default()
+    }
+}
+
+/// In half of all lives the user speaks, too.
+fn heard(seed: u64, ops: Vec<Op>) -> Vec<Op> {
+    let mut r = Rng::new(seed ^ 0x5eed);
+    let mut mixed = Vec::new();
+    for op in ops {
+        let opened = match &op {
+            Op::Ask(_, request) => match &**request {
+                Request::Open { id, .. } => Some(target(id)),
+                _ => None,
+            },
+            _ => None,
+        };
+        mixed.push(op);
+        if let Some(target) = opened {
+            let options = hearing_options(&mut r);
+            mixed.push(Op::Ask(1, Box::new(Request::Configure { target, options })));
+        }
+        for _ in 0..r.below(4) {
+            mixed.push(hearing_op(&mut r));
+        }
+    }
+    mixed
+}
+
 /// Every life of an odd seed has streams and phases, too.
 fn grown(seed: u64) -> Vec<Op> {
     let mut r = Rng::new(!seed);
-    let mut ops = Vec::new();
-    for op in sequence(seed) {
+    let mut ops = vec![Op::EveryFate];
+    for mut op in sequence(seed) {
+        if let Op::Ask(_, request) = &mut op
+            && let Request::Say { options, .. } = &mut **request
+        {
+            backed_up(&mut r, options);
+        }
         ops.push(op);
+        if r.percent(3) {
+            ops.push(Op::Health(r.pick::<&'static str>(&BACKENDS), r.percent(50)));
+        }
         for _ in 0..r.below(5) {
             ops.push(growing_op(&mut r));
         }
+    }
+    ops
+}
+
+/// As `grown`, in Markdown and SSML, with a lexicon.
+fn written(seed: u64) -> Vec<Op> {
+    const CHUNKS: [&str; 12] = [
+        "**A word**",
+        " and two. ",
+        "# Title\n",
+        "\n\n",
+        "- item\n- US\n",
+        "[link. text](http://x.y/z",
+        ") `code. here",
+        "` 🎉",
+        "| a | b |\n|---|",
+        "---|\n",
+        "```\n",
+        "<b>Grüße</b> 世界。",
+    ];
+    const TEXTS: [&str; 6] = [
+        "# Title\n\nSome **bold** words, two of `them`. And [a link](http://x.y).\n\n- one word\n- two 🎉\n",
+        "| only | a |\n|---|---|\n| ta | ble |\n",
+        "<speak><p>One word.</p><mark name=\"m\"/><s>Two <sub alias=\"W W W\">www</sub> US</s><break/>End<mark name=\"end\"/></speak>",
+        "<speak><metadata>nothing</metadata><mark name=\"x\"/></speak>",
+        "<speak>broken",
+        "A word for US, two words.",
+    ];
+    let mut r = Rng::new(seed.rotate_left(32));
+    let mut ops = grown(seed);
+    for op in &mut ops {
+        let format = *r.pick(&[Format::Text, Format::Markdown, Format::Markdown, Format::Ssml]);
+        match op {
+            Op::Append(_, text) => *text = *r.pick::<&'static str>(&CHUNKS),
+            Op::Ask(_, request) => match &mut **request {
+                Request::Say { text, options, .. } => {
+                    *text = (*r.pick(&TEXTS)).to_owned();
+                    options.format = Some(format);
+                }
+                Request::SayOpen { options, .. } | Request::Submit { options, .. } => options.format = Some(format),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    if r.percent(50) {
+        let at = (r.below(10) as usize).min(ops.len());
+        ops.insert(at, Op::Lexicon);
     }
     ops
 }
@@ -311,6 +535,7 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
         told_us: [10 * MS, 150 * MS][(seed / 2 % 2) as usize],
         period_us: 21 * MS,
         latency_us: 10 * MS,
+        every_fate: false,
     };
     let mut w = World::with(plan, seed);
     for op in ops {
@@ -333,6 +558,16 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
                     w.ask(0, request);
                 }
             }
+            Op::Lexicon => {
+                w.book.lexicon = true;
+                let entries = [("", "word", "a longer spelling"), ("en", "US", "U S"), ("", "two", "2")];
+                let lexicon = Arc::new(Lexicon::new(entries));
+                w.feed(Input::Tick);
+                w.feed(Input::Settings(Box::new(Settings {
+                    lexicon,
+                    ..Settings::default()
+                })));
+            }
             Op::End(r) => {
                 let streams: Vec<_> = w.book.utterances.iter().filter(|(_, u)| u.stream).collect();
                 if let Some((id, u)) = streams.get((*r % streams.len().max(1) as u64) as usize) {
@@ -341,6 +576,22 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
                 }
             }
             Op::Later(us) => w.run(*us),
+            Op::Hears(r, kind) => {
+                let (running, now) = (&w.ears.running, w.now);
+                if let Some((id, (generation, _))) = running.iter().nth((*r % running.len().max(1) as u64) as usize) {
+                    let (id, stale) = (*id, u64::from((*r >> 32) % 8 == 0));
+                    let generation = generation - stale.min(*generation);
+                    w.finding(id, generation, *kind, now.saturating_sub((*r >> 40) % (300 * MS)));
+                }
+            }
+            Op::Fails(r) => {
+                let running = &w.ears.running;
+                if let Some((id, (generation, _))) = running.iter().nth((*r % running.len().max(1) as u64) as usize) {
+                    let (id, generation) = (*id, *generation);
+                    w.feed(Input::Tick);
+                    w.detector_fails(id, generation);
+                }
+            }
             Op::Lost(uid) => {
                 let connection = Arc::from(format!(":1.{uid}"));
                 w.feed(Input::Tick);
@@ -351,6 +602,15 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
             Op::Dead(true) => w.device.is_dead = true,
             Op::Dead(false) => w.revive_device(),
             Op::Routes(wrong) => w.device.wrong_routes = *wrong,
+            Op::EveryFate => w.plan.every_fate = true,
+            Op::Health(backend, well) => {
+                let health = if *well { Ok(()) } else { Err("its licence has run out".to_owned()) };
+                w.feed(Input::Tick);
+                w.feed(Input::BackendHealth {
+                    backend: (*backend).to_owned(),
+                    health,
+                });
+            }
             Op::Forged(r) => {
                 let before = w.log.len();
                 w.feed(Input::Tick);
@@ -362,7 +622,8 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
     }
     w.rest();
     assert_eq!(w.core.next_deadline(), None, "I12: a timer never ends");
-    let unhappy = misfortune > 0 || chaos || w.sound.away;
+    // A backend may fail or fall silent: its utterances end all the same.
+    let unhappy = chaos || w.sound.away;
     let open = w.book.open_utterances();
     let paused = w.book.sessions.values().any(|s| s.properties.state == "paused");
     assert!(
@@ -393,6 +654,7 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
         }
     }
     assert_eq!(w.book.unanswered(), [], "unanswered");
+    assert!(chaos || w.ears.running.is_empty(), "a detector runs and nothing is said");
     assert!(chaos || w.device.captures.is_empty(), "I6: a microphone is open and nobody listens");
 }
 
@@ -461,6 +723,18 @@ fn every_life_keeps_the_invariants() {
     }
     for seed in cases() {
         let ops = if seed % 2 == 1 { grown(seed) } else { sequence(seed) };
+        let ops = if seed / 2 % 2 == 1 { sounded(seed, ops) } else { ops };
+        let ops = if seed / 4 % 2 == 1 { heard(seed, ops) } else { ops };
+        check(seed, false, ops.clone());
+        check(seed, true, ops);
+    }
+}
+
+#[test]
+fn every_life_of_written_text_keeps_the_invariants() {
+    let cases = cases();
+    for seed in cases.start..cases.start + (cases.end - cases.start).div_ceil(4) {
+        let ops = written(seed);
         check(seed, false, ops.clone());
         check(seed, true, ops);
     }

@@ -110,6 +110,9 @@ pub(crate) fn pause(bus: &Bus, session: Option<&str>, pause: bool, out: &Out) ->
     Ok(Exit::Completed)
 }
 
+/// The end of the contract's range.
+const MOST_DB: f64 = 24.0;
+
 /// What a person may type as a volume.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Level {
@@ -126,11 +129,15 @@ impl Level {
         }
         let digits = text.strip_suffix('%').unwrap_or(text);
         let number = finite(digits).ok_or(HELP)?;
-        Ok(if digits.starts_with(['+', '-']) {
-            Level::Step(number)
-        } else {
-            Level::Percent(number)
-        })
+        if digits.starts_with(['+', '-']) {
+            return Ok(Level::Step(number));
+        }
+        let db = 20.0 * (number / 100.0).log10();
+        // 1585% is what a person is shown for +24 dB.
+        if db > MOST_DB + 0.01 {
+            return Err(format!("{number}% is {db:+.1} dB; allowed: 0% to 1584%, which is +24 dB"));
+        }
+        Ok(Level::Percent(number))
     }
 
     /// The gain to set, given the one in force.
@@ -152,7 +159,7 @@ fn to_db(percent: f64) -> f64 {
     if percent <= 0.0 {
         -120.0
     } else {
-        (20.0 * (percent / 100.0).log10()).clamp(-120.0, 24.0)
+        (20.0 * (percent / 100.0).log10()).clamp(-120.0, MOST_DB)
     }
 }
 
@@ -215,6 +222,8 @@ mod tests {
             ("+10%", Level::Step(10.0)),
             ("-10%", Level::Step(-10.0)),
             ("-6dB", Level::Decibel(-6.0)),
+            ("1585%", Level::Percent(1585.0)),
+            ("0%", Level::Percent(0.0)),
         ];
         for (text, level) in cases {
             assert_eq!(Level::parse(text), Ok(level));
@@ -222,6 +231,11 @@ mod tests {
         for text in ["", "%", "loud", "NaN%", "inf", "dB"] {
             assert!(Level::parse(text).is_err(), "{text}");
         }
+        let loud = Level::parse("2000%").unwrap_err();
+        assert!(
+            loud.contains("2000%") && loud.contains("+26.0 dB") && loud.contains("1584%"),
+            "{loud}"
+        );
     }
 
     #[test]

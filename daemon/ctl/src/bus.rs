@@ -108,7 +108,8 @@ fn explain(trouble: &Trouble) -> (String, Option<&'static str>) {
             format!("this utterd cannot do that: {}", trouble.message),
             Some("compare the versions: utterctl --version, utterctl status"),
         ),
-        "UnknownObject" => ("no such session is open".into(), Some("utterctl sessions lists the open ones")),
+        // In the daemon's words: they name the session.
+        "UnknownObject" => (trouble.message.clone(), Some("utterctl sessions lists the open ones")),
         _ if word.starts_with("Spawn.") => (format!("the bus could not start utterd: {}", trouble.message), Some(LOG)),
         _ => (trouble.message.clone(), None),
     }
@@ -376,6 +377,8 @@ mod tests {
         assert_eq!(said("org.utterd.Utterd1.Error.NoSuchVoice"), ("as told".into(), None));
         assert_eq!(said("org.freedesktop.DBus.Error.InvalidArgs"), ("as told".into(), None));
         assert!(said("org.freedesktop.DBus.Error.UnknownProperty").1.is_some());
+        let (message, next) = said("org.freedesktop.DBus.Error.UnknownObject");
+        assert!(message == "as told" && next.unwrap().contains("utterctl sessions"));
     }
 
     #[test]

@@ -29,6 +29,9 @@ after the other and neither can cancel the other. With --no-wait utterctl is gon
 for each terminal or login session (shell-<uid>-<sid>), or to \"default\" where the daemon has no idle-timeout yet; again
 the shells are heard one after the other. With --session ID that session is opened if need be and stays open.
 
+\"-\" speaks standard input while it is still being written: sentence by sentence, the first words at once. With --no-wait it is
+read to its end first.
+
 Ctrl-C while it speaks cancels this utterance (and no other) and exits with 3.";
 
 #[derive(Parser, Debug)]
@@ -88,7 +91,7 @@ pub(crate) struct AtOne {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Speak TEXT and wait until it was heard; `say -` reads standard input
+    /// Speak TEXT and wait until it was heard; `say -` speaks standard input as it comes
     #[command(after_help = SAY_HELP)]
     Say(Box<SayArgs>),
     /// Wait until an utterance has finished, and exit with its outcome

@@ -173,10 +173,11 @@ pub(crate) fn status(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
     let sessions = bus.sessions()?;
     let speaking: Vec<&str> = sessions
         .iter()
-        .filter(|s| number(&s.properties, "ActiveUtterance") != 0)
+        .filter(|s| number(&s.properties, "ActiveUtterance") != 0 && !s.is_paused())
         .map(bus::Session::id)
         .collect();
-    out.json(&json!({"bus": bus.label, "manager": json::from_dict(&manager), "audio-owner": json::from_dict(&owner), "sessions": sessions.len(), "speaking": speaking}));
+    let paused: Vec<&str> = sessions.iter().filter(|s| s.is_paused()).map(bus::Session::id).collect();
+    out.json(&json!({"bus": bus.label, "manager": json::from_dict(&manager), "audio-owner": json::from_dict(&owner), "sessions": sessions.len(), "speaking": speaking, "paused": paused}));
     let row = |name: &str, what: String| out.line(&format!("{} {}", out.dim(&format!("{name:<9}")), crate::show::clean(&what)));
     row("utterd", format!("{} on the {}", text(&manager, "Version"), bus.label));
     row(
@@ -204,6 +205,9 @@ pub(crate) fn status(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {
             ids => format!("{} open, speaking: {}", sessions.len(), ids.join(" ")),
         },
     );
+    if !paused.is_empty() {
+        row("paused", paused.join(" "));
+    }
     if !text(&owner, "Owner").is_empty() {
         row("owner", format!("{} ({})", text(&owner, "Owner"), text(&owner, "State")));
     }

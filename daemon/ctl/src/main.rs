@@ -1,7 +1,8 @@
 //! utterctl: utterd for people, shells and hooks.
 //!
 //! It is a client like any other: what it does, `busctl` can do, and everything it knows it learns from the promised
-//! D-Bus interface. `cli` says what may be asked, `bus` finds the daemon and talks to it, `say` speaks and waits, `act` holds
+//! D-Bus interface. `cli` says what may be asked, `bus` finds the daemon and talks to it, `say` speaks and waits, `stream` speaks
+//! what is still being written, `act` holds
 //! the short verbs, `list` the tables, `monitor` the stream of signals. `report` makes lines of a report, `json` makes JSON of
 //! any D-Bus value, and `show` alone writes to the terminal.
 //!
@@ -17,6 +18,7 @@ mod monitor;
 mod report;
 mod say;
 mod show;
+mod stream;
 
 use std::process::ExitCode;
 
@@ -45,7 +47,10 @@ fn run(cli: &Cli, out: &Out) -> Result<Exit, Trouble> {
         return Ok(Exit::Completed);
     }
     if let Command::Say(say) = &cli.command {
-        // Standard input is read before the bus is touched: a slow writer must not hold a session open.
+        if say.text == ["-"] && !say.no_wait {
+            return stream::run(cli, say, out);
+        }
+        // Who does not wait for the end gets an id for the whole of standard input.
         return say::run(cli, say, say::text_of(&say.text)?, out);
     }
     let patience = match cli.command {

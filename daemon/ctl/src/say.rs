@@ -1,4 +1,4 @@
-//! `say` and `wait`: speak, show the words as they are heard, and exit with what became of it.
+//! `say` and `wait`: speak a text that is known, show the words as they are heard, and exit with what became of it.
 //!
 //! Three things arrive side by side while it speaks: signals, the answer of Wait, and Ctrl-C. Each has a thread that puts it into one
 //! channel, and one loop reads them. Invariants: signals are subscribed before Say, since a library may hand out a signal before
@@ -43,15 +43,18 @@ pub(crate) fn text_of(words: &[String]) -> Result<String, Trouble> {
             std::io::stdin()
                 .read_to_end(&mut bytes)
                 .map_err(|why| Trouble::new(format!("cannot read standard input: {why}")))?;
-            String::from_utf8(bytes).map_err(|why| {
-                Trouble::new(format!(
-                    "standard input is not UTF-8 from byte {} on; iconv converts it",
-                    why.utf8_error().valid_up_to()
-                ))
-            })?
+            String::from_utf8(bytes).map_err(|why| not_utf8(why.utf8_error().valid_up_to()))?
         }
         words => words.join(" "),
     };
+    without_nul(text)
+}
+
+pub(crate) fn not_utf8(from: usize) -> Trouble {
+    Trouble::new(format!("standard input is not UTF-8 from byte {from} on; iconv converts it"))
+}
+
+pub(crate) fn without_nul(text: String) -> Result<String, Trouble> {
     if text.contains('\0') {
         return Err(Trouble::new(
             "the text contains a NUL byte, which D-Bus cannot carry; `tr -d '\\0'` removes it",
@@ -66,7 +69,7 @@ pub(crate) fn run(cli: &Cli, args: &SayArgs, text: String, out: &Out) -> Result<
         return leave_it(&bus, args, &text, out);
     }
     let (events, inbox) = channel();
-    interrupts(events.clone())?;
+    interrupts(events.clone(), || Event::Interrupt)?;
     let bus = Bus::open(&cli.choice(), Patience::Endless, out)?;
     speak(&bus, args, &text, (events, inbox), out)
 }
@@ -100,15 +103,7 @@ fn leave_it(bus: &Bus, args: &SayArgs, text: &str, out: &Out) -> Result<Exit, Tr
 }
 
 fn speak(bus: &Bus, args: &SayArgs, text: &str, (events, inbox): (Sender<Event>, Receiver<Event>), out: &Out) -> Result<Exit, Trouble> {
-    let (id, path) = match &args.at.session {
-        Some(id) => open(bus, id, session_options(args))?,
-        None => {
-            let mut options = session_options(args);
-            options.insert("lifetime".into(), Value::from("client"));
-            open(bus, &own_session(), options)?
-        }
-    };
-    out.detail(&format!("in session {id}"));
+    let (id, path) = session_of_this_call(bus, args, out)?;
     let mut options = args.options();
     if !out.is_quiet() {
         // Not asked for by the user, so not worth an error from a daemon that knows no words.
@@ -130,6 +125,20 @@ fn speak(bus: &Bus, args: &SayArgs, text: &str, (events, inbox): (Sender<Event>,
     out.json(&json!({"session": id, "utterance": utterance, "outcome": outcome, "report": json::from_dict(&details)}));
     told(&outcome, &details, out);
     Ok(Exit::of_outcome(&outcome))
+}
+
+/// The one that was named, or one that ends with this call.
+pub(crate) fn session_of_this_call(bus: &Bus, args: &SayArgs, out: &Out) -> Result<(String, String), Trouble> {
+    let mut options = session_options(args);
+    let opened = match &args.at.session {
+        Some(id) => open(bus, id, options)?,
+        None => {
+            options.insert("lifetime".into(), Value::from("client"));
+            open(bus, &own_session(), options)?
+        }
+    };
+    out.detail(&format!("in session {}", opened.0));
+    Ok(opened)
 }
 
 /// Shows the words until Wait has answered.
@@ -166,7 +175,7 @@ fn follow(bus: &Bus, path: &str, utterance: u64, text: &str, inbox: &Receiver<Ev
 }
 
 /// A word counts as heard once it began; of a sentence that begins only what stands before it does.
-fn heard_until(message: &Message, utterance: u64) -> Option<usize> {
+pub(crate) fn heard_until(message: &Message, utterance: u64) -> Option<usize> {
     if message.header().member()?.as_str() != "UtteranceProgress" {
         return None;
     }
@@ -179,7 +188,7 @@ fn heard_until(message: &Message, utterance: u64) -> Option<usize> {
 }
 
 /// What is not on the line of words: why it did not end well.
-fn told(outcome: &str, details: &Dict, out: &Out) {
+pub(crate) fn told(outcome: &str, details: &Dict, out: &Out) {
     let reason = bus::text(details, "reason");
     match outcome {
         "completed" => {}
@@ -189,18 +198,18 @@ fn told(outcome: &str, details: &Dict, out: &Out) {
     }
 }
 
-fn not_accepted(session: &str, out: &Out) -> Exit {
+pub(crate) fn not_accepted(session: &str, out: &Out) -> Exit {
     out.json(&json!({"session": session, "utterance": 0}));
     out.warning("not spoken: the turn is over, or mode if-idle met a session that is not idle");
     Exit::Cancelled
 }
 
 /// The first Ctrl-C is an event; the second ends utterctl whatever it waits for, and its session with it.
-fn interrupts(events: Sender<Event>) -> Result<(), Trouble> {
+pub(crate) fn interrupts<E: Send + 'static>(events: Sender<E>, event: fn() -> E) -> Result<(), Trouble> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|why| Trouble::new(format!("cannot watch for Ctrl-C: {why}")))?;
     std::thread::spawn(move || {
         for (count, _) in signals.forever().enumerate() {
-            if count > 0 || events.send(Event::Interrupt).is_err() {
+            if count > 0 || events.send(event()).is_err() {
                 std::process::exit(Exit::Cancelled as i32);
             }
         }

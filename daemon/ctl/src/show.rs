@@ -6,6 +6,7 @@
 
 use std::{
     io::{IsTerminal, Write},
+    ops::Range,
     process::ExitCode,
 };
 
@@ -82,8 +83,15 @@ impl Out {
     /// As it is, at once: a hook's pipe must see it now.
     pub(crate) fn text(&self, text: &str) {
         let mut stdout = std::io::stdout().lock();
-        if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
-            std::process::exit(Exit::Completed as i32); // `utterctl monitor | head`: whoever read it has enough.
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Ok(()) => {}
+            // `utterctl monitor | head`: whoever read it has enough.
+            Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(Exit::Completed as i32),
+            // What was asked for is lost, so this is no success; the speech of this call ends with its session.
+            Err(why) => {
+                self.trouble(&Trouble::new(format!("cannot write to standard output: {why}")));
+                std::process::exit(Exit::Other as i32);
+            }
         }
     }
 
@@ -179,7 +187,7 @@ pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// What was heard so far of a text whose length is known. Returns what to write, so that it can be tested without a terminal.
+/// What was heard so far of a text, which may still grow. Returns what to write, so that it can be tested without a terminal.
 pub(crate) struct Progress {
     text: Vec<char>,
     heard: usize,
@@ -197,6 +205,22 @@ impl Progress {
             heard: 0,
             columns,
         }
+    }
+
+    /// More text is known now.
+    pub(crate) fn push(&mut self, more: &str) {
+        self.text.extend(more.chars());
+    }
+
+    /// Code points known.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// These code points, as far as they are known.
+    pub(crate) fn text(&self, range: Range<usize>) -> String {
+        let end = range.end.min(self.text.len());
+        self.text[range.start.min(end)..end].iter().collect()
     }
 
     /// `to` in code points of the text; going back changes nothing.

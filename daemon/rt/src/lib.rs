@@ -82,10 +82,12 @@ pub enum Command {
         /// Used only by a lane that was born paused: every other has a ramp to complement.
         fade_frames: u32,
     },
-    /// Go to this gain within 5 ms; at once while silent. Not answered.
+    /// Go to this gain along a straight line; at once while silent. Not answered.
     Gain {
         /// Factor on every sample. Not finite: ignored.
         linear: f32,
+        /// How long the way is; never shorter than 5 ms.
+        ramp_frames: u32,
     },
 }
 

@@ -25,8 +25,8 @@ impl LaneRx {
             }
             Command::Pause { fade_frames } => self.pause(self.bounded(fade_frames), now),
             Command::Resume { fade_frames } => self.resume(self.bounded(fade_frames), now),
-            Command::Gain { linear } => {
-                self.gain.go_to(linear, self.short);
+            Command::Gain { linear, ramp_frames } => {
+                self.gain.go_to(linear, ramp_frames.max(self.short));
                 if !self.sounding {
                     self.gain.settle();
                 }

@@ -81,7 +81,7 @@ impl Pending {
             (Reply::Session(id), _) => answer(call, &ObjectPath::try_from(session_path(&id))?),
             (Reply::Utterance(id), _) => answer(call, &id),
             (Reply::Submitted { ack, utterance, buffered }, _) => answer(call, &(ack, utterance, buffered)),
-            (Reply::Ack(ack), _) => answer(call, &ack),
+            (Reply::Ack(word) | Reply::Decision(word), _) => answer(call, &word),
             (Reply::Report(report), _) => answer(call, &values::report(&report)),
             (Reply::Count(count), _) => answer(call, &count),
             (Reply::Waited { outcome, report }, _) => {

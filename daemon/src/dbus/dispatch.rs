@@ -199,7 +199,7 @@ impl Dispatcher {
         match node {
             Node::Root => root::method(call, interface, member, &*self.services),
             Node::Session(id) => match interface {
-                Some(session::INTERFACE) | None => session::method(call, member, Target::Object(id)),
+                Some(session::INTERFACE) | None => session::method(call, member, Target::Object(id), &*self.services),
                 Some(other) => Err(Refusal::unknown_interface(format!("a session has no interface {other}"))),
             },
             _ => Err(Refusal::unknown_interface(format!("{path} only answers to introspection"))),

@@ -46,6 +46,7 @@ pub(super) fn error_name(kind: ErrorKind) -> &'static str {
         ErrorKind::NoSuchBackend => "org.utterd.Utterd1.Error.NoSuchBackend",
         ErrorKind::BackendUnavailable => "org.utterd.Utterd1.Error.BackendUnavailable",
         ErrorKind::LimitExceeded => "org.utterd.Utterd1.Error.LimitExceeded",
+        ErrorKind::FormatNotSupported => "org.utterd.Utterd1.Error.FormatNotSupported",
         ErrorKind::WrongState => "org.utterd.Utterd1.Error.WrongState",
         ErrorKind::NotPermitted => "org.utterd.Utterd1.Error.NotPermitted",
         ErrorKind::NotSupported => "org.utterd.Utterd1.Error.NotSupported",

@@ -8,17 +8,20 @@ mod error;
 mod introspect;
 mod options;
 mod outbox;
+mod params;
 mod path;
+mod play;
 mod root;
 mod session;
 mod values;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
-use utterd_core::Input;
+use utterd_core::{Failure, Input};
 use zbus::blocking::{Connection, MessageIterator, connection};
 use zbus::message::Message;
 use zbus::zvariant::Value;
@@ -114,6 +117,13 @@ pub struct PluginInfo {
     pub details: BTreeMap<&'static str, Value<'static>>,
 }
 
+/// A sound file that can be played.
+#[derive(Clone, Debug)]
+pub struct FoundSound {
+    pub path: PathBuf,
+    pub duration_us: Option<u64>,
+}
+
 /// What the bus asks of the rest of the house beside the core. `[worker]`
 pub trait Services: Send + Sync {
     fn voices(&self) -> Vec<VoiceInfo>;
@@ -124,6 +134,8 @@ pub trait Services: Send + Sync {
     fn metrics(&self, scope: &str) -> Option<BTreeMap<String, f64>>;
     /// `None`: no such format.
     fn export_metrics(&self, format: &str) -> Option<String>;
+    /// Opens and looks at what Play names.
+    fn find_sound(&self, uri: &str) -> Result<FoundSound, Failure>;
     /// Reads the configuration again; the error names file, line and key.
     fn reload(&self) -> Result<(), String>;
 }

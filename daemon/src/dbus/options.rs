@@ -2,22 +2,30 @@
 //! contract that this release does not honour yet is NotSupported, never silently ignored.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
-use utterd_core::{CancelOptions, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions};
+use utterd_core::hearing::{Backchannel, BargeInPolicy, Report};
+use utterd_core::{
+    Bounds, CacheUse, CancelOptions, Format, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions, SpeechDetails,
+};
 use zbus::zvariant::{OwnedValue, Value};
 
 use super::error::Refusal;
+use super::params;
 
 /// As they come off the wire.
 pub(super) type Options = BTreeMap<String, OwnedValue>;
 
 /// Ids and times stay below 2^53, so that every client's numbers can hold them.
-const MAX_NUMBER: u64 = 1 << 53;
+pub(super) const MAX_NUMBER: u64 = 1 << 53;
 /// An hour; no timer of the contract is meant to be longer than a day.
 const MAX_MS: u64 = 86_400_000;
 
 /// An option that is text comes back in signals and reports; a message must hold them.
 const MAX_TEXT: usize = 1024;
+
+/// Entries of an option that is a list.
+const MAX_LIST: usize = 64;
 
 /// What is left to be understood of one call's options.
 pub(super) struct Reader(Options);
@@ -33,6 +41,34 @@ impl Reader {
 
     fn text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
         self.take(key).map(|value| text_of(key, &value).map(str::to_owned)).transpose()
+    }
+
+    /// A list of strings.
+    fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, Refusal> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        let Value::Array(list) = &*value else {
+            return Err(wrong_type(key, "as (a list of strings)", &value));
+        };
+        if list.len() > MAX_LIST {
+            let message = format!("option \"{key}\" has {} entries; allowed: {MAX_LIST}", list.len());
+            return Err(Refusal::limit_exceeded(message));
+        }
+        list.iter()
+            .map(|item| text_of(key, item).map(str::to_owned))
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    /// Text that goes no further than the limit of an utterance's.
+    pub(super) fn long_text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
+        self.take(key)
+            .map(|value| match &*value {
+                Value::Str(text) => Ok(text.as_str().to_owned()),
+                other => Err(wrong_type(key, "s (string)", other)),
+            })
+            .transpose()
     }
 
     fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
@@ -54,7 +90,7 @@ impl Reader {
         }
     }
 
-    fn flag(&mut self, key: &str) -> Result<Option<bool>, Refusal> {
+    pub(super) fn flag(&mut self, key: &str) -> Result<Option<bool>, Refusal> {
         self.take(key)
             .map(|value| match *value {
                 Value::Bool(flag) => Ok(flag),
@@ -64,18 +100,22 @@ impl Reader {
     }
 
     pub(super) fn whole(&mut self, key: &str, max: u64) -> Result<Option<u64>, Refusal> {
+        self.whole_in(key, 0..=max)
+    }
+
+    fn whole_in(&mut self, key: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, Refusal> {
         self.take(key)
             .map(|value| {
                 let number = integer(&value).ok_or_else(|| wrong_type(key, "an integer", &value))?;
                 u64::try_from(number)
                     .ok()
-                    .filter(|n| *n <= max)
-                    .ok_or_else(|| out_of_range(key, number, 0, max))
+                    .filter(|n| range.contains(n))
+                    .ok_or_else(|| out_of_range(key, number, &range))
             })
             .transpose()
     }
 
-    fn real(&mut self, key: &str, range: std::ops::RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
+    pub(super) fn real(&mut self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
         self.take(key).map(|value| real_of(key, &value, range)).transpose()
     }
 
@@ -93,20 +133,6 @@ impl Reader {
         }
     }
 
-    /// As `later`, but for values that mean what this release does anyway.
-    fn only(&mut self, key: &str, supported: &[&str]) -> Result<(), Refusal> {
-        match self.text(key)? {
-            Some(word) if !supported.contains(&word.as_str()) => {
-                let message = format!(
-                    "option \"{key}\" = \"{word}\" is not supported by this release; supported: {}",
-                    supported.join(", ")
-                );
-                Err(Refusal::not_supported(message))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Everything must have been understood.
     pub(super) fn end(self) -> Result<(), Refusal> {
         match self.0.keys().next() {
@@ -119,35 +145,54 @@ impl Reader {
     }
 
     fn say_fields(&mut self) -> Result<SayOptions, Refusal> {
-        self.only("format", &["text"])?;
-        self.only("cache", &["auto", "no"])?;
-        self.later("params")?;
-        self.later("fallback")?;
-        let greeting = self.flag("greeting")?.filter(|g| *g).map(|_| 500_000);
         Ok(SayOptions {
             backend: self.text("backend")?,
+            fallback: self.texts("fallback")?,
+            cache: self.word("cache", &[("auto", CacheUse::Auto), ("pin", CacheUse::Pin), ("no", CacheUse::No)])?,
             voice: self.text("voice")?,
             language: self.text("language")?,
             rate: self.real("rate", 0.1..=10.0)?,
             pitch: self.real("pitch", 0.1..=10.0)?,
+            progress: self.word(
+                "progress",
+                &[("none", Progress::None), ("sentence", Progress::Sentence), ("word", Progress::Word)],
+            )?,
+            ..self.sound_fields()?
+        })
+    }
+
+    /// Those that fit every utterance, whatever its samples come from.
+    pub(super) fn sound_fields(&mut self) -> Result<SayOptions, Refusal> {
+        // False takes back what the session's default says.
+        let greeting = self.flag("greeting")?.map(|greeting| if greeting { 500_000 } else { 0 });
+        Ok(SayOptions {
             gain_db: self.real("gain-db", -120.0..=24.0)?,
+            format: self.word(
+                "format",
+                &[("text", Format::Text), ("markdown", Format::Markdown), ("ssml", Format::Ssml)],
+            )?,
+            params: self.take("params").map(|value| params::json(&value)).transpose()?,
             mode: self.word(
                 "mode",
                 &[("queue", Mode::Queue), ("replace", Mode::Replace), ("if-idle", Mode::IfIdle)],
             )?,
             priority: self.word("priority", &PRIORITIES)?,
             expires_us: self.ms_as_us("expires-ms", MAX_MS)?,
-            progress: self.word(
-                "progress",
-                &[("none", Progress::None), ("sentence", Progress::Sentence), ("word", Progress::Word)],
-            )?,
             interruptible: self.flag("interruptible")?,
             protect_us: self.ms_as_us("protect-ms", 60_000)?.or(greeting),
             turn: self.whole("turn", MAX_NUMBER)?,
             tag: self.text("tag")?,
+            ..SayOptions::default()
         })
     }
 }
+
+const POLICIES: [(&str, BargeInPolicy); 4] = [
+    ("pause-then-confirm", BargeInPolicy::PauseThenConfirm),
+    ("cancel-at-once", BargeInPolicy::CancelAtOnce),
+    ("report-only", BargeInPolicy::ReportOnly),
+    ("off", BargeInPolicy::Off),
+];
 
 const PRIORITIES: [(&str, Priority); 5] = [
     ("important", Priority::Important),
@@ -194,19 +239,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
             )));
         }
     };
-    reader.only("barge-in", &["off"])?;
-    reader.only("detector", &["none"])?;
-    let later = [
-        "input",
-        "backchannel",
-        "record",
-        "false-interruption-ms",
-        "ttl-ms",
-        "max-bytes",
-        "max-chunks",
-        "idle-ms",
-    ];
-    for key in later {
+    for key in ["input", "record"] {
         reader.later(key)?;
     }
     let session = SessionOptions {
@@ -216,14 +249,53 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
         // 0 = no time-out.
         idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
         private: reader.flag("private")?,
-        barge_in: None,
-        detector: None,
-        backchannel: None,
-        false_interruption_us: None,
+        barge_in: reader.word("barge-in", &POLICIES)?,
+        detector: reader.text("detector")?,
+        backchannel: reader.word("backchannel", &[("cancel", Backchannel::Cancel), ("resume", Backchannel::Resume)])?,
+        false_interruption_us: reader.whole_in("false-interruption-ms", 100..=60_000)?.map(|ms| ms * 1000),
+        bounds: bounds(&mut reader)?,
         say: reader.say_fields()?,
     };
     reader.end()?;
     Ok(session)
+}
+
+/// The keys and ranges of the configuration's [collect] and [stream].
+fn bounds(reader: &mut Reader) -> Result<Bounds, Refusal> {
+    const MS: RangeInclusive<u64> = 100..=3_600_000;
+    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    Ok(Bounds {
+        collect_ttl_us: reader.whole_in("ttl-ms", MS)?.map(|ms| ms * 1000),
+        collect_bytes: reader.whole_in("max-bytes", 1_024..=(16 << 20))?.map(size),
+        collect_chunks: reader.whole_in("max-chunks", 1..=65_536)?.map(size),
+        stream_idle_us: reader.whole_in("idle-ms", MS)?.map(|ms| ms * 1000),
+    })
+}
+
+/// Kind and details of ReportSpeech.
+pub(super) fn speech(kind: &str, details: Options) -> Result<(Report, SpeechDetails), Refusal> {
+    let report = match kind {
+        "suspected" => Report::Suspected,
+        "confirmed" => Report::Confirmed,
+        "false" => Report::False,
+        "ended" => Report::Ended,
+        _ => {
+            return Err(Refusal::invalid_args(format!(
+                "kind is \"{kind}\"; allowed: suspected, confirmed, false, ended"
+            )));
+        }
+    };
+    let mut reader = Reader::new(details);
+    let details = SpeechDetails {
+        turn: reader.whole("turn", MAX_NUMBER)?,
+        utterance: reader.whole("utterance", MAX_NUMBER)?,
+        at_us: reader.whole("at-us", MAX_NUMBER)?,
+        text: reader.text("text")?,
+        words: reader.whole("words", u64::from(u32::MAX))?.and_then(|n| u32::try_from(n).ok()),
+        confidence: reader.real("confidence", 0.0..=1.0)?,
+    };
+    reader.end()?;
+    Ok((report, details))
 }
 
 /// Options of Cancel.
@@ -323,7 +395,7 @@ pub(super) fn priority(key: &str, value: &Value<'_>) -> Result<Priority, Refusal
     })
 }
 
-fn real_of(key: &str, value: &Value<'_>, range: std::ops::RangeInclusive<f64>) -> Result<f64, Refusal> {
+fn real_of(key: &str, value: &Value<'_>, range: RangeInclusive<f64>) -> Result<f64, Refusal> {
     let number = match value {
         Value::F64(number) => *number,
         other => integer(other)
@@ -368,7 +440,8 @@ fn wrong_type(key: &str, wanted: &str, value: &Value<'_>) -> Refusal {
     Refusal::invalid_args(format!("option \"{key}\" has type {}, but takes {wanted}", value.value_signature()))
 }
 
-fn out_of_range(key: &str, number: i128, min: u64, max: u64) -> Refusal {
+fn out_of_range(key: &str, number: i128, range: &RangeInclusive<u64>) -> Refusal {
+    let (min, max) = (range.start(), range.end());
     Refusal::invalid_args(format!("option \"{key}\" is {number}; allowed: {min} to {max}"))
 }
 
@@ -406,6 +479,8 @@ mod tests {
             ("priority", Value::from("urgent"), "allowed: important, message"),
             ("greeting", Value::U32(1), "\"greeting\" has type u"),
             ("protect-ms", Value::U32(60_001), "allowed: 0 to 60000"),
+            ("fallback", Value::from("espeak"), "\"fallback\" has type s, but takes as"),
+            ("cache", Value::from("always"), "allowed: auto, pin, no"),
         ];
         for (key, value, message) in cases {
             let refusal = say(options(&[(key, value)])).unwrap_err();
@@ -416,15 +491,84 @@ mod tests {
 
     #[test]
     fn what_a_later_release_brings_is_not_supported() {
-        for (key, value) in [
-            ("params", Value::from("x")),
-            ("format", Value::from("ssml")),
-            ("fallback", Value::from("x")),
-        ] {
-            let refusal = say(options(&[(key, value)])).unwrap_err();
+        for (key, value) in [("input", Value::from("x")), ("record", Value::from("x.wav"))] {
+            let refusal = session(options(&[(key, value)])).unwrap_err();
             assert_eq!(refusal.name, "org.utterd.Utterd1.Error.NotSupported");
             assert!(refusal.message.contains(key));
         }
-        assert!(say(options(&[("format", Value::from("text")), ("cache", Value::from("auto"))])).is_ok());
+        assert!(say(options(&[("format", Value::from("text")), ("cache", Value::from("pin"))])).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_word_is_not_a_word_of_a_later_release() {
+        for (key, allowed) in [
+            ("format", "text, markdown, ssml"),
+            ("cache", "auto, pin, no"),
+            ("barge-in", "pause-then-confirm, cancel-at-once, report-only, off"),
+            ("backchannel", "cancel, resume"),
+            ("lifetime", "persistent, client"),
+            ("floor", "shared, own"),
+        ] {
+            let refusal = session(options(&[(key, Value::from("colour"))])).unwrap_err();
+            assert_eq!(refusal.name, "org.freedesktop.DBus.Error.InvalidArgs", "{key}");
+            assert!(
+                refusal.message.contains(key) && refusal.message.contains(allowed),
+                "{}",
+                refusal.message
+            );
+        }
+    }
+
+    #[test]
+    fn a_session_has_defaults_for_every_option_of_say_and_bounds_of_its_own() {
+        let given = [
+            ("mode", Value::from("if-idle")),
+            ("priority", Value::from("text")),
+            ("progress", Value::from("word")),
+            ("expires-ms", Value::U32(7)),
+            ("interruptible", Value::Bool(false)),
+            ("greeting", Value::Bool(true)),
+            ("tag", Value::from("t")),
+            ("private", Value::Bool(true)),
+            ("ttl-ms", Value::U32(100)),
+            ("max-bytes", Value::U64(1024)),
+            ("max-chunks", Value::I32(1)),
+            ("idle-ms", Value::U32(3_600_000)),
+        ];
+        let s = session(options(&given)).unwrap();
+        let expected = SayOptions {
+            mode: Some(Mode::IfIdle),
+            priority: Some(Priority::Text),
+            progress: Some(Progress::Word),
+            expires_us: Some(7_000),
+            interruptible: Some(false),
+            protect_us: Some(500_000),
+            tag: Some("t".into()),
+            ..SayOptions::default()
+        };
+        assert_eq!((s.say, s.private), (expected, Some(true)));
+        let bounds = Bounds {
+            collect_ttl_us: Some(100_000),
+            collect_bytes: Some(1024),
+            collect_chunks: Some(1),
+            stream_idle_us: Some(3_600_000_000),
+        };
+        assert_eq!(s.bounds, bounds);
+        for (key, value) in [("ttl-ms", 99), ("max-bytes", 1023), ("max-chunks", 0), ("idle-ms", 3_600_001)] {
+            let refusal = session(options(&[(key, Value::I64(value))])).unwrap_err();
+            assert_eq!(refusal.name, "org.freedesktop.DBus.Error.InvalidArgs");
+            assert!(
+                refusal.message.contains(&format!("\"{key}\" is {value}; allowed: ")),
+                "{}",
+                refusal.message
+            );
+        }
+    }
+
+    #[test]
+    fn no_greeting_takes_back_the_default_of_a_session() {
+        assert_eq!(say(options(&[("greeting", Value::Bool(false))])).unwrap().protect_us, Some(0));
+        let both = options(&[("greeting", Value::Bool(true)), ("protect-ms", Value::U32(9))]);
+        assert_eq!(say(both).unwrap().protect_us, Some(9_000));
     }
 }

@@ -41,6 +41,8 @@ pub enum Out {
     },
     /// PropertiesChanged of the audio owner.
     OwnerPropertiesChanged { properties: OwnerProperties },
+    /// Plugins.PluginStateChanged.
+    PluginState { id: String, state: &'static str, reason: String },
     /// Metrics.Alert.
     Alert {
         kind: &'static str,
@@ -162,6 +164,7 @@ impl Outbox {
                 properties_changed(ROOT, root::AUDIO_OWNER, &changed)?
             }
             Out::Alert { kind, session, details } => emit(ROOT, root::METRICS, "Alert", &(kind, session, details))?,
+            Out::PluginState { id, state, reason } => emit(ROOT, root::PLUGINS, "PluginStateChanged", &(id, state, reason))?,
             Out::Flush(_) => return Ok(None),
         }))
     }
@@ -176,13 +179,24 @@ fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Er
         Signal::UtteranceFinished { utterance, .. } => (utterance.get(), "UtteranceFinished"),
         Signal::FirstFrameSent { utterance } => (utterance.get(), "FirstFrameSent"),
         Signal::ListeningChanged { .. } => (0, "ListeningChanged"),
+        Signal::BargeIn { .. } => (0, "BargeIn"),
+        Signal::SpeechStarted { .. } => (0, "SpeechStarted"),
+        Signal::SpeechStopped { .. } => (0, "SpeechStopped"),
+        Signal::Detected { .. } => (0, "Detected"),
     };
     match signal {
         Signal::UtteranceStarted {
-            first_audio_us, tag, turn, ..
+            first_audio_us,
+            user_silence_us,
+            tag,
+            turn,
+            ..
         } => {
             let mut info = info(tag, *turn);
             info.insert("first-audio-us", Value::from(*first_audio_us));
+            if let Some(silence) = user_silence_us {
+                info.insert("user-silence-us", Value::from(*silence));
+            }
             emit(&path, session::INTERFACE, member, &(utterance, info))
         }
         Signal::UtteranceProgress {
@@ -190,11 +204,15 @@ fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Er
             chars,
             played_us,
             text,
+            name,
             tag,
             turn,
             ..
         } => {
             let mut details = info(tag, *turn);
+            if let Some(name) = name {
+                details.insert("name", Value::from(name.clone()));
+            }
             if let Some(text) = text {
                 details.insert("text", Value::from(text.clone()));
             }
@@ -220,6 +238,42 @@ fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Er
         } => {
             let details = Dict::from([("turn", Value::from(*turn)), ("generation", Value::from(*generation))]);
             emit(&path, session::INTERFACE, member, &(*on, *reason, details))
+        }
+        Signal::BargeIn {
+            stage,
+            detector,
+            latency_us,
+            utterance,
+        } => {
+            let mut details = Dict::from([
+                ("detector", Value::from(detector.clone())),
+                ("latency-us", Value::from(*latency_us)),
+            ]);
+            if let Some(utterance) = utterance {
+                details.insert("utterance", Value::from(utterance.get()));
+            }
+            emit(&path, session::INTERFACE, member, &(*stage, details))
+        }
+        Signal::SpeechStarted { at_us, probability } => {
+            let details = Dict::from([("at-us", Value::from(*at_us)), ("probability", Value::from(*probability))]);
+            emit(&path, session::INTERFACE, member, &(details,))
+        }
+        Signal::SpeechStopped { duration_us, at_us } => {
+            let details = Dict::from([("at-us", Value::from(*at_us))]);
+            emit(&path, session::INTERFACE, member, &(*duration_us, details))
+        }
+        Signal::Detected {
+            kind,
+            detector,
+            at_us,
+            confidence,
+        } => {
+            let details = Dict::from([
+                ("detector", Value::from(detector.clone())),
+                ("at-us", Value::from(*at_us)),
+                ("confidence", Value::from(*confidence)),
+            ]);
+            emit(&path, session::INTERFACE, member, &(*kind, details))
         }
     }
 }

@@ -4,11 +4,11 @@ use utterd_core::{Request, Target, Transition};
 use zbus::message::Message;
 use zbus::zvariant::Value;
 
-use super::Services;
 use super::call::{Action, Query, Shape, answer};
 use super::error::Refusal;
 use super::options::{self, Options};
 use super::values::Dict;
+use super::{Services, play};
 
 pub(super) const MANAGER: &str = "org.utterd.Utterd1.Manager";
 pub(super) const AUDIO_OWNER: &str = "org.utterd.Utterd1.AudioOwner";
@@ -110,6 +110,10 @@ fn manager(call: &Message, member: &str, services: &dyn Services) -> Result<Acti
                 options: options::say(options)?,
             }
         }
+        "Play" => {
+            let (id, uri, options): (String, String, Options) = body.deserialize()?;
+            play::request(Target::Id(id), &uri, options, services)?
+        }
         "Cancel" => {
             let (id, options): (String, Options) = body.deserialize()?;
             Request::Cancel {
@@ -193,11 +197,9 @@ pub(super) fn set(interface: &str, property: &str, value: &Value<'_>) -> Result<
         (MANAGER, "MinPriority") => Request::SetMinPriority {
             priority: options::priority(property, value)?,
         },
-        (MANAGER, "MicMuted") => {
-            return Err(Refusal::not_supported(
-                "MicMuted is not supported by this release: no microphone is opened",
-            ));
-        }
+        (MANAGER, "MicMuted") => Request::SetMasterMicMuted {
+            muted: options::boolean(property, value)?,
+        },
         (MANAGER, "Version" | "Driver" | "DriverState" | "SampleRate" | "PeriodFrames")
         | (AUDIO_OWNER, "Owner" | "State" | "Generation" | "Counters") => {
             return Err(Refusal::read_only(format!("{property} can only be read")));

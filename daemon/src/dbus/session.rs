@@ -7,13 +7,14 @@ use zbus::zvariant::Value;
 use super::call::{Action, Shape};
 use super::error::Refusal;
 use super::options::{self, Options};
+use super::{Services, play};
 
 pub(super) const INTERFACE: &str = "org.utterd.Utterd1.Session";
 
 /// What later releases bring.
-const LATER: [&str; 4] = ["Play", "ReportSpeech", "AcquireAudio", "StartRecording"];
+const LATER: [&str; 2] = ["AcquireAudio", "StartRecording"];
 
-pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Action, Refusal> {
+pub(super) fn method(call: &Message, member: &str, target: Target, services: &dyn Services) -> Result<Action, Refusal> {
     let body = call.body();
     let request = match member {
         "Say" => {
@@ -23,6 +24,10 @@ pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Act
                 text,
                 options: options::say(options)?,
             }
+        }
+        "Play" => {
+            let (uri, options): (String, Options) = body.deserialize()?;
+            play::request(target, &uri, options, services)?
         }
         "SayOpen" => Request::SayOpen {
             target,
@@ -80,6 +85,11 @@ pub(super) fn method(call: &Message, member: &str, target: Target) -> Result<Act
             options::none(body.deserialize()?)?;
             Request::Resume { target }
         }
+        "ReportSpeech" => {
+            let (kind, details): (String, Options) = body.deserialize()?;
+            let (kind, details) = options::speech(&kind, details)?;
+            Request::ReportSpeech { target, kind, details }
+        }
         "Close" => Request::Close {
             target,
             drain: options::close(body.deserialize()?)?,
@@ -108,11 +118,10 @@ pub(super) fn set(property: &str, value: &Value<'_>, target: Target) -> Result<A
             target,
             muted: options::boolean(property, value)?,
         },
-        "MicMuted" => {
-            return Err(Refusal::not_supported(
-                "MicMuted is not supported by this release: no microphone is opened",
-            ));
-        }
+        "MicMuted" => Request::SetSessionMicMuted {
+            target,
+            muted: options::boolean(property, value)?,
+        },
         "Id" | "State" | "Speaking" | "Turn" | "ActiveUtterance" | "QueueLength" | "CollectedBytes" | "Output" => {
             return Err(Refusal::read_only(format!("{property} can only be read")));
         }

@@ -91,7 +91,7 @@ pub(super) fn session(p: &SessionProperties) -> Dict {
         ("Output", Value::from(p.output)),
         ("GainDb", Value::from(p.gain_db)),
         ("Muted", Value::from(p.muted)),
-        ("MicMuted", Value::from(false)),
+        ("MicMuted", Value::from(p.mic_muted)),
     ])
 }
 
@@ -105,7 +105,7 @@ pub(super) fn manager(p: &ManagerProperties) -> Dict {
         ("PeriodFrames", Value::from(p.driver.period)),
         ("GainDb", Value::from(p.gain_db)),
         ("Muted", Value::from(p.muted)),
-        ("MicMuted", Value::from(false)),
+        ("MicMuted", Value::from(p.mic_muted)),
         ("MinPriority", Value::from(p.min_priority.word())),
     ])
 }

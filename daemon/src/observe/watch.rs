@@ -26,6 +26,9 @@ pub struct Watch {
     barge_ins: Counter,
     barge_in_us: Histogram,
     greetings_protected: Counter,
+    suspected: Counter,
+    taken_back: Counter,
+    detectors_failed: Counter,
 }
 
 impl Watch {
@@ -58,6 +61,21 @@ impl Watch {
                 "utterd_greeting_protect_total",
                 "reports",
                 "Barge-ins refused by a protected utterance.",
+            ),
+            suspected: metrics.counter(
+                "utterd_barge_in_suspected_total",
+                "suspicions",
+                "Suspicions of user speech while the agent speaks.",
+            ),
+            taken_back: metrics.counter(
+                "utterd_barge_in_false_total",
+                "suspicions",
+                "Suspicions that were taken back: the speech went on.",
+            ),
+            detectors_failed: metrics.counter(
+                "utterd_detector_failed_total",
+                "failures",
+                "Detectors that failed a session, or fired whatever they heard.",
             ),
         }
     }
@@ -98,6 +116,22 @@ impl Watch {
         self.barge_ins.add_for(session, 1);
         self.barge_in_us.record_for(session, latency_us);
         tracing::info!(%session, utterance, latency_ms = latency_us / 1000, count, "BARGE_IN");
+    }
+
+    /// A step of a barge-in: "suspected" | "confirmed" | "false" | "ignored" | "protected".
+    pub fn barge_in_stage(&self, session: &str, stage: &'static str, detector: &str, latency_us: u64) {
+        match stage {
+            "suspected" => self.suspected.add_for(session, 1),
+            "false" => self.taken_back.add_for(session, 1),
+            _ => {}
+        }
+        tracing::debug!(%session, stage, detector, latency_ms = latency_us / 1000, "barge-in");
+    }
+
+    /// A detector cannot be relied on in a session any more; `instead` is what takes its place, or empty.
+    pub fn detector_failed(&self, session: &str, detector: &str, message: &str, instead: &str) {
+        self.detectors_failed.add_for(session, 1);
+        tracing::warn!(%session, detector, message, instead, "a detector cannot be relied on");
     }
 
     /// The user interrupted a protected utterance, of which `sent_ms` have been sent.

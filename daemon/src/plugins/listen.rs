@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use serde_json::{Map, Value};
 use utterd_plugin_api::abi::*;
 use utterd_plugin_api::json::DetectorDescription;
 
@@ -21,12 +22,21 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Makes one; `config` is a JSON object, `found` where the plugin's original stands.
-    pub(super) fn create(mapped: &Mapped, id: &str, found: &Path, config: &str) -> Result<Self, String> {
+    /// Makes one; `config` is a JSON object, `found` where the plugin's original stands. A detector that has a sensitivity gets this one unless
+    /// its configuration names another.
+    pub(super) fn create(
+        mapped: &Mapped,
+        id: &str,
+        found: &Path,
+        config_as_written: &str,
+        sensitivity: Option<f32>,
+    ) -> Result<Self, String> {
         let table = mapped.detector()?;
         let (Some(_), Some(_), Some(_), Some(_)) = (table.open, table.close, table.process, table.reset) else {
             return Err("its table of detector lacks open, close, process or reset".into());
         };
+        let config = sensitivity.and_then(|s| with_sensitivity(table.common, config_as_written, s));
+        let config = config.as_deref().unwrap_or(config_as_written);
         let handle = Handle::create(table.common, id, found, config, &CancelAcks::default())?;
         Ok(Self {
             table,
@@ -51,6 +61,22 @@ impl Listener {
         })
     }
 }
+
+/// `None`: it has no such key, or a value for it.
+fn with_sensitivity(common: UtCommon, config: &str, sensitivity: f32) -> Option<String> {
+    // SAFETY: [any]; the string lives while the process does (R5).
+    let schema = unsafe { common.schema?().text() }?;
+    let schema: Value = serde_json::from_str(schema).ok()?;
+    schema.get("properties")?.get(SENSITIVITY)?;
+    let mut config: Map<String, Value> = serde_json::from_str(config).ok()?;
+    // Through text, so that 0.7 stays 0.7.
+    let value = serde_json::from_str(&sensitivity.to_string()).ok()?;
+    config.entry(SENSITIVITY).or_insert(value);
+    Some(Value::Object(config).to_string())
+}
+
+/// The key by which detectors are made more or less eager.
+const SENSITIVITY: &str = "sensitivity";
 
 impl DetectorCalls for Listener {
     fn open(&self, spec: &DetectorStreamSpec<'_>, tally: &Arc<DetectorTally>) -> Result<Box<dyn StreamCalls>, DetectorError> {

@@ -53,6 +53,12 @@ pub struct LoadOptions {
     pub configs: BTreeMap<String, serde_json::Value>,
     /// Ids that are not to be loaded.
     pub disabled: Vec<String>,
+    /// The one id that is wanted; `None` = all.
+    pub only: Option<String>,
+    /// How easily detectors fire that have such a setting and were given none of their own.
+    pub sensitivity: Option<f32>,
+    /// The folder of our own program: its files are trusted as far as the program itself is, so that a developer's build works as it lies there.
+    pub own_dir: Option<PathBuf>,
     /// Who runs a plugin's code for the first time.
     pub probe: Probe,
     /// How long that may take.
@@ -69,6 +75,9 @@ impl Default for LoadOptions {
             dirs: Vec::new(),
             configs: BTreeMap::new(),
             disabled: Vec::new(),
+            only: None,
+            sensitivity: None,
+            own_dir: None,
             probe: Probe::OwnProgram,
             probe_timeout: Duration::from_secs(10),
             private_dir: None,
@@ -166,11 +175,25 @@ pub fn load(options: &LoadOptions) -> LoadReport {
     report
 }
 
+/// The ids of the plugins of one kind in these folders, by what their files say, without running any. `[control]`
+pub fn ids(dirs: &[PathBuf], kind: &str) -> Vec<String> {
+    let files = dirs.iter().flat_map(|dir| scan::candidates(dir, &mut Vec::new()));
+    let manifests = files.filter_map(|path| elf::inspect(&std::fs::read(path).ok()?).ok());
+    manifests.filter(|m| m.kinds.iter().any(|k| k == kind)).map(|m| m.id).collect()
+}
+
 /// One file, through every step. `Ok(None)`: not wanted.
 fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Plugin>]) -> Result<Option<Plugin>, String> {
-    let staged = stage::stage(scan::open(path)?, private)?;
+    let trusted = match &options.own_dir {
+        Some(dir) if path.parent() == Some(dir) => scan::own_program(),
+        _ => None,
+    };
+    let staged = stage::stage(scan::open(path, trusted.as_ref())?, private)?;
     let manifest = elf::inspect(&staged.bytes)?;
     let id = &manifest.id;
+    if options.only.as_ref().is_some_and(|only| only != id) {
+        return Ok(None);
+    }
     if options.disabled.contains(id) {
         tracing::info!(plugin = id.as_str(), path = %path.display(), "disabled by the configuration");
         return Ok(None);
@@ -200,7 +223,7 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
         ));
     }
     let mapped = library::map(&staged.path, staged.hash, &manifest, path)?;
-    let parts = Parts::create(mapped, &kinds, id, path, &config, &options.cancel_acks)?;
+    let parts = Parts::create(mapped, &kinds, id, path, &config, options)?;
     let voices = parts.tts.as_ref().map(|(info, _)| info.voices.len());
     tracing::info!(plugin = id.as_str(), version = manifest.version, ?kinds, voices, path = %path.display(), "loaded");
     Ok(Some(Plugin {
@@ -224,14 +247,21 @@ struct Parts {
 }
 
 impl Parts {
-    fn create(mapped: &library::Mapped, kinds: &[&str], id: &str, found: &Path, config: &str, acks: &CancelAcks) -> Result<Self, String> {
+    fn create(
+        mapped: &library::Mapped,
+        kinds: &[&str],
+        id: &str,
+        found: &Path,
+        config: &str,
+        options: &LoadOptions,
+    ) -> Result<Self, String> {
         let mut parts = Self { tts: None, detector: None };
         if kinds.contains(&"tts") {
-            let instance = table::Instance::create(mapped, id, found, config, acks)?;
+            let instance = table::Instance::create(mapped, id, found, config, &options.cancel_acks)?;
             parts.tts = Some((instance.describe(id)?, instance));
         }
         if kinds.contains(&"detector") {
-            let listener = listen::Listener::create(mapped, id, found, config)?;
+            let listener = listen::Listener::create(mapped, id, found, config, options.sensitivity)?;
             parts.detector = Some((listener.describe(id)?, listener));
         }
         Ok(parts)

@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use serde_json::{Value, json};
 
-use super::{CancelAcks, Detector, DetectorInput, DetectorStreamSpec, Parts, Probe, elf, library, stage};
+use super::{Detector, DetectorInput, DetectorStreamSpec, LoadOptions, Parts, Probe, elf, library, stage};
 
 /// Stands before the answer.
 const ANSWER: &str = "utterd-plugin-probe ";
@@ -103,7 +103,7 @@ fn attempt(path: &Path, config: &str) -> Result<(), String> {
     let hash = stage::rehash(path)?;
     let mapped = library::map(path, hash, &manifest, path)?;
     let kinds: Vec<&str> = manifest.kinds.iter().map(String::as_str).collect();
-    let parts = Parts::create(mapped, &kinds, &manifest.id, path, config, &CancelAcks::default())?;
+    let parts = Parts::create(mapped, &kinds, &manifest.id, path, config, &LoadOptions::default())?;
     if let Some((info, listener)) = parts.detector {
         first_words(Detector::new(info, Box::new(listener)))?;
     }

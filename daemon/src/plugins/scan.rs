@@ -61,19 +61,29 @@ pub(super) fn candidates(dir: &Path, rejected: &mut Vec<Rejected>) -> Vec<PathBu
     found
 }
 
-/// A regular file that only root or we can have written, open for reading.
-pub(super) fn open(path: &Path) -> Result<File, String> {
+/// Our own program's file: who can write it runs code as us already.
+pub(super) fn own_program() -> Option<std::fs::Metadata> {
+    std::fs::metadata("/proc/self/exe").ok()
+}
+
+/// A regular file that only root or we can have written, or whoever can write `trusted`, open for reading.
+pub(super) fn open(path: &Path, trusted: Option<&std::fs::Metadata>) -> Result<File, String> {
     // Links are followed, and then it is the target that must be in order: a link says nothing of who wrote what it points to.
     let target = path.canonicalize().map_err(|e| match e.kind() {
         io::ErrorKind::NotFound if path.is_symlink() => "a link to a file that does not exist; remove it".to_owned(),
         _ => unreadable(&e),
     })?;
     // Before the open, so that no device is opened; after it once more, on the descriptor, which nobody can swap.
-    check(&std::fs::symlink_metadata(&target).map_err(|e| unreadable(&e))?, path, &target)?;
+    check(
+        &std::fs::symlink_metadata(&target).map_err(|e| unreadable(&e))?,
+        path,
+        &target,
+        trusted,
+    )?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd: OwnedFd = rustix::fs::open(&target, flags, Mode::empty()).map_err(|e| unreadable(&e.into()))?;
     let file = File::from(fd);
-    check(&file.metadata().map_err(|e| unreadable(&e))?, path, &target)?;
+    check(&file.metadata().map_err(|e| unreadable(&e))?, path, &target, trusted)?;
     Ok(file)
 }
 
@@ -87,7 +97,7 @@ fn unreadable(e: &io::Error) -> String {
     }
 }
 
-fn check(meta: &std::fs::Metadata, path: &Path, target: &Path) -> Result<(), String> {
+fn check(meta: &std::fs::Metadata, path: &Path, target: &Path, trusted: Option<&std::fs::Metadata>) -> Result<(), String> {
     let kind = meta.file_type();
     let what = if kind.is_dir() {
         "a directory"
@@ -109,13 +119,15 @@ fn check(meta: &std::fs::Metadata, path: &Path, target: &Path) -> Result<(), Str
         format!(" (a link to {})", target.display())
     };
     let own = rustix::process::geteuid().as_raw();
-    if meta.uid() != 0 && meta.uid() != own {
+    let also = trusted.filter(|t| t.uid() == meta.uid());
+    if meta.uid() != 0 && meta.uid() != own && also.is_none() {
         return Err(format!(
             "owned by uid {}{which}; a plugin must belong to root or to uid {own}: chown it",
             meta.uid()
         ));
     }
-    if meta.mode() & 0o022 != 0 {
+    let may = also.filter(|t| t.gid() == meta.gid()).map_or(0, |t| t.mode());
+    if meta.mode() & 0o022 & !may != 0 {
         return Err(format!(
             "writable by others than its owner (mode {:04o}){which}; chmod go-w it",
             meta.mode() & 0o7777
@@ -168,10 +180,10 @@ mod tests {
         std::os::unix::fs::symlink(&file, dir.join("link.so")).unwrap();
         for (mode, fine) in [(0o644, true), (0o755, true), (0o664, false), (0o646, false)] {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(open(&file).is_ok(), fine, "{mode:o}");
-            assert_eq!(open(&dir.join("link.so")).is_ok(), fine, "{mode:o} behind a link");
+            assert_eq!(open(&file, None).is_ok(), fine, "{mode:o}");
+            assert_eq!(open(&dir.join("link.so"), None).is_ok(), fine, "{mode:o} behind a link");
         }
-        assert!(open(&file).unwrap_err().contains("chmod go-w"));
+        assert!(open(&file, None).unwrap_err().contains("chmod go-w"));
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

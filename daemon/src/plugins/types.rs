@@ -18,6 +18,8 @@ pub struct Voice {
     pub sample_rate: u32,
     /// Whether it gives word marks.
     pub word_timing: bool,
+    /// The same request always brings the same speech.
+    pub cacheable: bool,
 }
 
 /// How a backend is stopped; it decides what a cancel report may call `told`.
@@ -86,6 +88,8 @@ pub struct SpeakRequest<'a> {
     pub params_json: &'a str,
     /// The last piece of its utterance: what follows is silence, so no pause need be added.
     pub last: bool,
+    /// What it says may be kept and spoken again.
+    pub cacheable: bool,
 }
 
 /// Where a backend's audio goes while `speak()` runs. Called on the worker that called `speak()`, or on a thread of the plugin, never at once.
@@ -126,6 +130,8 @@ pub enum SynthError {
     Backend { message: String },
     /// The plugin panicked and caught it; its state may be spoilt.
     Panicked { message: String },
+    /// A sound file, which no plugin decodes: what is wrong with it.
+    Sound { format: bool, message: String },
     /// The plugin broke the ABI's rules (no format, a rate of 0, an unknown status).
     Misbehaved { message: String },
 }
@@ -142,6 +148,7 @@ impl SynthError {
             | Self::Config { message }
             | Self::Backend { message }
             | Self::Panicked { message }
+            | Self::Sound { message, .. }
             | Self::Misbehaved { message } => message,
         }
     }
@@ -167,6 +174,7 @@ impl fmt::Display for SynthError {
             Self::Config { message } => write!(f, "configuration: {message}"),
             Self::Backend { message } => write!(f, "backend failed: {message}"),
             Self::Panicked { message } => write!(f, "the plugin panicked: {message}"),
+            Self::Sound { message, .. } => f.write_str(message),
             Self::Misbehaved { message } => write!(f, "the plugin broke the ABI: {message}"),
         }
     }

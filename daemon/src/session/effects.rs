@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
-use utterd_core::{DriverInfo, Effect, Note, Synthesis};
-use utterd_plugin_api::abi::{UT_OK, UT_TIMEOUT};
+use utterd_core::{DriverInfo, Effect, Note};
 use zbus::zvariant::Value;
 
 use super::Device;
+use super::backends::{BackendStates, Backends};
 use super::owners::Owners;
 use crate::clock::now_us;
 use crate::dbus::Out;
@@ -16,7 +16,8 @@ use crate::driver::{DeviceOp, DriverEvent, Of};
 use crate::observe::metrics::{Counter, Gauge, Histogram};
 use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
-use crate::synth::{Job, Synth};
+use crate::sounds::Sounds;
+use crate::synth::Synth;
 use crate::tx::{Output, Tx};
 
 /// Metrics.Alert is rate-limited: an xrun storm must not flood the bus.
@@ -25,9 +26,10 @@ const ALERT_EVERY_US: u64 = 1_000_000;
 /// Everything that effects act on.
 pub struct Hands {
     tx: Tx,
-    synth: Synth,
+    pub(super) synth: Synth,
     device: Device,
-    backends: HashMap<String, Arc<TtsBackend>>,
+    pub(super) backends: HashMap<String, Arc<TtsBackend>>,
+    pub(super) sounds: Sounds,
     outbox: Sender<Out>,
     metrics: Metrics,
     watch: Watch,
@@ -38,7 +40,9 @@ pub struct Hands {
     cuts: HashMap<u64, u64>,
     /// When each kind was last sent.
     alerts: HashMap<(&'static str, String), u64>,
-    owners: Owners,
+    pub(super) owners: Owners,
+    pub(super) of_backends: Backends,
+    pub(super) cancel_failed: Counter,
 }
 
 /// The metrics of this room.
@@ -172,8 +176,10 @@ impl Hands {
         synth: Synth,
         device: Device,
         backends: HashMap<String, Arc<TtsBackend>>,
+        sounds: Sounds,
         outbox: Sender<Out>,
         metrics: Metrics,
+        states: BackendStates,
         account_every_s: u32,
     ) -> Self {
         let account = Account {
@@ -181,11 +187,14 @@ impl Hands {
             ..Account::default()
         };
         let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
+        let cancel_failed = counts.cancel_failed.clone();
+        let of_backends = Backends::new(&metrics, &backends, states);
         Self {
             tx,
             synth,
             device,
             backends,
+            sounds,
             outbox,
             metrics,
             watch,
@@ -195,6 +204,8 @@ impl Hands {
             cuts: HashMap::new(),
             alerts: HashMap::new(),
             owners: Owners::default(),
+            of_backends,
+            cancel_failed,
         }
     }
 
@@ -252,7 +263,7 @@ impl Hands {
                 paused,
             } => {
                 self.tx.open_track(track.get(), tx_output(output));
-                self.tx.gain(track.get(), gain);
+                self.tx.gain(track.get(), gain, 0);
                 if paused {
                     self.tx.pause(track.get(), 0);
                 }
@@ -265,12 +276,15 @@ impl Hands {
             }
             Effect::PauseTrack { track, fade_us } => self.tx.pause(track.get(), fade_us),
             Effect::ResumeTrack { track } => self.tx.resume(track.get()),
-            Effect::Gain { track, linear } => self.tx.gain(track.get(), linear),
+            Effect::Gain { track, linear, ramp_us } => self.tx.gain(track.get(), linear, ramp_us),
             Effect::Watch { utterance, output, at_us } => self.tx.watch(utterance.get(), tx_output(output), at_us),
             Effect::Synthesize(synthesis) => self.synthesize(synthesis),
+            Effect::Prime(prime) => self.prime(prime),
+            Effect::EndStore { utterance } => self.synth.end(utterance.get()),
             Effect::CloseStore { utterance } => self.synth.finish(utterance.get()),
             Effect::CancelSynthesis { synthesis } => self.synth.cancel(synthesis.get()),
             Effect::Forget { utterance } => {
+                self.sounds.forget(utterance.get());
                 self.synth.forget(utterance.get());
                 self.tx.forget(utterance.get());
             }
@@ -279,40 +293,16 @@ impl Hands {
         }
     }
 
-    fn send(&self, out: Out) {
+    pub(super) fn send(&self, out: Out) {
         if self.outbox.send(out).is_err() {
             tracing::debug!("the bus is gone");
         }
     }
 
-    fn synthesize(&mut self, s: Synthesis) {
-        self.owners.requested(s.synthesis.get(), s.utterance.get());
-        // The core names only backends it was given, and they are never unloaded.
-        let Some(backend) = self.backends.get(&s.backend) else {
-            tracing::error!(backend = s.backend, "the core asked for a backend that is not loaded");
+    fn note(&mut self, note: Note) {
+        let Some(note) = self.backend_note(note) else {
             return;
         };
-        self.synth.submit(Job {
-            synthesis: s.synthesis.get(),
-            utterance: s.utterance.get(),
-            session: s.session,
-            backend: Arc::clone(backend),
-            output: tx_output(s.output),
-            voice: s.voice,
-            language: s.language,
-            rate: s.rate,
-            pitch: s.pitch,
-            gain_db: s.gain_db,
-            text: s.text,
-            char_base: s.char_base,
-            params_json: "{}".to_owned(),
-            first: s.first,
-            last: s.last,
-            open: s.open,
-        });
-    }
-
-    fn note(&mut self, note: Note) {
         match note {
             Note::SessionOpened { session } => tracing::info!(%session, "session opened"),
             Note::SessionClosed { session } => tracing::info!(%session, "session closed"),
@@ -355,6 +345,31 @@ impl Hands {
                 self.counts.cancel_done.record_for(&session, stages.done_us);
                 tracing::info!(%session, reason, utterances, silent_us = stages.silent_us, done_us = stages.done_us, "cancelled");
             }
+            Note::BargeIn {
+                session,
+                stage,
+                detector,
+                latency_us,
+                ..
+            } => self.watch.barge_in_stage(&session, stage, &detector, latency_us),
+            Note::BargedIn {
+                session,
+                utterance,
+                latency_us,
+                count,
+            } => self.watch.barge_in(&session, utterance.get(), latency_us, count),
+            Note::GreetingProtect {
+                session,
+                utterance,
+                sent_us,
+            } => self.watch.greeting_protect(&session, utterance.get(), sent_us / 1000),
+            Note::GreetingCompleted { session, utterance } => self.watch.greeting_completed(&session, utterance.get()),
+            Note::DetectorFailed {
+                session,
+                detector,
+                message,
+                instead,
+            } => self.watch.detector_failed(&session, &detector, &message, &instead),
             Note::Collected {
                 session,
                 buffers,
@@ -413,35 +428,18 @@ impl Hands {
                 tracing::warn!(%session, error, "a step of the cancel chain did not answer in time");
                 self.alert("cancel-failed", &session, BTreeMap::from([("error", Value::from(error))]));
             }
+            // Carried out above.
+            Note::BackendFailed { .. }
+            | Note::BackendAway { .. }
+            | Note::BackendBack { .. }
+            | Note::FellBack { .. }
+            | Note::CancelUnacknowledged { .. }
+            | Note::Primed { .. } => {}
         }
     }
 
-    /// A server answered a cancel, or did not: the report has gone out by now, so this is for the operator.
-    pub(super) fn cancel_ack(&mut self, backend: &str, synthesis: u64, status: i32) {
-        let error = match status {
-            UT_OK => return,
-            UT_TIMEOUT => "the server did not acknowledge the cancel in time",
-            _ => "the server refused the cancel or could not be reached",
-        };
-        let session = self.owners.session(synthesis).to_owned();
-        self.counts.cancel_failed.add_for(&session, 1);
-        tracing::warn!(
-            session,
-            backend,
-            synthesis,
-            error,
-            "a cancel was not acknowledged: the server may still compute"
-        );
-        let details = [
-            ("error", Value::from(error)),
-            ("backend", Value::from(backend.to_owned())),
-            ("synthesis", Value::from(synthesis)),
-        ];
-        self.alert("cancel-failed", &session, details.into());
-    }
-
     /// At most one alert of a kind and session a second; those between are in the metrics and the log.
-    fn alert(&mut self, kind: &'static str, session: &str, details: BTreeMap<&'static str, Value<'static>>) {
+    pub(super) fn alert(&mut self, kind: &'static str, session: &str, details: BTreeMap<&'static str, Value<'static>>) {
         let now = now_us();
         let last = self.alerts.get(&(kind, session.to_owned()));
         if last.is_some_and(|at| now.saturating_sub(*at) < ALERT_EVERY_US) {
@@ -590,7 +588,7 @@ impl Hands {
     }
 }
 
-fn tx_output(output: utterd_core::Output) -> Output {
+pub(super) fn tx_output(output: utterd_core::Output) -> Output {
     match output {
         utterd_core::Output::Local => Output::Local,
         utterd_core::Output::Null => Output::Null,

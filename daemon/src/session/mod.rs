@@ -5,6 +5,7 @@
 //! sound; their number is bounded by the audio they tell about).
 //! Not here: what to do (core), how messages look (dbus), how sound is made (tx, synth, driver).
 
+mod backends;
 mod device;
 mod effects;
 mod facts;
@@ -21,6 +22,7 @@ use crate::observe::notify;
 use crate::synth::SynthEvent;
 use crate::tx::{Output, TxEvent};
 
+pub use backends::{BackendNews, BackendStates};
 pub use device::Device;
 pub use effects::Hands;
 
@@ -144,7 +146,7 @@ impl Actor {
                 }
             }
             Fact::Synth(event) => {
-                if let Some(input) = facts::synthesis(event) {
+                if let Some(input) = facts::synthesis(event, &mut self.hands) {
                     self.step(input);
                 }
             }
@@ -162,7 +164,11 @@ impl Actor {
                 backend,
                 synthesis,
                 status,
-            } => self.hands.cancel_ack(&backend, synthesis, status),
+            } => {
+                if let Some(input) = facts::cancel_ack(backend, synthesis, status) {
+                    self.step(input);
+                }
+            }
             Fact::Core(input) => self.step(input),
             Fact::Stop => {}
         }

@@ -302,10 +302,10 @@ impl Shared {
         });
     }
 
-    pub(super) fn gain(&self, track: u64, linear: f32) {
+    pub(super) fn gain(&self, track: u64, linear: f32, ramp_us: u32) {
         self.order(|inner, _| {
             if let Some(track) = inner.tracks.get_mut(&track) {
-                track.gain(linear);
+                track.gain(linear, ramp_us);
             }
         });
     }

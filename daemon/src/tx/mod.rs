@@ -12,7 +12,7 @@ mod clock;
 mod entry;
 mod feeder;
 mod follow;
-mod resample;
+pub(crate) mod resample;
 mod store;
 mod track;
 mod writer;
@@ -207,8 +207,9 @@ impl Tx {
         self.shared.resume(track);
     }
 
-    pub fn gain(&self, track: u64, linear: f32) {
-        self.shared.gain(track, linear);
+    /// Reached along a ramp of this length, at least 5 ms; at once while the track is silent.
+    pub fn gain(&self, track: u64, linear: f32, ramp_us: u32) {
+        self.shared.gain(track, linear, ramp_us);
     }
 
     /// Drops the store of a finished utterance; its id means nothing from now on. One that still plays falls silent unreported.

@@ -163,13 +163,14 @@ impl Track {
         }
     }
 
-    pub(super) fn gain(&mut self, linear: f32) {
+    pub(super) fn gain(&mut self, linear: f32, ramp_us: u32) {
         if !linear.is_finite() {
             return;
         }
         self.gain = linear;
         if let Some(lane) = &mut self.lane {
-            lane.order(Command::Gain { linear });
+            let ramp_frames = us_to_samples(u64::from(ramp_us), lane.rate) as u32;
+            lane.order(Command::Gain { linear, ramp_frames });
         }
     }
 

@@ -65,6 +65,15 @@ impl<'a> Speak<'a> {
         })
     }
 
+    /// The parameters of this request, `T`'s own defaults where there are none. What `T` refuses is an error that names the key: a parameter is
+    /// never silently ignored, so `T` should `deny_unknown_fields`; for a plugin without any, `NoConfig` does.
+    pub fn params<T: serde::de::DeserializeOwned + Default>(&self) -> Result<T> {
+        match self.params_json.trim() {
+            "" | "{}" => Ok(T::default()),
+            json => serde_json::from_str(json).map_err(|e| Error::Argument(format!("params: {e}"))),
+        }
+    }
+
     /// Whether silence follows this piece: the last one of its utterance.
     pub fn is_last(&self) -> bool {
         self.flags & UT_SPEAK_LAST != 0

@@ -42,7 +42,7 @@ pub trait Tts: Sized + Send + Sync + 'static {
     }
 }
 
-/// The configuration of a plugin that has none: any key is an error.
+/// The configuration, or the parameters, of a plugin that has none: any key is an error.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}
@@ -66,5 +66,6 @@ pub fn voice(id: &str, language: &str, sample_rate: u32) -> VoiceDescription {
         languages: vec![language.into()],
         sample_rate,
         word_timing: true,
+        cacheable: true,
     }
 }

@@ -39,6 +39,10 @@ pub(crate) struct Job<'a> {
     pub(crate) wpm: i32,
     /// 0 to 100.
     pub(crate) pitch: i32,
+    /// 0 to 100.
+    pub(crate) pitch_range: i32,
+    /// In units of 10 ms at the normal rate.
+    pub(crate) word_gap: i32,
     /// Ends with the pause that follows a sentence.
     pub(crate) end_pause: bool,
 }
@@ -139,11 +143,17 @@ impl Engine {
             }
             self.voice = job.voice.to_owned();
         }
-        for (parameter, value) in [(ffi::PARAM_RATE, job.wpm), (ffi::PARAM_PITCH, job.pitch)] {
+        // All of them each time: the library keeps what the last request set.
+        for (parameter, value) in [
+            (ffi::PARAM_RATE, job.wpm),
+            (ffi::PARAM_PITCH, job.pitch),
+            (ffi::PARAM_RANGE, job.pitch_range),
+            (ffi::PARAM_WORD_GAP, job.word_gap),
+        ] {
             // SAFETY: numbers only.
             let status = unsafe { ffi::espeak_ng_SetParameter(parameter, value, 0) };
             if status != ffi::ENS_OK {
-                return Err(Error::Argument(format!("espeak-ng refuses rate or pitch: {}", words_of(status))));
+                return Err(Error::Argument(format!("espeak-ng refuses a parameter: {}", words_of(status))));
             }
         }
         if job.c_text.last() != Some(&0) {

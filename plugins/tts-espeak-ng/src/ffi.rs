@@ -16,6 +16,8 @@ pub(crate) const ENDPAUSE: c_uint = 0x1000;
 
 pub(crate) const PARAM_RATE: c_int = 1;
 pub(crate) const PARAM_PITCH: c_int = 3;
+pub(crate) const PARAM_RANGE: c_int = 4;
+pub(crate) const PARAM_WORD_GAP: c_int = 7;
 
 pub(crate) const EVENT_LIST_TERMINATED: c_int = 0;
 pub(crate) const EVENT_WORD: c_int = 1;

@@ -24,6 +24,36 @@ struct Config {
     data_dir: Option<PathBuf>,
 }
 
+/// `params` of a Say.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Params {
+    /// How far the pitch moves within a sentence: 0 to 100, 50 is normal.
+    pitch_range: i32,
+    /// Silence between words, at the normal rate: 0 to 1000.
+    word_gap_ms: i32,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            pitch_range: 50,
+            word_gap_ms: 0,
+        }
+    }
+}
+
+impl Params {
+    fn checked(self) -> Result<Self> {
+        for (key, value, most) in [("pitch-range", self.pitch_range, 100), ("word-gap-ms", self.word_gap_ms, 1000)] {
+            if !(0..=most).contains(&value) {
+                return Err(Error::Argument(format!("params: {key} is {value}; 0 to {most} are possible")));
+            }
+        }
+        Ok(self)
+    }
+}
+
 struct Espeak(Config);
 
 impl Tts for Espeak {
@@ -44,6 +74,7 @@ impl Tts for Espeak {
                 languages: v.languages.iter().map(|(_, tag)| tag.clone()).collect(),
                 sample_rate: engine.rate,
                 word_timing: true,
+                cacheable: true,
             });
             Ok(TtsDescription {
                 default_voice: engine.voices.default_id().into(),
@@ -54,6 +85,7 @@ impl Tts for Espeak {
     }
 
     fn speak(&self, req: &Speak<'_>, out: &mut AudioOut<'_>) -> Result<()> {
+        let params = req.params::<Params>()?.checked()?;
         let prepared = Prepared::new(req.text);
         engine::with(self.0.data_dir.as_deref(), |engine| {
             let voice = engine.voices.choose(req.voice, req.language)?;
@@ -66,6 +98,8 @@ impl Tts for Espeak {
                 voice: &voice,
                 wpm: scaled(req.rate, 175.0, 80, 450),
                 pitch: scaled(req.pitch, 50.0, 0, 100),
+                pitch_range: params.pitch_range,
+                word_gap: params.word_gap_ms / 10,
                 end_pause: !req.is_last(),
             };
             let mut marks = Marks {
@@ -141,6 +175,38 @@ mod tests {
         assert_eq!(scaled(f32::INFINITY, 175.0, 80, 450), 175);
         assert_eq!(scaled(1e30, 175.0, 80, 450), 450);
         assert_eq!(scaled(2.0, 50.0, 0, 100), 100);
+    }
+
+    #[test]
+    fn a_parameter_that_is_unknown_or_out_of_range_is_named() {
+        let read = |json: &str| {
+            let req = Speak {
+                synthesis: 1,
+                utterance: 1,
+                session: 1,
+                text: "x",
+                voice: "",
+                language: "",
+                rate: 1.0,
+                pitch: 1.0,
+                gain_db: 0.0,
+                out_rate_hint: 0,
+                params_json: json,
+                flags: 0,
+            };
+            req.params::<Params>().and_then(Params::checked).map_err(|e| e.message().to_owned())
+        };
+        assert_eq!(read("").unwrap().pitch_range, 50);
+        assert_eq!(read(r#"{"word-gap-ms":250,"pitch-range":0}"#).unwrap().word_gap_ms, 250);
+        for (json, named) in [
+            (r#"{"style":"calm"}"#, "style"),
+            (r#"{"pitch-range":101}"#, "pitch-range is 101; 0 to 100"),
+            (r#"{"word-gap-ms":"much"}"#, "much"),
+            (r#"{"word-gap-ms":-1}"#, "word-gap-ms is -1"),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(error.contains(named), "{json}: {error}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ const ADVICE: &str = "ask the server for WAV or PCM: response-format = \"wav\" (
 enum Form {
     U8,
     I16,
+    I16Big,
     I24,
     I32,
     F32,
@@ -30,7 +31,7 @@ impl Form {
     fn bytes(self) -> usize {
         match self {
             Self::U8 => 1,
-            Self::I16 => 2,
+            Self::I16 | Self::I16Big => 2,
             Self::I24 => 3,
             Self::I32 | Self::F32 => 4,
             Self::F64 => 8,
@@ -42,6 +43,7 @@ impl Form {
         let value = match (self, at) {
             (Self::U8, [a]) => (f32::from(*a) - 128.0) / 128.0,
             (Self::I16, [a, b]) => f32::from(i16::from_le_bytes([*a, *b])) / 32_768.0,
+            (Self::I16Big, [a, b]) => f32::from(i16::from_be_bytes([*a, *b])) / 32_768.0,
             (Self::I24, [a, b, c]) => (i32::from_le_bytes([0, *a, *b, *c]) >> 8) as f32 / 8_388_608.0,
             (Self::I32, [a, b, c, d]) => i32::from_le_bytes([*a, *b, *c, *d]) as f32 / 2_147_483_648.0,
             (Self::F32, [a, b, c, d]) => f32::from_le_bytes([*a, *b, *c, *d]),
@@ -73,12 +75,19 @@ enum State {
     Over,
 }
 
+/// What raw samples are: where the server says nothing, and, for the order of bytes, even if it says otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Raw {
+    pub(crate) rate: u32,
+    pub(crate) channels: u16,
+    pub(crate) big_endian: Option<bool>,
+}
+
 /// The decoder of one body.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     said: Kind,
-    /// What raw samples are if nobody says more: rate and channels; and whether they were asked for.
-    raw: (u32, u16),
+    raw: Raw,
     asked_for_raw: bool,
     state: State,
     shape: Option<Shape>,
@@ -88,7 +97,7 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    pub(crate) fn new(said: Kind, raw: (u32, u16), asked_for_raw: bool) -> Result<Self, String> {
+    pub(crate) fn new(said: Kind, raw: Raw, asked_for_raw: bool) -> Result<Self, String> {
         if let Kind::Compressed(name) = said {
             return Err(compressed(name));
         }
@@ -214,9 +223,13 @@ impl Decoder {
         if let Some(Kind::Compressed(name)) = mime::magic(&self.held) {
             return Err(compressed(name));
         }
-        let (rate, channels) = match self.said {
-            Kind::Pcm { rate, channels } => (rate, channels),
-            Kind::EventStream | Kind::Unknown if self.asked_for_raw => (None, None),
+        let (rate, channels, said_big) = match self.said {
+            Kind::Pcm {
+                rate,
+                channels,
+                big_endian,
+            } => (rate, channels, big_endian),
+            Kind::EventStream | Kind::Unknown if self.asked_for_raw => (None, None, None),
             Kind::Wav => return Err(format!("the server says it sends WAV but does not; {ADVICE}")),
             Kind::Words => {
                 return Err(format!("the server answered with text instead of audio: {}", words(&self.held)));
@@ -229,7 +242,9 @@ impl Decoder {
                 ));
             }
         };
-        self.shaped(Form::I16, rate.unwrap_or(self.raw.0), channels.unwrap_or(self.raw.1))?;
+        let big = self.raw.big_endian.or(said_big).unwrap_or(false);
+        let form = if big { Form::I16Big } else { Form::I16 };
+        self.shaped(form, rate.unwrap_or(self.raw.rate), channels.unwrap_or(self.raw.channels))?;
         self.state = State::Samples(None);
         Ok(())
     }
@@ -366,7 +381,16 @@ mod tests {
     }
 
     fn decode(said: &str, asked_for_raw: bool, body: &[u8], cut: usize) -> Result<(Vec<f32>, u32), String> {
-        let mut decoder = Decoder::new(mime::kind(said), (24_000, 1), asked_for_raw)?;
+        decode_as(None, said, asked_for_raw, body, cut)
+    }
+
+    fn decode_as(big_endian: Option<bool>, said: &str, asked_for_raw: bool, body: &[u8], cut: usize) -> Result<(Vec<f32>, u32), String> {
+        let raw = Raw {
+            rate: 24_000,
+            channels: 1,
+            big_endian,
+        };
+        let mut decoder = Decoder::new(mime::kind(said), raw, asked_for_raw)?;
         let mut mono = Vec::new();
         for piece in body.chunks(cut.max(1)) {
             decoder.push(piece, &mut mono)?;
@@ -421,6 +445,33 @@ mod tests {
     }
 
     #[test]
+    fn l16_is_big_endian_unless_the_server_or_the_operator_says_otherwise() {
+        let samples = [1i16, -2, 300, 32_767, -32_768, 0, 77, 5];
+        let heard: Vec<f32> = samples.iter().map(|s| f32::from(*s) / 32_768.0).collect();
+        let big: Vec<u8> = samples.iter().flat_map(|s| s.to_be_bytes()).collect();
+        let little: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+        for (configured, said, body) in [
+            (None, "audio/L16;rate=8000", &big),
+            (None, "audio/L16;rate=8000;endianness=little-endian", &little),
+            (None, "audio/L16;codec=pcm;rate=24000", &little),
+            (None, "audio/pcm;rate=24000", &little),
+            (Some(false), "audio/L16;rate=8000", &little),
+            (Some(true), "audio/pcm", &big),
+            (Some(true), "application/octet-stream", &big),
+        ] {
+            for cut in [1, 3, 64] {
+                assert_eq!(decode_as(configured, said, true, body, cut).unwrap().0, heard, "{said}");
+            }
+        }
+        let file = wav(0, 8_000, &samples);
+        assert_eq!(
+            decode_as(Some(true), "audio/wav", true, &file, 7).unwrap().0,
+            heard,
+            "WAV knows its own"
+        );
+    }
+
+    #[test]
     fn compressed_audio_is_refused_with_advice() {
         for (said, body) in [
             ("audio/mpeg", &b""[..]),
@@ -467,7 +518,7 @@ mod tests {
         fn nothing_panics_and_all_that_comes_out_is_sound(
             head in prop::sample::select(vec![&b""[..], b"RIFF....WAVE", b"RIFF....WAVEfmt \x10\0\0\0", b"RIFF....WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0"]),
             tail in prop::collection::vec(any::<u8>(), 0..400),
-            said in prop::sample::select(vec!["", "audio/wav", "audio/pcm", "audio/pcm;rate=1;channels=0", "text/html"]),
+            said in prop::sample::select(vec!["", "audio/wav", "audio/pcm", "audio/pcm;rate=1;channels=0", "audio/L16;rate=8000", "text/html"]),
             raw in any::<bool>(), cut in 1usize..70,
         ) {
             let body = [head, &tail].concat();

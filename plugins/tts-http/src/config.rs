@@ -8,6 +8,7 @@ use std::result::Result;
 use std::time::Duration;
 use utterd_plugin_api::prelude::*;
 
+use crate::audio::Raw;
 use crate::url::Url;
 
 pub(crate) const SCHEMA: &str = r#"{"type":"object","additionalProperties":false,"required":["url"],"properties":{
@@ -17,7 +18,7 @@ pub(crate) const SCHEMA: &str = r#"{"type":"object","additionalProperties":false
 "id":{"type":"string"},"name":{"type":"string"},"languages":{"type":"array","items":{"type":"string"}}}}]}},
 "voices-url":{"type":"string"},"any-voice":{"type":"boolean","default":false},
 "response-format":{"type":"string","default":"wav"},"pcm-rate":{"type":"integer","minimum":4000,"maximum":384000,"default":24000},
-"pcm-channels":{"type":"integer","minimum":1,"maximum":32,"default":1},
+"pcm-channels":{"type":"integer","minimum":1,"maximum":32,"default":1},"pcm-byte-order":{"enum":["auto","little","big"],"default":"auto"},
 "fields":{"type":"object","additionalProperties":false,"properties":{"text":{"type":"string"},"voice":{"type":"string"},"model":{"type":"string"},
 "format":{"type":"string"},"speed":{"type":"string"},"length-scale":{"type":"string"},"language":{"type":"string"},"id":{"type":"string"}}},
 "extra":{"type":"object"},"headers":{"type":"object","additionalProperties":{"type":"string"}},
@@ -43,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) response_format: String,
     pub(crate) pcm_rate: u32,
     pub(crate) pcm_channels: u16,
+    pub(crate) pcm_byte_order: ByteOrder,
     pub(crate) fields: Fields,
     pub(crate) extra: Map<String, Value>,
     pub(crate) headers: BTreeMap<String, String>,
@@ -75,6 +77,7 @@ impl Default for Config {
             response_format: "wav".into(),
             pcm_rate: 24_000,
             pcm_channels: 1,
+            pcm_byte_order: ByteOrder::Auto,
             fields: Fields::default(),
             extra: Map::new(),
             headers: BTreeMap::new(),
@@ -102,6 +105,16 @@ pub(crate) enum Method {
     Post,
     /// The fields go into the query.
     Get,
+}
+
+/// Of raw samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ByteOrder {
+    /// As the content type says.
+    Auto,
+    Little,
+    Big,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -234,6 +247,18 @@ impl Config {
 
     pub(crate) fn asks_for_raw(&self) -> bool {
         ["pcm", "raw", "s16le"].contains(&self.response_format.to_ascii_lowercase().as_str())
+    }
+
+    /// What raw samples are taken for.
+    pub(crate) fn raw(&self) -> Raw {
+        Raw {
+            rate: self.pcm_rate,
+            channels: self.pcm_channels,
+            big_endian: match self.pcm_byte_order {
+                ByteOrder::Auto => None,
+                order => Some(order == ByteOrder::Big),
+            },
+        }
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {

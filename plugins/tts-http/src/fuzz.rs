@@ -1,6 +1,6 @@
 //! The wire parsers for a fuzzer: bytes in, no panic out. The first byte chooses the cuts, so that one corpus serves all.
 
-use crate::audio::Decoder;
+use crate::audio::{Decoder, Raw};
 use crate::chunked::Chunked;
 use crate::sse::Events;
 use crate::url::Url;
@@ -11,9 +11,14 @@ pub fn wire(input: &[u8]) {
     let (cut, input) = input
         .split_first()
         .map_or((1, input), |(cut, rest)| (usize::from(*cut).max(1), rest));
-    for said in ["", "audio/wav", "audio/pcm;rate=8000", "text/event-stream"] {
+    let raw = Raw {
+        rate: 24_000,
+        channels: 1,
+        big_endian: None,
+    };
+    for said in ["", "audio/wav", "audio/pcm;rate=8000", "audio/L16;rate=8000", "text/event-stream"] {
         for asked_for_raw in [false, true] {
-            let Ok(mut decoder) = Decoder::new(mime::kind(said), (24_000, 1), asked_for_raw) else {
+            let Ok(mut decoder) = Decoder::new(mime::kind(said), raw, asked_for_raw) else {
                 continue;
             };
             let mut mono = Vec::new();

@@ -4,10 +4,11 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Wav,
-    /// Raw little-endian samples of 16 bits; rate and channels if they were said.
+    /// Raw samples of 16 bits; rate, channels and order of bytes if they were said.
     Pcm {
         rate: Option<u32>,
         channels: Option<u16>,
+        big_endian: Option<bool>,
     },
     EventStream,
     /// Audio that has to be asked for in another form.
@@ -24,18 +25,25 @@ pub(crate) fn kind(content_type: &str) -> Kind {
     let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
     match essence.as_str() {
         "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" => Kind::Wav,
-        // RFC 2586 says L16 is big-endian; every speech server that sends it is little-endian.
         "audio/pcm" | "audio/x-pcm" | "audio/raw" | "audio/x-raw" | "audio/l16" | "audio/basic-pcm" => {
             let (mut rate, mut channels) = (None, None);
+            // RFC 2586: network byte order. Servers that mean the other one say so, each in its own way.
+            let mut big_endian = (essence == "audio/l16").then_some(true);
             for (key, value) in parts.filter_map(|p| p.split_once('=')) {
                 let value = value.trim().trim_matches('"');
                 match key.trim().to_ascii_lowercase().as_str() {
                     "rate" | "samplerate" | "sample-rate" | "sample_rate" => rate = value.parse().ok().or(rate),
                     "channels" => channels = value.parse().ok().or(channels),
+                    "endianness" => big_endian = Some(value.eq_ignore_ascii_case("big-endian")),
+                    "codec" if value.eq_ignore_ascii_case("pcm") => big_endian = Some(false),
                     _ => {}
                 }
             }
-            Kind::Pcm { rate, channels }
+            Kind::Pcm {
+                rate,
+                channels,
+                big_endian,
+            }
         }
         "text/event-stream" => Kind::EventStream,
         "audio/mpeg" | "audio/mp3" | "audio/x-mp3" => Kind::Compressed("MP3"),
@@ -71,13 +79,27 @@ mod tests {
 
     #[test]
     fn types_as_servers_send_them() {
-        let pcm = |rate, channels| Kind::Pcm { rate, channels };
+        let l16 = |rate, channels, big_endian| Kind::Pcm {
+            rate,
+            channels,
+            big_endian,
+        };
+        let pcm = |rate, channels| l16(rate, channels, None);
         for (said, meant) in [
             ("audio/wav", Kind::Wav),
             ("Audio/X-WAV; charset=binary", Kind::Wav),
             ("audio/pcm", pcm(None, None)),
             ("audio/pcm;rate=24000", pcm(Some(24_000), None)),
-            ("audio/L16; codec=pcm ; rate=\"16000\"; channels=2", pcm(Some(16_000), Some(2))),
+            ("audio/L16;rate=8000", l16(Some(8_000), None, Some(true))),
+            (
+                "audio/L16; codec=pcm ; rate=\"16000\"; channels=2",
+                l16(Some(16_000), Some(2), Some(false)),
+            ),
+            (
+                "audio/l16; rate=22050; endianness=little-endian",
+                l16(Some(22_050), None, Some(false)),
+            ),
+            ("audio/pcm; endianness=Big-Endian", l16(None, None, Some(true))),
             ("audio/pcm; rate=NaN", pcm(None, None)),
             ("audio/pcm; rate=99999999999999", pcm(None, None)),
             ("text/event-stream; charset=utf-8", Kind::EventStream),

@@ -206,7 +206,7 @@ impl Conn {
                         if let Err(e) = tls.write_tls(&mut self.tcp) {
                             drop(e);
                         }
-                        return Err(Fault::Wrong(format!("TLS: {e}")));
+                        return Err(Fault::Wrong(tls_words(&e)));
                     }
                     return Ok(n > 0);
                 }
@@ -215,6 +215,25 @@ impl Conn {
                 Err(e) => return Err(Fault::Io(e)),
             }
         }
+    }
+}
+
+/// What the library says in one word a person needs in a sentence.
+fn tls_words(error: &rustls::Error) -> String {
+    use rustls::{CertificateError as Bad, Error};
+    match error {
+        Error::InvalidCertificate(Bad::UnknownIssuer) => {
+            "its certificate is signed by nobody who is trusted here: set ca-file to the PEM of its authority".into()
+        }
+        Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "its certificate is for another name than the one in url".into()
+        }
+        Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => "its certificate has expired".into(),
+        Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet: is this machine's clock right?".into()
+        }
+        Error::InvalidMessage(_) => format!("it does not speak TLS ({error}): is it http:// that is meant?"),
+        _ => format!("TLS: {error}"),
     }
 }
 

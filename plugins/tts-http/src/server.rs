@@ -226,9 +226,8 @@ impl Server {
     /// The answer, as it comes.
     fn listen(&self, mut response: Response, out: &mut AudioOut<'_>, wait: &Wait<'_>) -> Result<(), Error> {
         let kind = mime::kind(response.header("content-type").unwrap_or_default());
-        let raw = (self.config.pcm_rate, self.config.pcm_channels);
         let bad = |why: String| Error::Backend(format!("{}: {why}", self.url));
-        let mut decoder = Decoder::new(kind, raw, self.config.asks_for_raw()).map_err(bad)?;
+        let mut decoder = Decoder::new(kind, self.config.raw(), self.config.asks_for_raw()).map_err(bad)?;
         let mut events = (kind == Kind::EventStream).then(Events::default);
         let (mut body, mut mono) = (Vec::new(), Vec::new());
         // Servers that answer at once may still think before they speak.

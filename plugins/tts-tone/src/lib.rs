@@ -43,11 +43,14 @@ impl Tts for Tone {
     fn describe(&self) -> TtsDescription {
         description(["tone", "tone-id"].map(|id| VoiceDescription {
             languages: vec![],
+            // "tone-id" says whose samples these are.
+            cacheable: id != "tone-id",
             ..voice(id, "", DEFAULT_RATE)
         }))
     }
 
     fn speak(&self, req: &Speak<'_>, out: &mut AudioOut<'_>) -> Result<()> {
+        let NoConfig {} = req.params()?;
         let shape = match req.voice {
             "" | "tone" => Shape::Tone,
             "tone-id" => Shape::Id { utterance: req.utterance },

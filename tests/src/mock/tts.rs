@@ -167,6 +167,10 @@ impl TtsServer {
         TtsServer { shared }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.shared.address
+    }
+
     /// `http://127.0.0.1:PORT` and this path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.shared.address)

@@ -200,6 +200,18 @@ impl Policy {
         self.end()
     }
 
+    /// Somebody speaks, and it is not for this policy to judge.
+    pub fn began(&mut self, at: Micros) {
+        self.begin(at);
+    }
+
+    /// What was suspected is settled by somebody else; the user may speak on.
+    pub fn dismiss(&mut self) {
+        if self.is_suspecting() {
+            self.stage = Stage::Idle;
+        }
+    }
+
     /// The onset of the user's speech, while it lasts. What begins and ends it does so whatever the verdict.
     pub fn user_speech(&self) -> Option<Micros> {
         self.speech.map(|s| s.since)

@@ -1,6 +1,6 @@
 //! What becomes of a request: refused, joined, in line, answered at once, or run. Nothing here speaks to the device.
 
-use super::{Asked, GuardKey, LINE, Verdict};
+use super::{Asked, GuardKey, Hold, LINE, Purpose, Verdict};
 use crate::Core;
 use crate::effect::{DeviceOp, Effect, Note, Reply};
 use crate::ids::{SessionId, Token};
@@ -54,11 +54,13 @@ impl Core {
             return Err(Failure::new(ErrorKind::LimitExceeded, message));
         }
         // Single flight: the same as what is last in line is the same thing, and anything between would change its meaning.
+        let in_force = guard.entered().is_some_and(|l| l.session == session);
         let is_same = |asked: &Asked, running: Option<u64>| {
+            let is_asked = asked.purpose == Purpose::Client || (asked.purpose == Purpose::Return && in_force);
             let same_turn = turn == 0
                 || turn == asked.turn
                 || running.is_some_and(|r| r == turn || (transition != Transition::EnterListening && turn > r));
-            asked.transition == transition && asked.session == session && same_turn
+            is_asked && asked.transition == transition && asked.session == session && same_turn
         };
         let last = match (guard.line.back_mut(), &mut guard.running) {
             (Some(last), _) => Some((last, None)),
@@ -73,6 +75,7 @@ impl Core {
         }
         guard.line.push_back(Asked {
             transition,
+            purpose: Purpose::Client,
             session,
             turn,
             tokens: vec![token],
@@ -133,6 +136,7 @@ impl Core {
             if key == GuardKey::Local {
                 self.owners.because = Some("session-closed");
             }
+            self.capture_changed(key);
             self.ceased(id, &listening, "session-closed", generation);
         }
         self.advance(key);
@@ -144,6 +148,7 @@ impl Core {
             self.guard(GuardKey::Local).count("playback-stops");
         }
         self.owners.speaking.remove(&id);
+        self.forget_ear(id);
         self.owners.guards.remove(&GuardKey::Null(id));
     }
 
@@ -159,13 +164,8 @@ impl Core {
             };
             match self.judge(key, &asked) {
                 Verdict::Answer(outcome) => self.answer_all(key, &asked, outcome),
-                Verdict::Renew(turn) => {
-                    if let Some(listening) = &mut self.guard(key).listening {
-                        listening.turn = turn;
-                    }
-                    self.set_turn(asked.session, turn);
-                    self.applied(key, &asked);
-                }
+                Verdict::Renew(turn) => self.renew(key, &asked, turn),
+                Verdict::Keep => self.keep(key, &asked),
                 Verdict::Run(turn) => self.run(key, asked, turn),
             }
         }
@@ -173,10 +173,15 @@ impl Core {
 
     pub(super) fn judge(&mut self, key: GuardKey, asked: &Asked) -> Verdict {
         let current = self.sessions.get(&asked.session).map_or(0, |s| s.turn);
+        let keeps = self.keeps_capture(key, asked.session);
         let past = self.owners.past.entry(asked.session).or_default();
         let guard = self.owners.guards.entry(key).or_default();
-        let in_force = guard.listening.as_ref().filter(|l| l.session == asked.session);
         let n = asked.turn;
+        // What is open for barge-in needs no device to be listened to, and is recovered by the guard alone.
+        let own = guard.listening.as_ref().filter(|l| l.session == asked.session);
+        let is_open = own.is_some_and(|l| !l.is_lost);
+        let in_force = own.filter(|l| l.hold == Hold::Entered || asked.purpose == Purpose::Return);
+        let run = |n| if is_open { Verdict::Renew(n) } else { Verdict::Run(n) };
         match (asked.transition, in_force) {
             (Transition::EnterListening, _) if n != 0 && n < current => Verdict::Answer("stale"),
             (Transition::EnterListening, Some(listening)) => {
@@ -188,16 +193,49 @@ impl Core {
                 }
             }
             (Transition::EnterListening, None) => match n {
-                0 if past.listened >= current => Verdict::Run(past.listened + 1),
-                0 => Verdict::Run(current),
+                0 if past.listened >= current => run(past.listened + 1),
+                0 => run(current),
                 n if n <= past.listened => Verdict::Answer("stale"),
-                n => Verdict::Run(n),
+                n => run(n),
             },
             (_, Some(listening)) if n != 0 && n < listening.turn => Verdict::Answer("stale"),
             (Transition::MicClosedRecovery, Some(listening)) if listening.is_recovered => Verdict::Answer("already"),
+            (Transition::LeaveListening, Some(_)) if keeps => Verdict::Keep,
             (_, Some(listening)) => Verdict::Run(listening.turn),
-            (Transition::LeaveListening, None) if guard.listening.is_none() && !past.taken_over => Verdict::Answer("already"),
+            (Transition::LeaveListening, None) if guard.entered().is_none() && !past.taken_over => Verdict::Answer("already"),
             (_, None) => Verdict::Answer("stale"),
         }
+    }
+
+    /// What is open is listened to from now on, for this turn.
+    fn renew(&mut self, key: GuardKey, asked: &Asked, turn: u64) {
+        let Some(listening) = &mut self.guard(key).listening else {
+            return;
+        };
+        listening.turn = turn;
+        let before = std::mem::replace(&mut listening.hold, Hold::Entered);
+        self.past(asked.session).taken_over = false;
+        self.set_turn(asked.session, turn);
+        self.applied(key, asked);
+        if !before.is_told() {
+            let generation = self.guard(key).generation;
+            self.listening_changed(asked.session, true, "client", turn, generation);
+        }
+    }
+
+    /// It listens no more, and the user may still interrupt the answer.
+    fn keep(&mut self, key: GuardKey, asked: &Asked) {
+        let Some(listening) = &mut self.guard(key).listening else {
+            return;
+        };
+        listening.hold = Hold::Kept;
+        listening.is_answered = false;
+        listening.quiet_since = None;
+        let turn = listening.turn;
+        self.past(asked.session).listened = turn;
+        self.applied(key, asked);
+        let generation = self.guard(key).generation;
+        self.dirty.insert(asked.session);
+        self.listening_changed(asked.session, false, "client", turn, generation);
     }
 }

@@ -1,6 +1,6 @@
 //! Orders to the device, and what its answers change. An answer is told apart by the order it answers, never by who owns now.
 
-use super::{Asked, Guard, GuardKey, Listening, PATIENCE_US, Running};
+use super::{Asked, Guard, GuardKey, Hold, Listening, PATIENCE_US, Purpose, Running};
 use crate::Core;
 use crate::effect::{DeviceOp, Effect, Note};
 use crate::ids::{OrderId, SessionId, Token};
@@ -60,16 +60,19 @@ impl Core {
             Transition::EnterListening => {
                 if let Some(other) = guard.listening.take() {
                     guard.count("capture-stops");
-                    displaced = Some(other.session);
+                    displaced = (other.hold == Hold::Entered).then_some(other.session);
                     self.order(
                         key,
                         other.session,
                         other.generation,
                         DeviceOp::CloseCapture { capture: other.capture },
                     );
-                    let past = self.past(other.session);
-                    past.listened = other.turn;
-                    past.taken_over = true;
+                    if other.hold == Hold::Entered {
+                        let past = self.past(other.session);
+                        past.listened = other.turn;
+                        past.taken_over = true;
+                    }
+                    self.capture_changed(key);
                     self.ceased(other.session, &other, "taken-over", generation - 1);
                 }
                 DeviceOp::OpenCapture
@@ -107,6 +110,7 @@ impl Core {
 
     pub(super) fn succeeded(&mut self, key: GuardKey, asked: Asked, turn: u64, order: OrderId, done: u32) {
         match asked.transition {
+            Transition::EnterListening if asked.purpose == Purpose::BargeIn => self.opened_for_answer(key, &asked, order),
             Transition::EnterListening => {
                 let guard = self.guard(key);
                 let generation = guard.generation + 1;
@@ -118,7 +122,11 @@ impl Core {
                     generation,
                     is_lost: false,
                     is_recovered: false,
+                    hold: Hold::Entered,
+                    is_answered: false,
+                    quiet_since: None,
                 });
+                self.capture_changed(key);
                 self.past(asked.session).taken_over = false;
                 self.set_turn(asked.session, turn);
                 self.applied(key, &asked);
@@ -128,6 +136,7 @@ impl Core {
                 let guard = self.guard(key);
                 guard.count("capture-stops");
                 let before = guard.listening.take();
+                self.capture_changed(key);
                 self.past(asked.session).listened = turn;
                 self.applied(key, &asked);
                 let generation = self.guard(key).generation;
@@ -147,20 +156,28 @@ impl Core {
     pub(super) fn failed(&mut self, key: GuardKey, asked: Asked, order: OrderId, failure: Failure) {
         let guard = self.guard(key);
         let generation = guard.generation;
+        let is_own = asked.purpose == Purpose::BargeIn;
         match asked.transition {
             // It may open yet, and nobody would listen.
             Transition::EnterListening => {
                 self.order(key, asked.session, generation, DeviceOp::CloseCapture { capture: order });
-                self.owners.because = Some(asked.transition.word());
+                if is_own {
+                    self.past(asked.session).is_deaf = true;
+                    self.note_wish(asked.session, false);
+                } else {
+                    self.owners.because = Some(asked.transition.word());
+                }
             }
             // The one before it is closed, this one may open later or come back: the device will say so.
             Transition::MicClosedRecovery => {
                 let was_lost = guard.listening.as_mut().map(|listening| {
                     listening.capture = order;
                     listening.generation = generation + 1;
-                    (listening.turn, std::mem::replace(&mut listening.is_lost, true))
+                    let is_told = listening.hold.is_told();
+                    (listening.turn, is_told, std::mem::replace(&mut listening.is_lost, true))
                 });
-                if let Some((turn, false)) = was_lost {
+                self.capture_changed(key);
+                if let Some((turn, true, false)) = was_lost {
                     self.listening_changed(asked.session, false, "device-lost", turn, generation);
                 }
             }
@@ -168,7 +185,7 @@ impl Core {
         }
         self.out.push(Effect::Note(Note::TransitionFailed {
             session: self.name_of(asked.session),
-            transition: asked.transition.word(),
+            transition: if is_own { "barge-in" } else { asked.transition.word() },
             generation,
             error: failure.message.clone(),
         }));
@@ -188,6 +205,7 @@ impl Core {
             return;
         };
         let (session, turn, was_lost) = (listening.session, listening.turn, listening.is_lost);
+        let is_told = listening.hold.is_told();
         listening.capture = order;
         listening.generation = generation;
         listening.is_lost = false;
@@ -195,12 +213,14 @@ impl Core {
         guard.count("recoveries");
         let asked = Asked {
             transition: Transition::MicClosedRecovery,
+            purpose: Purpose::Client,
             session,
             turn,
             tokens,
         };
+        self.capture_changed(key);
         self.applied(key, &asked);
-        if was_lost {
+        if was_lost && is_told {
             self.listening_changed(session, true, "device-back", turn, generation);
         }
     }
@@ -216,6 +236,7 @@ impl Core {
             return;
         };
         let (session, turn, generation) = (listening.session, listening.turn, listening.generation);
+        let is_told = listening.hold.is_told();
         guard.last_lost = Some(order);
         // One that never opened was not lost: its recovery failed.
         if std::mem::replace(&mut listening.is_lost, true) {
@@ -227,7 +248,12 @@ impl Core {
             session: self.name_of(session),
             generation,
         }));
-        self.listening_changed(session, false, "device-lost", turn, generation);
+        self.capture_changed(key);
+        // Also a suspicion that nobody but a client had.
+        self.hearing_lost(session);
+        if is_told {
+            self.listening_changed(session, false, "device-lost", turn, generation);
+        }
     }
 
     /// A closing that concerns nobody any more is counted, and nothing is touched.
@@ -252,6 +278,7 @@ impl Core {
         if !running.chain(&guard.line).any(is_recovery) {
             guard.line.push_back(Asked {
                 transition: Transition::MicClosedRecovery,
+                purpose: Purpose::Return,
                 session,
                 turn: 0,
                 tokens: Vec::new(),

@@ -8,12 +8,13 @@
 //! exactly while somebody listens; the generation is the number of applied transitions; one recovery for each closing of the microphone.
 //!
 //! The loudspeaker and its microphone have one guard; a session that is heard nowhere has one of its own and never owns anything.
-//! Deliberately absent: what a barge-in policy does with an open microphone (it comes with the detectors). Drawing: `owner.dot`.
+//! What a barge-in policy does with the microphone stands in `ears`; what it hears, elsewhere. Drawing: `owner.dot`.
 //!
 //! Rooms: `decide` takes a request to its answer or its turn in line, `device` gives orders and takes what came of them, `publish` tells.
 
 mod decide;
 mod device;
+mod ears;
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,6 +48,8 @@ pub(crate) struct Owners {
     past: BTreeMap<SessionId, Past>,
     /// Local sessions that are heard.
     pub(crate) speaking: BTreeSet<SessionId>,
+    /// Sessions that would have the microphone open for barge-in.
+    wishes: BTreeSet<SessionId>,
     published: OwnerProperties,
     /// The transition that was applied last in this step.
     because: Option<&'static str>,
@@ -63,7 +66,7 @@ struct Guard {
     last_lost: Option<OrderId>,
 }
 
-/// The EnterListening in force.
+/// The capture that is open, or was until the device closed it.
 #[derive(Debug)]
 struct Listening {
     session: SessionId,
@@ -75,6 +78,29 @@ struct Listening {
     is_lost: bool,
     /// This closing has had its recovery.
     is_recovered: bool,
+    hold: Hold,
+    /// Something was accepted for the turn it is kept for.
+    is_answered: bool,
+    /// Since when nothing is accepted.
+    quiet_since: Option<Micros>,
+}
+
+/// Why it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// The EnterListening in force.
+    Entered,
+    /// That has left, and its answer may be interrupted. Readers hear nothing.
+    Kept,
+    /// Nobody has entered: a policy opened it.
+    Opened,
+}
+
+impl Hold {
+    /// As ListeningChanged tells it: what is heard reaches readers.
+    fn is_told(self) -> bool {
+        self != Self::Kept
+    }
 }
 
 /// The transition in flight.
@@ -91,13 +117,26 @@ struct Running {
 #[derive(Debug)]
 struct Asked {
     transition: Transition,
+    purpose: Purpose,
     session: SessionId,
     turn: u64,
     tokens: Vec<Token>,
 }
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Client,
+    /// The guard itself: what was lost came back.
+    Return,
+    /// The guard itself: a microphone for barge-in.
+    BargeIn,
+}
+
 #[derive(Debug, Default)]
 struct Past {
+    /// The microphone could not be opened for the answer that is on its way.
+    is_deaf: bool,
     /// The last turn whose listening has ended.
     listened: u64,
     /// Another session took over, and this one has not entered since.
@@ -114,12 +153,19 @@ enum Verdict {
     Answer(&'static str),
     /// Applied without the device.
     Renew(u64),
+    /// Applied without the device: the capture stays for the answer.
+    Keep,
     Run(u64),
 }
 
 impl Guard {
     fn count(&mut self, counter: &'static str) {
         *self.counters.entry(counter).or_default() += 1;
+    }
+
+    /// The EnterListening in force.
+    fn entered(&self) -> Option<&Listening> {
+        self.listening.as_ref().filter(|l| l.hold == Hold::Entered)
     }
 
     fn waiting(&self) -> usize {

@@ -52,7 +52,7 @@ impl Core {
 
     /// It listens no more; what the device took away before was told then.
     pub(super) fn ceased(&mut self, session: SessionId, before: &Listening, reason: &'static str, generation: u64) {
-        if !before.is_lost {
+        if !before.is_lost && before.hold.is_told() {
             self.listening_changed(session, false, reason, before.turn, generation);
         }
     }
@@ -115,7 +115,7 @@ impl Core {
 
     pub(crate) fn owner_properties(&self) -> OwnerProperties {
         let guard = self.owners.guards.get(&GuardKey::Local);
-        let is_listening = guard.is_some_and(|g| g.listening.is_some());
+        let is_listening = guard.is_some_and(|g| g.listening.as_ref().is_some_and(|l| l.hold.is_told()));
         OwnerProperties {
             owner: self.owner().map(|id| self.name_of(id)).unwrap_or_default(),
             state: match (is_listening, self.owners.speaking.is_empty()) {
@@ -138,7 +138,7 @@ impl Core {
     /// Who listens; until a take-over has succeeded, who listened before it; else who holds the floor.
     pub(super) fn owner(&self) -> Option<SessionId> {
         let guard = self.owners.guards.get(&GuardKey::Local);
-        let listening = guard.and_then(|g| g.listening.as_ref()).map(|l| l.session);
+        let listening = guard.and_then(|g| g.entered()).map(|l| l.session);
         let displaced = || guard?.running.as_ref()?.displaced;
         let floor = || self.floors.get(&FloorKey::Shared)?.holder;
         listening.or_else(displaced).or_else(floor)
@@ -197,6 +197,7 @@ impl Core {
                 }
             }
         }
+        self.check_capture();
         for session in self.owners.past.keys().chain(&self.owners.speaking) {
             assert!(self.sessions.contains_key(session), "the guard remembers a session that is gone");
         }

@@ -4,20 +4,24 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod bargein;
 mod cancel;
+mod fallback;
 mod floor;
 mod owner;
 mod pause;
 mod phase;
+mod play;
 mod sessions;
 mod streams;
 mod turns;
 mod utterance;
+mod written;
 
 use utterd_core::{
-    Caller, CancelOptions, DeviceEvent, DeviceOp, DriverInfo, Effect, ErrorKind, HeardSource, Input, Mode, Outcome, Output, PlaybackEvent,
-    Priority, Progress, Reply, Request, SayOptions, SessionOptions, Signal, SynthesisEvent, SynthesisState, Token, Told, Transition,
-    UtteranceId,
+    Bounds, Caller, CancelOptions, DeviceEvent, DeviceOp, DriverInfo, Effect, ErrorKind, Failure, HeardSource, Input, Mode, Outcome,
+    Output, PlaybackEvent, Priority, Progress, Reply, Request, SayOptions, SessionOptions, Signal, SynthesisEvent, SynthesisState, Token,
+    Told, Transition, UtteranceId,
 };
 use world::backend::{CHAR_US, Fate};
 use world::{MS, S, World, target};
@@ -74,6 +78,16 @@ fn barge_in() -> CancelOptions {
 
 fn error(w: &World, token: Token) -> ErrorKind {
     w.reply(token).unwrap_err().kind
+}
+
+fn configure(w: &mut World, session: &str, bounds: Bounds) -> Result<Reply, Failure> {
+    let options = SessionOptions {
+        bounds,
+        ..SessionOptions::default()
+    };
+    let target = target(session);
+    let token = w.ask(1, Request::Configure { target, options });
+    w.reply(token)
 }
 
 fn count(w: &World, is: impl Fn(&Effect) -> bool) -> usize {

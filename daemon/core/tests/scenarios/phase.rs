@@ -233,3 +233,67 @@ fn who_collects_is_not_idle() {
     w.rest();
     assert_eq!(count(&w, |e| matches!(e, Effect::SessionClosed { .. })), 1);
 }
+
+#[test]
+fn p5_a_session_may_bound_its_buffers_otherwise_than_the_configuration() {
+    let mut w = world();
+    let bounds = Bounds {
+        collect_ttl_us: Some(3 * S),
+        collect_bytes: Some(10),
+        collect_chunks: Some(2),
+        ..Bounds::default()
+    };
+    configure(&mut w, "a", bounds).unwrap();
+    let refused = |w: &mut World, seq, text: &str| {
+        let token = w.try_submit("a", Phase::Collect, 1, seq, text, SayOptions::default());
+        w.reply(token).unwrap_err().message
+    };
+    w.collect("a", 1, 1, "12345678");
+    assert!(refused(&mut w, 2, "901").contains("max-bytes"));
+    w.collect("a", 1, 2, "9");
+    assert!(refused(&mut w, 3, "").contains("max-chunks"));
+    assert_eq!(w.collect("b", 1, 1, "longer than ten bytes").0, "COLLECT_ACCEPTED");
+    w.run(4 * S);
+    assert_eq!((w.state("a").state, w.state("b").state), ("idle", "collecting"));
+}
+
+#[test]
+fn p5_a_shorter_life_of_buffers_counts_from_the_next_chunk() {
+    let mut w = world();
+    w.collect("a", 1, 1, "old");
+    let bounds = Bounds {
+        collect_ttl_us: Some(S),
+        ..Bounds::default()
+    };
+    configure(&mut w, "a", bounds).unwrap();
+    w.run(2 * S);
+    assert_eq!(w.state("a").state, "collecting", "this one was accepted for 60 s");
+    w.collect("a", 1, 2, "new");
+    w.run(900 * MS);
+    assert_eq!(w.state("a").state, "collecting");
+    w.run(200 * MS);
+    assert_eq!(w.state("a").state, "idle");
+}
+
+#[test]
+fn a_buffer_that_no_text_could_hold_is_refused() {
+    let mut w = world();
+    let bounds = Bounds {
+        collect_bytes: Some(262_145),
+        ..Bounds::default()
+    };
+    let error = configure(&mut w, "a", bounds).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::InvalidArgs);
+    assert!(
+        error.message.contains("max-bytes") && error.message.contains("limits.text-bytes"),
+        "{}",
+        error.message
+    );
+    let id = "new".to_owned();
+    let options = SessionOptions {
+        bounds,
+        ..SessionOptions::default()
+    };
+    let token = w.ask(1, Request::Open { id, options });
+    assert_eq!(w.reply(token).unwrap_err().kind, ErrorKind::InvalidArgs);
+}

@@ -1,6 +1,7 @@
 //! Sessions, signals and properties, and the small print (T10).
 
 use super::*;
+use utterd_core::Settings;
 
 #[test]
 fn wait_for_an_utterance_that_ended_returns_at_once() {
@@ -348,4 +349,69 @@ fn while_the_audio_server_is_away_speech_holds_its_sample() {
     w.sound.away = false;
     w.rest();
     assert_eq!(w.ended(u).unwrap().1.played_us, LONG.len() as u64 * CHAR_US);
+}
+
+#[test]
+fn every_option_of_say_may_be_a_sessions_default() {
+    let mut w = World::new();
+    let say = SayOptions {
+        mode: Some(Mode::Replace),
+        priority: Some(Priority::Text),
+        progress: Some(Progress::Word),
+        interruptible: Some(false),
+        tag: Some("mine".into()),
+        ..SayOptions::default()
+    };
+    let options = SessionOptions {
+        say,
+        ..SessionOptions::default()
+    };
+    w.open_with("a", options);
+    let first = w.say("a", LONG);
+    w.run_until_started(first);
+    w.run(500 * MS);
+    assert_eq!(w.cancel("a", barge_in()).result, Some("protected"));
+    let word = |s: &Signal| matches!(s, Signal::UtteranceProgress { kind: "word", tag, .. } if tag == "mine");
+    assert!(w.signal_at(word).is_some());
+    // What an utterance says itself counts for it alone.
+    let own = SayOptions {
+        interruptible: Some(true),
+        tag: Some("own".into()),
+        ..SayOptions::default()
+    };
+    let second = w.say_with("a", "Hi.", own);
+    w.rest();
+    assert_eq!(w.outcome(first), "completed", "not interruptible, so mode replace let it be");
+    let tags = [first, second].map(|u| w.ended(u).unwrap().1.tag);
+    assert_eq!(tags, ["mine", "own"]);
+}
+
+#[test]
+fn a_house_may_keep_no_text_of_anybody_who_does_not_ask_for_it() {
+    let mut w = World::new();
+    let settings = Settings {
+        private: true,
+        ..Settings::default()
+    };
+    w.feed(Input::Settings(Box::new(settings)));
+    w.book.private_house = true;
+    w.open("a");
+    let open = SessionOptions {
+        private: Some(false),
+        ..SessionOptions::default()
+    };
+    w.open_with("b", open);
+    w.say("a", "Secret.");
+    w.say("b", "Public.");
+    w.rest();
+    let mut said = |session: &str| {
+        let target = target(session);
+        let (after, limit) = (0, 10);
+        let token = w.ask(1, Request::History { target, after, limit });
+        match w.reply(token) {
+            Ok(Reply::History(entries)) => entries[0].said.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!([said("a"), said("b")], ["", "Public."]);
 }

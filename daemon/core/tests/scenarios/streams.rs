@@ -175,6 +175,27 @@ fn a_stream_without_an_append_ends_and_what_was_accepted_is_spoken() {
 }
 
 #[test]
+fn a_session_waits_for_appends_as_long_as_it_says_also_for_a_stream_that_waits_already() {
+    let mut w = world();
+    let u = w.say_open("a");
+    w.append("a", u, 1, "Said.\n");
+    w.run(5 * S);
+    let bounds = Bounds {
+        stream_idle_us: Some(6 * S),
+        ..Bounds::default()
+    };
+    configure(&mut w, "a", bounds).unwrap();
+    assert_eq!(w.append("a", u, 2, "More.\n"), "accepted");
+    w.run(5 * S);
+    assert_eq!(w.outcome(u), "open");
+    w.run(2 * S);
+    assert_eq!(w.outcome(u), "completed");
+    let v = w.say_open("b");
+    w.run(29 * S);
+    assert_eq!(w.outcome(v), "open", "another session waits as configured");
+}
+
+#[test]
 fn a_stream_keeps_its_place_in_its_session() {
     let mut w = world();
     let u = w.say_open("a");

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use utterd_core::{
-    Effect, Failure, HeardSource, Micros, Mode, Note, Outcome, Output, Phase, Priority, Reply, Report, Request, SessionProperties, Signal,
-    SynthesisId, Target, Token, TrackId, UtteranceId,
+    Effect, Failure, Format, HeardSource, Micros, Mode, Note, Outcome, Output, Phase, Priority, Reply, Report, Request, SessionProperties,
+    Signal, Source, SynthesisId, Target, Token, TrackId, UtteranceId,
 };
+
+use utterd_core::hearing::{BargeInPolicy, Report as SpeechReport};
 
 use super::phases::Phases;
 use super::sound::Sound;
@@ -19,14 +21,20 @@ const DEVICE_US: Micros = 2_000_000;
 pub(crate) struct Utterance {
     pub(crate) session: String,
     pub(crate) text: String,
+    /// What is spoken is the text as sent: no format, no lexicon.
+    plain: bool,
     class: Priority,
     /// Its text grows.
     pub(crate) stream: bool,
+    /// It is a file, and lies beside the speech.
+    sound: bool,
+    pub(crate) beside: bool,
     /// The last append that was accepted.
     pub(crate) seq: u64,
     closed: bool,
     turn: u64,
-    protected: bool,
+    pub(crate) protected: bool,
+    pub(crate) protect_us: Micros,
     shared: bool,
     local: bool,
     /// Its Say was answered, so signals may name it.
@@ -37,6 +45,12 @@ pub(crate) struct Utterance {
     played: bool,
     started: bool,
     asked: String,
+    /// It was played before it was asked for: its backend is away, and so it fails at once.
+    unasked: bool,
+    /// Its last request, and what was asked for before it.
+    request: Option<(SynthesisId, usize, String, bool)>,
+    /// A synthesis was asked for.
+    requested: bool,
     /// Code points that marks proved when it fell silent.
     heard_words: Option<u32>,
     end: Option<(Outcome, Report, u64)>,
@@ -52,6 +66,9 @@ pub(crate) struct Session {
     closing: bool,
     /// As ListeningChanged tells it.
     pub(crate) listens: bool,
+    policy: BargeInPolicy,
+    speaks: bool,
+    suspicions: u64,
     pub(crate) properties: SessionProperties,
 }
 
@@ -72,6 +89,10 @@ struct Call {
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     pub(crate) chaos: bool,
+    /// Words may be spelled otherwise.
+    pub(crate) lexicon: bool,
+    /// The configuration says `private`.
+    pub(crate) private_house: bool,
     pub(crate) utterances: BTreeMap<UtteranceId, Utterance>,
     pub(crate) sessions: BTreeMap<String, Session>,
     pub(crate) replies: BTreeMap<Token, (Micros, Result<Reply, Failure>)>,
@@ -81,6 +102,8 @@ pub(crate) struct Book {
     phases: BTreeMap<String, Phases>,
     tracks: BTreeSet<TrackId>,
     syntheses: BTreeMap<SynthesisId, (UtteranceId, bool)>,
+    /// They failed before their first sample.
+    pub(crate) silent: BTreeSet<SynthesisId>,
     muted: bool,
     min_priority: Priority,
     seen: u64,
@@ -88,6 +111,8 @@ pub(crate) struct Book {
     generations: BTreeMap<String, u64>,
     /// The device was ordered in this step.
     device_ordered: bool,
+    /// A track or an utterance was ordered in this step.
+    sound_ordered: bool,
     quiet_once: bool,
 }
 
@@ -141,6 +166,7 @@ impl Book {
                 .collect()
         };
         let known = |target: &Target| self.sessions.get(name(target));
+        let mut reported = Vec::new();
         let (scope, word, allowed) = match request {
             Request::Cancel { target, options } => {
                 let turn = known(target).map_or(1, |s| s.properties.turn);
@@ -149,7 +175,8 @@ impl Book {
                 let both = options.utterance.is_some() && options.turn.is_some();
                 let allowed = known(target).is_some_and(may) && !far && !both && options.utterance != Some(0);
                 let reason = options.reason.as_deref().unwrap_or("client");
-                let all: Vec<_> = of(Some(name(target)), &|u| asked.is_none_or(|n| u.turn == n));
+                let by_id = options.utterance.is_some();
+                let all: Vec<_> = of(Some(name(target)), &|u| asked.is_none_or(|n| u.turn == n) && (by_id || !u.beside));
                 let mut scope: Vec<_> = all
                     .into_iter()
                     .filter(|id| options.utterance.is_none_or(|n| n == id.get()))
@@ -158,6 +185,13 @@ impl Book {
                     scope.clear();
                 }
                 (scope, "client", allowed)
+            }
+            // It dooms nothing: whether it counts is decided by what is protected, late, or off.
+            Request::ReportSpeech { target, .. } => {
+                reported = of(Some(name(target)), &|u| {
+                    !u.beside && !u.protected && u.protect_us == 0 && u.doomed.is_none() && !u.cut
+                });
+                (Vec::new(), "", true)
             }
             Request::CancelAll { .. } => (of(None, &|u| self.sessions.get(&u.session).is_some_and(may)), "client", true),
             Request::Close { target, drain: false } => {
@@ -213,12 +247,13 @@ impl Book {
             at,
             request,
             dooms,
-            scope,
+            scope: if reported.is_empty() { scope } else { reported },
             allowed,
             uid,
         };
         self.calls.insert(token, call);
         self.device_ordered = false;
+        self.sound_ordered = false;
         self.current = Some(token);
     }
 
@@ -245,6 +280,10 @@ impl Book {
     pub(crate) fn saw(&mut self, now: Micros, effect: &Effect) {
         self.seen += 1;
         self.check_i9(effect);
+        self.sound_ordered |= matches!(
+            effect,
+            Effect::Cut { .. } | Effect::PauseTrack { .. } | Effect::ResumeTrack { .. } | Effect::CancelSynthesis { .. }
+        );
         match effect {
             Effect::Reply { token, reply } => self.saw_reply(now, *token, reply),
             Effect::Device { session, .. } => {
@@ -283,7 +322,7 @@ impl Book {
                 assert!(self.tracks.contains(track), "played on an unknown track");
                 let u = self.alive(*utterance, "played");
                 assert!(!u.played, "{utterance} was played twice");
-                assert!(u.stream || !u.asked.is_empty(), "{utterance} was played before it was asked for");
+                u.unasked = !u.requested && !u.stream;
                 u.played = true;
             }
             Effect::Synthesize(s) => {
@@ -292,17 +331,31 @@ impl Book {
                     "I1: synthesis ids rise"
                 );
                 self.syntheses.insert(s.synthesis, (s.utterance, false));
+                let silent = self.silent.clone();
                 let u = self.alive(s.utterance, "synthesised");
-                assert_eq!(s.first, u.asked.is_empty(), "first piece");
+                if let Some((last, before, backend, requested)) = u.request.take()
+                    && s.char_base as usize == u.asked[..before].chars().count()
+                    && !u.asked[before..].is_empty()
+                {
+                    assert!(silent.contains(&last), "{} is asked for again, and {last} was heard", s.utterance);
+                    assert_ne!(backend, s.backend, "the same backend is asked for the same text again");
+                    u.asked.truncate(before);
+                    u.closed = false;
+                    u.requested = requested;
+                }
+                u.unasked = false;
+                u.request = Some((s.synthesis, u.asked.len(), s.backend.clone(), u.requested));
+                assert_eq!(s.first, !std::mem::replace(&mut u.requested, true), "first piece");
+                assert_eq!(u.sound, s.source != Source::Text, "a sound is no text");
                 assert_eq!(s.char_base as usize, u.asked.chars().count(), "pieces follow each other");
                 u.asked.push_str(&s.text);
-                assert!(u.text.starts_with(&u.asked), "asked for what was not said");
+                assert!(!u.plain || u.text.starts_with(&u.asked), "asked for what was not said");
                 assert!(!u.closed, "a piece after the last");
                 assert!(!s.open || (u.stream && !s.last));
                 if u.stream {
                     u.closed = s.last;
-                    assert!(!s.last || u.asked.trim_end() == u.text.trim_end(), "last piece");
-                } else {
+                    assert!(!s.last || !u.plain || u.asked.trim_end() == u.text.trim_end(), "last piece");
+                } else if u.plain {
                     assert_eq!(s.last, u.asked == u.text, "last piece");
                 }
             }
@@ -310,7 +363,10 @@ impl Book {
                 let u = self.alive(*utterance, "closed");
                 assert!(u.stream && !u.closed, "{utterance} was closed twice");
                 u.closed = true;
-                assert_eq!(u.asked.trim_end(), u.text.trim_end(), "closed before all was asked for");
+                assert!(
+                    !u.plain || u.asked.trim_end() == u.text.trim_end(),
+                    "closed before all was asked for"
+                );
             }
             Effect::Note(Note::CollectExpired { session, turn }) => {
                 let phases = self.phases.entry(session.clone()).or_default();
@@ -360,6 +416,7 @@ impl Book {
             | Request::Pause { target, .. }
             | Request::Resume { target }
             | Request::SetSessionGain { target, .. }
+            | Request::ReportSpeech { target, .. }
             | Request::SetSessionMuted { target, .. } => name(target),
             _ => return,
         };
@@ -394,10 +451,13 @@ impl Book {
             uid: call.uid,
             shared: local && options.own_floor != Some(true),
             local,
-            private: options.private == Some(true),
+            private: options.private.unwrap_or(self.private_house),
             muted: false,
             closing: false,
             listens: false,
+            policy: options.barge_in.unwrap_or(BargeInPolicy::Off),
+            speaks: false,
+            suspicions: 0,
             properties: properties.clone(),
         };
         assert_eq!(properties.turn, 1, "a session starts at turn 1");
@@ -413,7 +473,12 @@ impl Book {
         let call = &self.calls[&self.current.expect("a Say is being decided")];
         let s = &self.sessions[session];
         assert!(!s.closing, "accepted by a session that closes");
+        let (mut sound, mut beside) = (false, false);
         let (text, options, asked, stream) = match &call.request {
+            Request::Play { options, .. } => {
+                (sound, beside) = (true, options.beside);
+                (options.text.clone(), &options.say, options.say.turn.unwrap_or(0), false)
+            }
             Request::Say { text, options, .. } => (text.clone(), options, options.turn.unwrap_or(0), false),
             Request::SayOpen { options, .. } => (String::new(), options, options.turn.unwrap_or(0), true),
             Request::Submit {
@@ -434,13 +499,15 @@ impl Book {
         let u = Utterance {
             session: session.to_owned(),
             text,
+            plain: !self.lexicon && options.format.unwrap_or_default() == Format::Text,
             stream,
             seq: 0,
             closed: false,
             class: options.priority.unwrap_or_default(),
             turn: if asked == 0 { s.properties.turn } else { asked },
             protected: options.interruptible == Some(false),
-            shared: s.shared,
+            protect_us: options.protect_us.unwrap_or(0),
+            shared: s.shared && !beside,
             local: s.local,
             named: false,
             doomed: None,
@@ -448,6 +515,11 @@ impl Book {
             played: false,
             started: false,
             asked: String::new(),
+            unasked: false,
+            request: None,
+            requested: false,
+            sound,
+            beside,
             heard_words: None,
             end: None,
         };
@@ -466,6 +538,7 @@ impl Book {
         | Signal::UtteranceFinished { utterance, .. }
         | Signal::FirstFrameSent { utterance }) = signal
         else {
+            self.saw_speech(session, signal);
             return;
         };
         let utterance = *utterance;
@@ -483,13 +556,18 @@ impl Book {
         match signal {
             Signal::UtteranceStarted { turn, .. } => {
                 assert!(!std::mem::replace(&mut u.started, true), "{utterance} started twice");
+                assert!(!u.unasked, "{utterance} is heard, and nobody was asked for it");
                 assert!(u.doomed.is_none(), "{utterance} started after its guard was armed");
                 assert_eq!(*turn, u.turn);
             }
-            Signal::UtteranceProgress { chars, text, .. } => {
+            Signal::UtteranceProgress { chars, text, name, .. } => {
                 assert!(u.started || chaos, "progress before the start");
                 assert!(u.doomed.is_none(), "progress after the guard was armed");
-                assert_eq!(text.is_none(), private);
+                assert_eq!(text.is_none(), private || name.is_some());
+                assert!(
+                    chars.start <= chars.end && chars.end as usize <= u.text.chars().count(),
+                    "a range within the text"
+                );
                 if let Some(text) = text {
                     let said: String = u.text.chars().skip(chars.start as usize).take(chars.len()).collect();
                     assert_eq!(*text, said, "a range names its text");
@@ -512,7 +590,20 @@ impl Book {
                 u.end = Some((outcome.clone(), (**report).clone(), seen));
             }
             Signal::FirstFrameSent { .. } => assert!(u.started),
-            Signal::ListeningChanged { .. } => {}
+            _ => {}
+        }
+    }
+
+    /// What is told of the user's speech: under "off" nothing, its edges in turn, and no stage without the one before it.
+    fn saw_speech(&mut self, session: &str, signal: &Signal) {
+        let s = self.sessions.get_mut(session).expect("just seen");
+        assert_ne!(s.policy, BargeInPolicy::Off, "told under \"off\": {signal:?}");
+        match signal {
+            Signal::SpeechStarted { .. } => assert!(!std::mem::replace(&mut s.speaks, true), "began to speak twice"),
+            Signal::SpeechStopped { .. } => assert!(std::mem::replace(&mut s.speaks, false), "fell silent twice"),
+            Signal::BargeIn { stage: "suspected", .. } => s.suspicions += 1,
+            Signal::BargeIn { stage: "false", .. } => assert!(s.suspicions > 0, "taken back what was not suspected"),
+            _ => {}
         }
     }
 
@@ -526,7 +617,7 @@ impl Book {
             assert!(now - call.at <= bound, "{:?} was answered after {} us", call.request, now - call.at);
         };
         match (&call.request, reply) {
-            (Request::Say { .. } | Request::SayOpen { .. }, Ok(Reply::Utterance(id))) => {
+            (Request::Say { .. } | Request::SayOpen { .. } | Request::Play { .. }, Ok(Reply::Utterance(id))) => {
                 if let Some(id) = UtteranceId::new(*id) {
                     self.utterances.get_mut(&id).expect("an accepted utterance").named = true;
                 }
@@ -613,6 +704,26 @@ impl Book {
                 });
                 assert!(!call.allowed || foreign, "a cancel was refused: {}", e.message);
             }
+            (Request::ReportSpeech { target, kind, .. }, Ok(Reply::Decision(decision))) => {
+                within(REPLY_US);
+                // A session that drains may be gone by then.
+                let policy = self.sessions.get(name(target)).map(|s| s.policy);
+                match *decision {
+                    "cancelled" => {
+                        assert!(*kind != SpeechReport::False && *kind != SpeechReport::Ended);
+                        for id in &call.scope {
+                            assert!(
+                                self.utterances[id].end.is_some(),
+                                "answered while {id}, which is in scope, is not finished"
+                            );
+                        }
+                    }
+                    "paused" => assert!(policy == Some(BargeInPolicy::PauseThenConfirm) && *kind == SpeechReport::Suspected),
+                    "resumed" => assert!(policy == Some(BargeInPolicy::PauseThenConfirm) && *kind == SpeechReport::False),
+                    "ignored" | "protected" => assert!(!self.sound_ordered, "I10: {decision}, and something changed"),
+                    other => panic!("decided {other}"),
+                }
+            }
             (Request::CancelAll { .. }, Ok(Reply::Count(count))) => {
                 within(REPLY_US);
                 self.all_ended(call);
@@ -635,10 +746,12 @@ impl Book {
             (Request::Open { id, options }, Ok(_)) => {
                 let s = self.sessions.get_mut(id).expect("it was opened");
                 s.private = options.private.unwrap_or(s.private);
+                s.policy = options.barge_in.unwrap_or(s.policy);
             }
             (Request::Configure { target, options }, Ok(_)) => {
                 let s = self.sessions.get_mut(name(target)).expect("it is open");
                 s.private = options.private.unwrap_or(s.private);
+                s.policy = options.barge_in.unwrap_or(s.policy);
             }
             _ => {}
         }
@@ -687,22 +800,31 @@ fn ended_before(reason: &str) -> bool {
 fn check_report(u: &Utterance, outcome: &Outcome, report: &Report, chaos: bool) {
     assert!(u.text.starts_with(&report.heard_text), "heard what was not said");
     assert!(
-        u.asked.starts_with(&report.heard_text) || *outcome == Outcome::Completed,
+        !u.plain || u.asked.starts_with(&report.heard_text) || *outcome == Outcome::Completed,
         "heard what was not synthesised"
     );
     assert_eq!(report.heard_source == HeardSource::None, report.heard_text.is_empty());
     assert_eq!(report.turn, u.turn);
+    if u.sound {
+        assert!(
+            report.backend.is_empty() && report.syntheses.is_empty(),
+            "no backend speaks a sound"
+        );
+    }
     match outcome {
         Outcome::Completed => {
             assert_eq!(report.heard_text, u.text, "I13: completed is heard to the end");
-            assert_eq!(u.asked.trim_end(), u.text.trim_end(), "completed without having been asked for");
-            assert!(u.stream || u.asked == u.text);
+            assert!(
+                !u.plain || u.asked.trim_end() == u.text.trim_end(),
+                "completed without having been asked for"
+            );
+            assert!(u.stream || !u.plain || u.asked == u.text);
         }
         Outcome::Cancelled => {
             assert!(!report.reason.is_empty());
             assert!(report.stages.is_some());
             let exact = report.errors.is_empty() && !chaos && report.heard_source != HeardSource::Estimated;
-            if let Some(words) = u.heard_words.filter(|_| exact && u.played) {
+            if let Some(words) = u.heard_words.filter(|_| exact && u.played && u.plain) {
                 let timed = report.backend == "smooth" || report.backend == "timed-pieces";
                 if timed {
                     let heard = report.heard_text.chars().count();

@@ -8,6 +8,7 @@
 pub(crate) mod backend;
 pub(crate) mod book;
 pub(crate) mod device;
+pub(crate) mod ears;
 pub(crate) mod phases;
 pub(crate) mod rng;
 pub(crate) mod sound;
@@ -16,13 +17,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use utterd_core::{
-    Caller, CancelOptions, Core, DeviceOp, Effect, Failure, Input, Micros, OrderId, Outcome, Output, Phase, PlaybackEvent, Reply, Report,
-    Request, SayOptions, SessionOptions, Settings, Signal, SynthesisEvent, SynthesisId, Target, Token, TrackId, Transition, UtteranceId,
+    Caller, CancelOptions, Core, DeviceOp, Effect, Failure, Input, Micros, OrderId, Outcome, Output, Phase, PlayOptions, PlaybackEvent,
+    Reply, Report, Request, SayOptions, SessionOptions, Settings, Signal, SynthesisEvent, SynthesisId, Target, Token, TrackId, Transition,
+    UtteranceId,
 };
 
 use backend::{Fate, Job};
 use book::Book;
 use device::Device;
+use ears::Ears;
 use rng::Rng;
 use sound::Sound;
 
@@ -37,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) chaos: bool,
     /// Per cent of syntheses that do not simply speak.
     pub(crate) misfortune: u64,
+    /// Of every kind; else of those that kept seeds know.
+    pub(crate) every_fate: bool,
     pub(crate) request_us: Micros,
     pub(crate) part_us: Micros,
     pub(crate) told_us: Micros,
@@ -52,6 +57,7 @@ impl Default for Plan {
             random: false,
             chaos: false,
             misfortune: 0,
+            every_fate: false,
             request_us: MS,
             part_us: 10 * MS,
             told_us: 2 * MS,
@@ -64,6 +70,8 @@ impl Default for Plan {
 pub(crate) enum Event {
     Arrives(Box<Input>),
     Work(SynthesisId, u64),
+    /// A synthesis is given up if it has brought no more than this.
+    GiveUp(SynthesisId, Micros),
     /// The device gets to an order.
     Device(OrderId, DeviceOp, String),
     /// A cut's ramp is over.
@@ -80,6 +88,7 @@ pub(crate) struct World {
     pub(crate) fates: VecDeque<Fate>,
     pub(crate) sound: Sound,
     pub(crate) device: Device,
+    pub(crate) ears: Ears,
     pub(crate) jobs: BTreeMap<SynthesisId, Job>,
     pub(crate) book: Book,
     /// Everything that was decided, with its time.
@@ -112,6 +121,7 @@ impl World {
                 answer_us: 5 * MS,
                 ..Device::default()
             },
+            ears: Ears::default(),
             jobs: BTreeMap::new(),
             book: Book::default(),
             log: Vec::new(),
@@ -123,6 +133,7 @@ impl World {
         };
         world.book.chaos = world.plan.chaos;
         world.feed(Input::Backends(backend::backends()));
+        world.feed(Input::Detectors(vec!["first".into(), "second".into()]));
         world.run(S);
         world
     }
@@ -177,6 +188,20 @@ impl World {
     pub(crate) fn try_say(&mut self, session: &str, text: &str, options: SayOptions) -> Token {
         let (target, text) = (target(session), text.to_owned());
         self.ask(1, Request::Say { target, text, options })
+    }
+
+    /// Plays a file of this length.
+    pub(crate) fn play(&mut self, session: &str, us: Micros, options: PlayOptions) -> UtteranceId {
+        let token = self.try_play(session, sound(us), options);
+        match self.reply(token) {
+            Ok(Reply::Utterance(id)) => UtteranceId::new(id).expect("the Play was accepted"),
+            other => panic!("Play was answered {other:?}"),
+        }
+    }
+
+    pub(crate) fn try_play(&mut self, session: &str, sound: utterd_core::Sound, options: PlayOptions) -> Token {
+        let target = target(session);
+        self.ask(1, Request::Play { target, sound, options })
     }
 
     pub(crate) fn say_open(&mut self, session: &str) -> UtteranceId {
@@ -410,6 +435,7 @@ impl World {
             match entry.remove() {
                 Event::Arrives(input) => self.feed(*input),
                 Event::Work(synthesis, step) => self.work(synthesis, step),
+                Event::GiveUp(synthesis, brought_us) => self.give_up(synthesis, brought_us),
                 Event::Device(order, op, place) => self.device_works(order, op, place),
                 Event::Silent(utterance) => self.silent(utterance),
                 Event::Held(track, until) => {
@@ -479,11 +505,13 @@ impl World {
     pub(crate) fn feed(&mut self, input: Input) {
         let effects = self.core.step(self.now, input);
         for effect in effects {
+            self.ears.saw(&effect, &self.book, &self.sound);
             self.book.saw(self.now, &effect);
             self.log.push((self.now, effect.clone()));
             self.carry_out(effect);
         }
         self.core.check_invariants();
+        self.ears.decided(&self.book);
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -510,8 +538,10 @@ impl World {
                 self.later(until - self.now, Event::Held(track, until));
             }
             Effect::ResumeTrack { track } => self.sound.resume(track),
+            Effect::Watch { utterance, at_us, .. } => self.sound.watch(utterance, at_us),
             Effect::Synthesize(order) => self.synthesize(order),
             Effect::CloseStore { utterance } => self.close_store(utterance),
+            Effect::EndStore { utterance } => self.end_store(utterance),
             Effect::CancelSynthesis { synthesis } => self.cancel_synthesis(synthesis),
             Effect::Forget { utterance } => {
                 self.sound.drop_from_track(utterance);
@@ -535,6 +565,16 @@ impl World {
                 silent_at,
             });
         }
+    }
+}
+
+/// A file that says how long it is.
+pub(crate) fn sound(us: Micros) -> utterd_core::Sound {
+    utterd_core::Sound {
+        path: "/sounds/a.wav".into(),
+        duration_us: Some(us),
+        start_us: 0,
+        looped: false,
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Store {
     pub(crate) pos_us: Micros,
     pub(crate) cut: bool,
     pub(crate) ended: bool,
+    /// A piece failed without a sample, and another backend may speak it.
+    pub(crate) owed: bool,
     /// No piece follows.
     pub(crate) closing: bool,
     /// Between two pieces, and the next is not known.
@@ -28,6 +30,8 @@ pub(crate) struct Store {
     /// Onset, is a word, code points.
     pub(crate) marks: Vec<(Micros, bool, Range<u32>)>,
     marks_told: usize,
+    /// Where somebody wants to be told, in order.
+    watched: VecDeque<Micros>,
 }
 
 impl Store {
@@ -91,6 +95,10 @@ impl Sound {
         track.shared = shared;
         track.queue.push_back(utterance);
         track.hungry_told = false;
+    }
+
+    pub(crate) fn watch(&mut self, utterance: UtteranceId, at_us: Micros) {
+        self.stores.entry(utterance).or_default().watched.push_back(at_us);
     }
 
     pub(crate) fn pause(&mut self, track: TrackId, until: Micros) {
@@ -168,6 +176,9 @@ impl Sound {
             if store.above && store.ahead_us() >= self.look_ahead_us {
                 at(store.ahead_us() - self.look_ahead_us + 1);
             }
+            if let Some(watched) = store.watched.front() {
+                at(watched.saturating_sub(store.pos_us).min(store.ahead_us()));
+            }
             if let Some(mark) = store.marks.get(store.marks_told) {
                 at(mark.0.saturating_sub(store.pos_us).min(store.ahead_us()));
             }
@@ -226,6 +237,18 @@ impl Sound {
                         chars: chars.clone(),
                     });
                     store.marks_told += 1;
+                }
+                while store.started
+                    && let Some(at) = store.watched.front().copied()
+                    && at <= store.pos_us
+                {
+                    store.watched.pop_front();
+                    facts.push(PlaybackEvent::Mark {
+                        utterance,
+                        word: false,
+                        onset_us: at,
+                        chars: 0..0,
+                    });
                 }
                 if store.above && store.ahead_us() < self.look_ahead_us {
                     facts.push(PlaybackEvent::Low { utterance });

@@ -246,12 +246,24 @@ fn gain_walks_to_its_target_without_a_step_and_arrives_exactly() {
     let mut lane = world.lane(1024);
     say(&mut lane, 1, &[1.0; 1000]);
     world.render(100);
-    lane.command(Command::Gain { linear: 0.1 }).unwrap();
+    lane.command(Command::Gain {
+        linear: 0.1,
+        ramp_frames: 0,
+    })
+    .unwrap();
     let out = world.render(100);
     assert!(out.windows(2).all(|w| (w[0] - w[1]).abs() < 0.03), "{out:?}");
     assert_eq!(out[40], 0.1);
-    lane.command(Command::Gain { linear: f32::NAN }).unwrap();
-    lane.command(Command::Gain { linear: 1.0 }).unwrap();
+    lane.command(Command::Gain {
+        linear: f32::NAN,
+        ramp_frames: 0,
+    })
+    .unwrap();
+    lane.command(Command::Gain {
+        linear: 1.0,
+        ramp_frames: 0,
+    })
+    .unwrap();
     assert_eq!(world.render(100)[50..], [1.0; 50]);
 }
 

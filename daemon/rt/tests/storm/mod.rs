@@ -41,8 +41,14 @@ pub(crate) fn storm(periods: u64, mut render: impl FnMut(&mut Renderer, &mut [f3
                 },
                 5 => Command::Pause { fade_frames: 240 },
                 9 | 14 => Command::Resume { fade_frames: 240 },
-                17 => Command::Gain { linear: 0.3 },
-                _ => Command::Gain { linear: 1.0 },
+                17 => Command::Gain {
+                    linear: 0.3,
+                    ramp_frames: 4_800,
+                },
+                _ => Command::Gain {
+                    linear: 1.0,
+                    ramp_frames: 0,
+                },
             };
             lane.command(command).ok();
             if turn.is_multiple_of(97) {

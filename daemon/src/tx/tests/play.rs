@@ -283,7 +283,7 @@ fn more_tracks_than_lanes_take_turns_and_all_are_heard() {
 #[test]
 fn gain_survives_the_lane() {
     let mut rig = Rig::new();
-    rig.tx.gain(1, 0.5);
+    rig.tx.gain(1, 0.5, 0);
     rig.say(1, &[0.5; 4_800]);
     rig.run_ms(2_000);
     rig.say(2, &[0.5; 4_800]);
