@@ -28,7 +28,7 @@ pub(crate) struct Utterance {
     pub(crate) stream: bool,
     /// It is a file, and lies beside the speech.
     sound: bool,
-    beside: bool,
+    pub(crate) beside: bool,
     /// The last append that was accepted.
     pub(crate) seq: u64,
     closed: bool,

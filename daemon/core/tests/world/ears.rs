@@ -69,7 +69,7 @@ impl Ears {
             }
             Effect::Cut { utterance, .. } => {
                 let u = &book.utterances[utterance];
-                if self.confirmed.contains(&u.session) {
+                if self.confirmed.contains(&u.session) && !u.beside {
                     let sent = sound.stores.get(utterance).map_or(0, |s| s.pos_us);
                     assert!(
                         !u.protected && sent >= u.protect_us,
