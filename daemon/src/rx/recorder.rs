@@ -126,6 +126,11 @@ impl Recorder {
         self.pieces = closed;
     }
 
+    /// Its thread has told how it ended, or was ordered to.
+    pub(super) fn is_over(&self) -> bool {
+        self.has_ended || Arc::strong_count(&self.end) == 1
+    }
+
     fn send(&mut self) {
         if self.has_ended || self.piece.is_empty() {
             return;

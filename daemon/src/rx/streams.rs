@@ -319,6 +319,7 @@ impl Streams {
             }
             told.extend(own.drain(..).map(|t| (*id, t)));
             ears.groups.retain(|_, group| group.len() > 0);
+            ears.recorder.take_if(|r| r.is_over());
         }
         for (id, told) in told {
             self.tell(id, told);
