@@ -59,6 +59,17 @@ impl Ears {
         }
     }
 
+    /// The session is closed: its streams end; a recording may still have something to hear.
+    pub(super) fn close(&mut self) {
+        self.name.clear();
+        self.groups.clear();
+        self.is_open = false;
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.name.is_empty() && self.recorder.is_none()
+    }
+
     pub(super) fn wants_line(&self) -> bool {
         self.recorder.is_some() || self.groups.values().any(|g| g.len() > 0)
     }
