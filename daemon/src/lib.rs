@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod dbus;
 pub mod driver;
+pub mod feeds;
 pub mod observe;
 pub mod offline;
 pub mod plugins;

@@ -12,6 +12,7 @@ use utterd_sound::Folders;
 
 use crate::cli::Cli;
 use crate::dbus::{Bus, Out};
+use crate::feeds;
 use crate::observe::log::Log;
 use crate::observe::signals::{self, Signal};
 use crate::observe::{Metrics, notify};
@@ -88,7 +89,9 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         }
     }
     let sounds = Sounds::new(Folders::new(settings.sounds.dirs.clone()));
-    synth.set_max_concurrent(sounds::BACKEND, utterd_rt::MAX_LANES);
+    for backend in [sounds::BACKEND, feeds::BACKEND] {
+        synth.set_max_concurrent(backend, utterd_rt::MAX_LANES);
+    }
     let device = Device::new(settings::driver(settings), facts.clone());
 
     let mut core = Core::new(services::known(settings::core(settings), &plugins.plugins));

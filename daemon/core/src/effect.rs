@@ -225,6 +225,13 @@ pub enum Reply {
     Session(String),
     /// Say: 0 = the turn is stale or the session was busy (mode if-idle).
     Utterance(u64),
+    /// AcquireAudio "inject": the shell makes the stream and hands it out with this. Utterance 0: not accepted, as Say.
+    Feed {
+        utterance: u64,
+        format: AudioFormat,
+        output: Output,
+        at_us: Micros,
+    },
     /// Submit.
     Submitted { ack: &'static str, utterance: u64, buffered: u32 },
     /// SayAppend.
@@ -504,6 +511,8 @@ pub enum Note {
     SessionClosed { session: String },
     /// A Say was accepted.
     Accepted { session: String, utterance: UtteranceId },
+    /// A counter of the local guard grew.
+    OwnerCounted { counter: &'static str, by: u64 },
     /// The session's first frame.
     FirstFrameSent { session: String, utterance: UtteranceId },
     /// The first frame of an utterance, this long after acceptance.

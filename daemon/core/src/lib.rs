@@ -15,6 +15,7 @@ mod beside;
 mod bounds;
 mod cancel;
 mod effect;
+mod feed;
 mod finish;
 mod floor;
 mod health;
@@ -51,6 +52,7 @@ pub use effect::{
     SessionProperties, Signal, Stages, Synthesis,
 };
 pub use ids::{CancelId, Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+pub use owner::OWNER_COUNTERS;
 pub use request::{
     Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions, PlaybackEvent,
     Priority, Progress, Request, SayOptions, SessionOptions, SynthesisEvent, SynthesisState, Target, Told, Transition,
@@ -227,7 +229,10 @@ impl Core {
                     self.request_pieces(utterance);
                 }
             }
-            PlaybackEvent::Dry { utterance, played_us } => self.ran_dry(utterance, played_us),
+            PlaybackEvent::Dry { utterance, played_us } => {
+                self.feed_ran_dry(utterance);
+                self.ran_dry(utterance, played_us);
+            }
             PlaybackEvent::Paused { track } => self.fell_silent(track),
         }
     }
@@ -347,8 +352,8 @@ impl Core {
     /// When something does not hold: the message names it.
     pub fn check_invariants(&self) {
         self.check_phases();
-        self.check_recordings();
         self.check_beside();
+        self.check_recordings();
         for (id, u) in &self.utterances {
             self.check_stream(*id, u);
             let session = self

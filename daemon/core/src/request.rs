@@ -112,6 +112,12 @@ pub enum Request {
         sound: Sound,
         options: PlayOptions,
     },
+    /// AcquireAudio "inject"; nothing lies beside.
+    Inject {
+        target: Target,
+        format: AudioFormat,
+        options: PlayOptions,
+    },
     /// SayOpen.
     SayOpen { target: Target, options: SayOptions },
     /// SayAppend.

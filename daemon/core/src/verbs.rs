@@ -65,6 +65,10 @@ impl Core {
                 let session = self.find_or_default(caller, &target)?;
                 self.play(token, session, sound, options)
             }
+            Request::Inject { target, format, options } => {
+                let session = self.find_open(caller, &target)?;
+                self.inject(token, session, format, options)
+            }
             Request::SayAppend {
                 target,
                 utterance,

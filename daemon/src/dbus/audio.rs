@@ -4,6 +4,7 @@ use utterd_core::{AudioFormat, Direction, Encoding, RecordingEnd, Request, Targe
 use zbus::zvariant::Value;
 
 use super::error::Refusal;
+use super::inject;
 use super::options::{self, Options, Reader};
 use super::values::Dict;
 
@@ -15,7 +16,7 @@ pub(super) fn acquire(target: Target, direction: &str, options: Options) -> Resu
         "rx" => Direction::Rx,
         "rx-raw" => Direction::RxRaw,
         "tx" => Direction::Tx,
-        "inject" => return Err(Refusal::not_supported("direction \"inject\" is not supported by this release")),
+        "inject" => return inject::request(target, options),
         _ => {
             let shown: String = direction.chars().take(64).collect();
             return Err(Refusal::invalid_args(format!(
@@ -24,14 +25,17 @@ pub(super) fn acquire(target: Target, direction: &str, options: Options) -> Resu
         }
     };
     let mut reader = Reader::new(options);
-    let rate = reader.between("rate", 4_000, 192_000)?;
-    let encoding = reader.word("encoding", &ENCODINGS)?.unwrap_or_default();
-    let channels = reader.between("channels", 1, 8)?.unwrap_or(1);
+    let format = format(&mut reader)?;
     reader.end()?;
-    Ok(Request::AcquireAudio {
-        target,
-        direction,
-        format: AudioFormat { rate, encoding, channels },
+    Ok(Request::AcquireAudio { target, direction, format })
+}
+
+/// How its samples are written.
+pub(super) fn format(reader: &mut Reader) -> Result<AudioFormat, Refusal> {
+    Ok(AudioFormat {
+        rate: reader.between("rate", 4_000, 192_000)?,
+        encoding: reader.word("encoding", &ENCODINGS)?.unwrap_or_default(),
+        channels: reader.between("channels", 1, 8)?.unwrap_or(1),
     })
 }
 

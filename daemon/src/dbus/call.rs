@@ -109,6 +109,8 @@ impl Pending {
             }
             (Reply::OwnerProperties(p, counters), _) => answer(call, &values::audio_owner_and_counters(&p, &counters)),
             (Reply::ManagerProperties(p), Shape::Property(name)) => self.property(&values::manager(&p), name),
+            // The hands make its stream, and answer with that.
+            (Reply::Feed { utterance, .. }, _) => answer(call, &utterance),
             (Reply::ManagerProperties(p), _) => answer(call, &values::manager(&p)),
         }
     }

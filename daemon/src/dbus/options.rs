@@ -245,9 +245,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
             )));
         }
     };
-    for key in ["input"] {
-        reader.later(key)?;
-    }
+    reader.later("input")?;
     let session = SessionOptions {
         output,
         client_lifetime: reader.word("lifetime", &[("persistent", false), ("client", true)])?,

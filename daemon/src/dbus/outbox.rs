@@ -14,7 +14,7 @@ use super::call::{Pending, refuse};
 use super::error::Refusal;
 use super::path::{ROOT, session_path};
 use super::values::{self, Dict};
-use super::{audio, root, session};
+use super::{audio, inject, root, session};
 
 /// One thing to send.
 #[derive(Debug)]
@@ -30,6 +30,15 @@ pub enum Out {
         rate: u32,
         format: AudioFormat,
         start_us: u64,
+    },
+    /// The answer to AcquireAudio "inject".
+    Feed {
+        token: Token,
+        stream: OwnedFd,
+        rate: u32,
+        format: AudioFormat,
+        start_us: u64,
+        utterance: u64,
     },
     /// A signal of a session.
     Signal { session: String, signal: Signal },
@@ -127,6 +136,17 @@ impl Outbox {
                 start_us,
             } => match self.calls.take(token) {
                 Some(pending) => pending.stream(stream, &audio::actual(rate, format, start_us))?,
+                None => return Ok(None),
+            },
+            Out::Feed {
+                token,
+                stream,
+                rate,
+                format,
+                start_us,
+                utterance,
+            } => match self.calls.take(token) {
+                Some(pending) => pending.stream(stream, &inject::actual(rate, format, start_us, utterance))?,
                 None => return Ok(None),
             },
             Out::Signal { session, signal } => session_signal(&session, &signal)?,

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
-use utterd_core::{DriverInfo, Effect, Note};
+use utterd_core::{DriverInfo, Effect, Note, Reply, Signal};
 use zbus::zvariant::Value;
 
 use super::Device;
 use super::backends::{BackendStates, Backends};
 use super::counts::Counts;
+use super::owner_counts::OwnerCounts;
 use super::owners::Owners;
 use super::rx::RxCounts;
 use crate::clock::now_us;
 use crate::dbus::Out;
 use crate::driver::{DeviceOp, DriverEvent, Of};
+use crate::feeds::Feeds;
 use crate::observe::metrics::Counter;
 use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
@@ -28,12 +30,13 @@ const ALERT_EVERY_US: u64 = 1_000_000;
 
 /// Everything that effects act on.
 pub struct Hands {
-    tx: Tx,
+    pub(super) tx: Tx,
     pub(super) rx: Rx,
     pub(super) synth: Synth,
     device: Device,
     pub(super) backends: HashMap<String, Arc<TtsBackend>>,
     pub(super) sounds: Sounds,
+    pub(super) feeds: Feeds,
     outbox: Sender<Out>,
     metrics: Metrics,
     pub(super) watch: Watch,
@@ -45,6 +48,7 @@ pub struct Hands {
     cuts: HashMap<u64, u64>,
     /// When each kind was last sent.
     alerts: HashMap<(&'static str, String), u64>,
+    owner_counts: OwnerCounts,
     pub(super) owners: Owners,
     pub(super) of_backends: Backends,
     pub(super) cancel_failed: Counter,
@@ -81,6 +85,7 @@ impl Hands {
         };
         let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
         let rx_counts = RxCounts::new(&metrics);
+        let owner_counts = OwnerCounts::new(&metrics);
         let cancel_failed = counts.cancel_failed.clone();
         let of_backends = Backends::new(&metrics, &backends, states);
         Self {
@@ -90,6 +95,7 @@ impl Hands {
             device,
             backends,
             sounds,
+            feeds: Feeds::default(),
             outbox,
             metrics,
             watch,
@@ -100,6 +106,7 @@ impl Hands {
             cuts: HashMap::new(),
             alerts: HashMap::new(),
             owners: Owners::default(),
+            owner_counts,
             of_backends,
             cancel_failed,
         }
@@ -107,8 +114,23 @@ impl Hands {
 
     pub(super) fn carry_out(&mut self, effect: Effect) {
         match effect {
+            Effect::Reply {
+                token,
+                reply:
+                    Ok(Reply::Feed {
+                        utterance,
+                        format,
+                        output,
+                        at_us,
+                    }),
+            } => self.open_feed(token, utterance, format, tx_output(output), at_us),
             Effect::Reply { token, reply } => self.send(Out::Reply { token, reply }),
-            Effect::Signal { session, signal } => self.send(Out::Signal { session, signal }),
+            Effect::Signal { session, signal } => {
+                if let Signal::UtteranceFinished { utterance, .. } = &signal {
+                    self.feeds.end(utterance.get());
+                }
+                self.send(Out::Signal { session, signal });
+            }
             Effect::SessionChanged { session, properties } => self.send(Out::SessionChanged { session, properties }),
             Effect::ManagerChanged { properties } => self.send(Out::ManagerChanged { properties }),
             Effect::SessionOpened {
@@ -177,6 +199,7 @@ impl Hands {
             Effect::Play { track, utterance } => self.tx.play(track.get(), utterance.get()),
             Effect::Cut { utterance, fade_us } => {
                 self.tx.cut(utterance.get(), fade_us);
+                self.feeds.end(utterance.get());
                 self.cuts.insert(utterance.get(), now_us());
             }
             Effect::PauseTrack { track, fade_us } => self.tx.pause(track.get(), fade_us),
@@ -224,6 +247,7 @@ impl Hands {
                 self.counts.utterances.add_for(&session, 1);
                 tracing::debug!(%session, %utterance, "accepted");
             }
+            Note::OwnerCounted { counter, by } => self.owner_counts.add(counter, by),
             Note::FirstFrameSent { session, utterance } => self.watch.first_frame_sent(&session, utterance.get()),
             Note::Started {
                 session,

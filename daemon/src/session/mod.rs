@@ -10,6 +10,8 @@ mod counts;
 mod device;
 mod effects;
 mod facts;
+mod feeds;
+mod owner_counts;
 mod owners;
 mod rx;
 

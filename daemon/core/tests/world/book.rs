@@ -483,7 +483,7 @@ impl Book {
         assert!(!s.closing, "accepted by a session that closes");
         let (mut sound, mut beside) = (false, false);
         let (text, options, asked, stream) = match &call.request {
-            Request::Play { options, .. } => {
+            Request::Play { options, .. } | Request::Inject { options, .. } => {
                 (sound, beside) = (true, options.beside);
                 (options.text.clone(), &options.say, options.say.turn.unwrap_or(0), false)
             }
@@ -640,6 +640,13 @@ impl Book {
                 }
                 within(REPLY_US);
             }
+            (Request::Inject { .. }, Ok(Reply::Feed { utterance, .. })) => {
+                if let Some(id) = UtteranceId::new(*utterance) {
+                    self.utterances.get_mut(&id).expect("an accepted utterance").named = true;
+                }
+                within(REPLY_US);
+            }
+            (Request::Inject { .. }, Ok(other)) => panic!("a feed was answered {other:?}"),
             (Request::Transition { target, .. }, Ok(Reply::Transition { outcome, generation })) => {
                 within(DEVICE_US * 20);
                 let local = self.sessions.get(name(target)).is_none_or(|s| s.local);

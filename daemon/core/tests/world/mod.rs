@@ -202,6 +202,21 @@ impl World {
         }
     }
 
+    /// A client writes.
+    pub(crate) fn inject(&mut self, session: &str, options: PlayOptions) -> UtteranceId {
+        let format = utterd_core::AudioFormat {
+            rate: None,
+            encoding: utterd_core::Encoding::S16le,
+            channels: 1,
+        };
+        let target = target(session);
+        let token = self.ask(1, Request::Inject { target, format, options });
+        match self.reply(token) {
+            Ok(Reply::Feed { utterance, .. }) => UtteranceId::new(utterance).expect("the stream was accepted"),
+            other => panic!("AcquireAudio was answered {other:?}"),
+        }
+    }
+
     pub(crate) fn try_play(&mut self, session: &str, sound: utterd_core::Sound, options: PlayOptions) -> Token {
         let target = target(session);
         self.ask(1, Request::Play { target, sound, options })
