@@ -26,6 +26,7 @@ pub mod plot;
 pub mod process;
 pub mod random;
 pub mod recording;
+pub mod soak;
 pub mod sounds;
 pub mod ssip;
 pub mod stats;

@@ -511,6 +511,8 @@ pub enum Note {
     SessionClosed { session: String },
     /// A Say was accepted.
     Accepted { session: String, utterance: UtteranceId },
+    /// A counter of the local guard grew.
+    OwnerCounted { counter: &'static str, by: u64 },
     /// The session's first frame.
     FirstFrameSent { session: String, utterance: UtteranceId },
     /// The first frame of an utterance, this long after acceptance.

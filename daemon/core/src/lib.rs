@@ -52,6 +52,7 @@ pub use effect::{
     SessionProperties, Signal, Stages, Synthesis,
 };
 pub use ids::{CancelId, Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+pub use owner::OWNER_COUNTERS;
 pub use request::{
     Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions, PlaybackEvent,
     Priority, Progress, Request, SayOptions, SessionOptions, SynthesisEvent, SynthesisState, Target, Told, Transition,

@@ -784,7 +784,7 @@ fn every_life_keeps_the_invariants() {
 #[test]
 fn every_life_of_written_text_keeps_the_invariants() {
     let cases = cases();
-    for seed in cases.start..cases.start + (cases.end - cases.start).div_ceil(4) {
+    for seed in cases.start..cases.start + (cases.end - cases.start).div_ceil(8) {
         let ops = written(seed);
         check(seed, false, ops.clone());
         check(seed, true, ops);

@@ -10,6 +10,7 @@ use zbus::zvariant::Value;
 use super::Device;
 use super::backends::{BackendStates, Backends};
 use super::counts::Counts;
+use super::owner_counts::OwnerCounts;
 use super::owners::Owners;
 use super::rx::RxCounts;
 use crate::clock::now_us;
@@ -47,6 +48,7 @@ pub struct Hands {
     cuts: HashMap<u64, u64>,
     /// When each kind was last sent.
     alerts: HashMap<(&'static str, String), u64>,
+    owner_counts: OwnerCounts,
     pub(super) owners: Owners,
     pub(super) of_backends: Backends,
     pub(super) cancel_failed: Counter,
@@ -83,6 +85,7 @@ impl Hands {
         };
         let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
         let rx_counts = RxCounts::new(&metrics);
+        let owner_counts = OwnerCounts::new(&metrics);
         let cancel_failed = counts.cancel_failed.clone();
         let of_backends = Backends::new(&metrics, &backends, states);
         Self {
@@ -103,6 +106,7 @@ impl Hands {
             cuts: HashMap::new(),
             alerts: HashMap::new(),
             owners: Owners::default(),
+            owner_counts,
             of_backends,
             cancel_failed,
         }
@@ -243,6 +247,7 @@ impl Hands {
                 self.counts.utterances.add_for(&session, 1);
                 tracing::debug!(%session, %utterance, "accepted");
             }
+            Note::OwnerCounted { counter, by } => self.owner_counts.add(counter, by),
             Note::FirstFrameSent { session, utterance } => self.watch.first_frame_sent(&session, utterance.get()),
             Note::Started {
                 session,

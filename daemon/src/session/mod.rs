@@ -11,6 +11,7 @@ mod device;
 mod effects;
 mod facts;
 mod feeds;
+mod owner_counts;
 mod owners;
 mod rx;
 
