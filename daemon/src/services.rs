@@ -12,7 +12,7 @@ use crate::cli::Cli;
 use crate::dbus::{FoundSound, PluginInfo, PortInfo, Services, VoiceInfo};
 use crate::observe::log::Log;
 use crate::observe::{Metrics, notify};
-use crate::plugins::{LoadReport, Plugin, TtsBackend};
+use crate::plugins::{Detector, LoadReport, Plugin, TtsBackend};
 use crate::session::{BackendNews, BackendStates, Device, Fact};
 use crate::settings;
 use crate::sounds::Sounds;
@@ -40,6 +40,11 @@ pub(crate) fn backends(plugins: &[Arc<Plugin>]) -> Vec<Arc<TtsBackend>> {
     let mut backends: Vec<_> = plugins.iter().filter_map(|p| p.tts()).cloned().collect();
     backends.sort_by_key(|b| b.id() != PREFERRED);
     backends
+}
+
+/// The loaded detectors.
+pub(crate) fn detectors(plugins: &[Arc<Plugin>]) -> Vec<Arc<Detector>> {
+    plugins.iter().filter_map(|p| p.detector()).cloned().collect()
 }
 
 /// Without the fallbacks that are not loaded: a Say that names none must not fail for them.

@@ -14,6 +14,7 @@ mod phase;
 mod play;
 mod sessions;
 mod streams;
+mod survivors;
 mod turns;
 mod utterance;
 mod written;

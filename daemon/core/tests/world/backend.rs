@@ -9,6 +9,8 @@ use super::{Event, S, World};
 
 /// A code point takes this long to say.
 pub(crate) const CHAR_US: Micros = 50_000;
+/// What a client writes, in this world.
+pub(crate) const FEED_US: Micros = 3 * S;
 /// What is looped, in this world.
 pub(crate) const LOOP_US: Micros = 60 * S;
 /// A synthesis brings its audio in this many parts.
@@ -201,6 +203,7 @@ impl World {
             let all = match &job.order.source {
                 Source::Text => job.order.text.chars().count() as u64 * CHAR_US,
                 // Nothing is endless here: what is looped is only long.
+                Source::Feed(_) => FEED_US,
                 Source::Sound(s) if s.looped => LOOP_US,
                 Source::Sound(s) => s.duration_us.unwrap_or(S).saturating_sub(s.start_us),
             };

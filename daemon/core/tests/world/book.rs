@@ -114,6 +114,8 @@ pub(crate) struct Book {
     /// A track or an utterance was ordered in this step.
     sound_ordered: bool,
     quiet_once: bool,
+    /// Recordings ordered, and those whose end was told.
+    pub(crate) recordings: (usize, usize),
 }
 
 fn name(target: &Target) -> &str {
@@ -299,7 +301,7 @@ impl Book {
                 assert!(is_local, "{new} became owner and is not on the loudspeaker");
             }
             Effect::Signal { session, signal } => self.saw_signal(session, signal),
-            Effect::SessionOpened { session, properties } => self.saw_opened(session, properties),
+            Effect::SessionOpened { session, properties, .. } => self.saw_opened(session, properties),
             Effect::SessionClosed { session } => {
                 assert!(self.sessions.remove(session).is_some(), "{session} was closed, but was not open");
                 self.phases.remove(session);
@@ -317,6 +319,12 @@ impl Book {
                 s.properties = properties.clone();
             }
             Effect::OpenTrack { track, .. } => assert!(self.tracks.insert(*track)),
+            // The shell answers with the stream.
+            Effect::AcquireAudio { token, .. } => self.saw_reply(now, *token, &Ok(Reply::Done)),
+            Effect::StartRecording { session, name, .. } => {
+                assert!(self.sessions.contains_key(name), "{session} is recorded and not open");
+                self.recordings.0 += 1;
+            }
             Effect::CloseTrack { track } => assert!(self.tracks.remove(track)),
             Effect::Play { track, utterance } => {
                 assert!(self.tracks.contains(track), "played on an unknown track");
@@ -475,7 +483,7 @@ impl Book {
         assert!(!s.closing, "accepted by a session that closes");
         let (mut sound, mut beside) = (false, false);
         let (text, options, asked, stream) = match &call.request {
-            Request::Play { options, .. } => {
+            Request::Play { options, .. } | Request::Inject { options, .. } => {
                 (sound, beside) = (true, options.beside);
                 (options.text.clone(), &options.say, options.say.turn.unwrap_or(0), false)
             }
@@ -527,6 +535,15 @@ impl Book {
     }
 
     fn saw_signal(&mut self, session: &str, signal: &Signal) {
+        if let Signal::RecordingStarted { .. } = signal {
+            assert!(self.sessions.contains_key(session), "recorded and not open");
+            return;
+        }
+        if let Signal::RecordingFinished { .. } = signal {
+            // A file may take longer than its session.
+            self.recordings.1 += 1;
+            return;
+        }
         assert!(self.sessions.contains_key(session), "a signal of a session that is not open");
         if let Signal::ListeningChanged { on, .. } = signal {
             let listens = &mut self.sessions.get_mut(session).expect("just seen").listens;
@@ -623,6 +640,13 @@ impl Book {
                 }
                 within(REPLY_US);
             }
+            (Request::Inject { .. }, Ok(Reply::Feed { utterance, .. })) => {
+                if let Some(id) = UtteranceId::new(*utterance) {
+                    self.utterances.get_mut(&id).expect("an accepted utterance").named = true;
+                }
+                within(REPLY_US);
+            }
+            (Request::Inject { .. }, Ok(other)) => panic!("a feed was answered {other:?}"),
             (Request::Transition { target, .. }, Ok(Reply::Transition { outcome, generation })) => {
                 within(DEVICE_US * 20);
                 let local = self.sessions.get(name(target)).is_none_or(|s| s.local);
