@@ -3,13 +3,15 @@ CARGO ?= cargo
 DESTDIR ?=
 PREFIX ?= /usr
 
-.PHONY: build check test demo fences bench bench-peers install boot-test setup
+.PHONY: build check test demo fences bench bench-peers install boot-test soak setup
 
 build: ; $(CARGO) build --release --workspace
 setup: ; @tests/setup
 check: ; $(CARGO) fmt --all --check && $(CARGO) clippy --workspace --all-targets -- -D warnings && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 demo: setup ; $(CARGO) build --workspace && $${CARGO_TARGET_DIR:-target}/debug/demo
 test: setup check ; tests/run
+# A thousand operations of eight clients, alone and on one loudspeaker, and a thousand cancels with a Say behind them: three minutes.
+soak: setup ; $(CARGO) build --workspace && $(CARGO) run -q -p utterd-tests --bin soak
 fences: setup ; $(CARGO) run -q -p utterd-tests --bin fences
 bench: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin bench
 bench-peers: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin peers

@@ -8,8 +8,8 @@ mod reader;
 use crate::error::ConfigError;
 use crate::fragment::Node;
 use crate::settings::{
-    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat, Metrics,
-    Output, Plugins, Progress, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer,
+    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cache, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat,
+    Metrics, Output, Pin, Plugins, Progress, Recording, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer,
 };
 use crate::{Source, range};
 use reader::Reader;
@@ -92,6 +92,7 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
                 or_empty(is_id),
                 d.speech.backend,
             ),
+            fallback: r.list(&["speech", "fallback"], ID, id, d.speech.fallback),
             voice: r.text(
                 &["speech", "voice"],
                 "a voice's id of at most 128 printable characters, or empty",
@@ -111,6 +112,11 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
         },
         session: Session {
             private: r.flag(&["session", "private"], d.session.private),
+        },
+        cache: Cache {
+            bytes: r.whole(&["cache", "bytes"], 0..=1024 * MIB, d.cache.bytes),
+            max_chars: r.whole(&["cache", "max-chars"], 1..=10_000, d.cache.max_chars),
+            pin: r.tables("pin", ID, is_id, pin).into_values().collect(),
         },
         lexicon: Lexicon {
             files: r.list(&["lexicon", "files"], "absolute paths", absolute, d.lexicon.files),
@@ -158,6 +164,17 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
         stream: Stream {
             idle_ms: r.whole(&["stream", "idle-ms"], 100..=HOUR_MS, d.stream.idle_ms),
         },
+        recording: Recording {
+            dir: r.text(
+                &["recording", "dir"],
+                "an absolute path, or empty",
+                or_empty(|text| absolute(text).is_some()),
+                d.recording.dir,
+            ),
+            mode: r.whole(&["recording", "mode"], 0o400..=0o777, d.recording.mode),
+            keep_mb: r.whole(&["recording", "keep-mb"], 0..=100_000_000, d.recording.keep_mb),
+            keep_days: r.whole(&["recording", "keep-days"], 0..=36_500, d.recording.keep_days),
+        },
         log: Log {
             level: r.word(&["log", "level"], LEVELS, d.log.level),
             format: r.word(&["log", "format"], FORMATS, d.log.format),
@@ -181,7 +198,27 @@ fn backend(r: &mut Reader<'_>, id: &str) -> Backend {
             "an http:// or https:// URL that contains {id}",
             is_cancel_url,
         ),
+        first_audio_timeout_ms: r.opt_whole(&["backend", id, "first-audio-timeout-ms"], 0..=HOUR_MS),
+        stall_timeout_ms: r.opt_whole(&["backend", id, "stall-timeout-ms"], 0..=HOUR_MS),
+        back_off_ms: r.opt_whole(&["backend", id, "back-off-ms"], 0..=HOUR_MS),
+        back_off_max_ms: r.opt_whole(&["backend", id, "back-off-max-ms"], 0..=HOUR_MS),
     }
+}
+
+fn pin(r: &mut Reader<'_>, id: &str) -> Pin {
+    let mut text = |key: &str, allowed: &str, fits: fn(&str) -> bool| r.opt_text(&["pin", id, key], allowed, fits).unwrap_or_default();
+    Pin {
+        text: text("text", "1 to 4096 bytes, not blank", is_phrase),
+        backend: text("backend", "a backend's id, or empty", |t| t.is_empty() || is_id(t)),
+        voice: text("voice", "a voice's id of at most 128 printable characters, or empty", is_voice),
+        language: text("language", "a language tag such as \"en-GB\", or empty", |t| {
+            t.is_empty() || is_language(t)
+        }),
+    }
+}
+
+fn is_phrase(text: &str) -> bool {
+    text.len() <= 4_096 && !text.trim().is_empty()
 }
 
 const ID: &str = "ids of 1 to 64 letters, digits, dots, dashes and underscores";

@@ -23,8 +23,8 @@ mod source;
 
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use settings::{
-    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat, Metrics,
-    Output, Plugins, Progress, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer, Word,
+    Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cache, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat,
+    Metrics, Output, Pin, Plugins, Progress, Recording, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer, Word,
 };
 pub use source::{Scope, Source};
 

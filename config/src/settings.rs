@@ -20,6 +20,7 @@ pub struct Settings {
     pub backend: BTreeMap<String, Backend>,
     pub sounds: Sounds,
     pub speech: Speech,
+    pub cache: Cache,
     pub lexicon: Lexicon,
     pub session: Session,
     pub output: Output,
@@ -29,6 +30,7 @@ pub struct Settings {
     pub barge_in: BargeIn,
     pub collect: Collect,
     pub stream: Stream,
+    pub recording: Recording,
     pub log: Log,
     pub metrics: Metrics,
 }
@@ -99,6 +101,34 @@ pub struct Backend {
     pub id_header: Option<String>,
     /// Where a cancel is posted; contains `{id}`.
     pub cancel_url: Option<String>,
+    /// A request without audio is given up after this time; 0 = never.
+    pub first_audio_timeout_ms: Option<u32>,
+    /// So is an answer without a further sample.
+    pub stall_timeout_ms: Option<u32>,
+    /// How long it is spared at first after it has failed; 0 = it is always asked.
+    pub back_off_ms: Option<u32>,
+    /// The longest that doubling makes of it.
+    pub back_off_max_ms: Option<u32>,
+}
+
+/// What was synthesised once and is spoken again without a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cache {
+    /// 0 = no cache.
+    pub bytes: u32,
+    /// The longest text that is kept unasked.
+    pub max_chars: u32,
+    /// `[pin.ID]`: synthesised at the start, and kept.
+    pub pin: Vec<Pin>,
+}
+
+/// Empty strings mean what they mean in [`Speech`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pin {
+    pub text: String,
+    pub backend: String,
+    pub voice: String,
+    pub language: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -112,6 +142,8 @@ pub struct Sounds {
 pub struct Speech {
     /// Empty = "tts-espeak-ng" if it is loaded, else the first backend.
     pub backend: String,
+    /// Backends that speak when it cannot, in this order.
+    pub fallback: Vec<String>,
     pub voice: String,
     pub language: String,
     pub rate: f64,
@@ -229,6 +261,30 @@ pub struct Stream {
     pub idle_ms: u32,
 }
 
+/// Where recordings lie, and how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    /// Absolute; "" = `recordings` where the daemon's state lies.
+    pub dir: String,
+    /// Permissions of a file.
+    pub mode: u32,
+    /// All recordings together; 0 = no bound.
+    pub keep_mb: u32,
+    /// Age; 0 = no bound.
+    pub keep_days: u32,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Recording {
+            dir: String::new(),
+            mode: 0o600,
+            keep_mb: 1_024,
+            keep_days: 30,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Log {
     pub level: Level,
@@ -319,12 +375,23 @@ impl Default for Speech {
     fn default() -> Self {
         Speech {
             backend: String::new(),
+            fallback: Vec::new(),
             voice: String::new(),
             language: String::new(),
             rate: 1.0,
             pitch: 1.0,
             gain_db: 0.0,
             progress: Progress::default(),
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Cache {
+            bytes: 16 << 20,
+            max_chars: 200,
+            pin: Vec::new(),
         }
     }
 }

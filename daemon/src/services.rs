@@ -12,10 +12,11 @@ use crate::cli::Cli;
 use crate::dbus::{FoundSound, PluginInfo, PortInfo, Services, VoiceInfo};
 use crate::observe::log::Log;
 use crate::observe::{Metrics, notify};
-use crate::plugins::{LoadReport, Plugin, TtsBackend};
-use crate::session::{Device, Fact};
+use crate::plugins::{Detector, LoadReport, Plugin, TtsBackend};
+use crate::session::{BackendNews, BackendStates, Device, Fact};
 use crate::settings;
 use crate::sounds::Sounds;
+use crate::synth::Synth;
 
 /// The backend that speaks when nobody chose one, if it is there.
 const PREFERRED: &str = "tts-espeak-ng";
@@ -30,6 +31,8 @@ pub(crate) struct House {
     pub(crate) metrics: Metrics,
     pub(crate) facts: Sender<Fact>,
     pub(crate) log: Arc<Log>,
+    pub(crate) synth: Synth,
+    pub(crate) states: BackendStates,
 }
 
 /// The loaded backends, the preferred one first.
@@ -37,6 +40,35 @@ pub(crate) fn backends(plugins: &[Arc<Plugin>]) -> Vec<Arc<TtsBackend>> {
     let mut backends: Vec<_> = plugins.iter().filter_map(|p| p.tts()).cloned().collect();
     backends.sort_by_key(|b| b.id() != PREFERRED);
     backends
+}
+
+/// The loaded detectors.
+pub(crate) fn detectors(plugins: &[Arc<Plugin>]) -> Vec<Arc<Detector>> {
+    plugins.iter().filter_map(|p| p.detector()).cloned().collect()
+}
+
+/// Without the fallbacks that are not loaded: a Say that names none must not fail for them.
+pub(crate) fn known(mut settings: utterd_core::Settings, plugins: &[Arc<Plugin>]) -> utterd_core::Settings {
+    if let Some(fallback) = &mut settings.say.fallback {
+        fallback.retain(|id| {
+            let known = plugins.iter().any(|p| p.tts().is_some_and(|b| b.id() == id));
+            if !known {
+                tracing::warn!(backend = id, "speech.fallback names a backend that is not loaded");
+            }
+            known
+        });
+    }
+    settings
+}
+
+/// Why a plugin is "failed", and when it is asked again.
+fn failing(news: BackendNews) -> BTreeMap<&'static str, Value<'static>> {
+    let left_us = news.again_at_us.saturating_sub(crate::clock::now_us());
+    BTreeMap::from([
+        ("reason", Value::from(news.error)),
+        ("failures", Value::from(news.failures)),
+        ("again-ms", Value::from(left_us / 1000)),
+    ])
 }
 
 /// A backend as the core knows it.
@@ -49,6 +81,7 @@ pub(crate) fn described(backend: &TtsBackend) -> Backend {
             .map(|v| Voice {
                 id: v.id,
                 languages: v.languages,
+                cacheable: v.cacheable,
             })
             .collect(),
         default_voice: backend.default_voice().to_owned(),
@@ -64,7 +97,8 @@ impl House {
         let outcome = match settings::load(&self.cli, &self.source) {
             Ok(settings) => {
                 self.log.set_level(settings.log.level);
-                let input = Input::Settings(Box::new(settings::core(&settings)));
+                let input = Input::Settings(Box::new(known(settings::core(&settings), &self.plugins.plugins)));
+                self.synth.set_cache(settings.cache.bytes as usize);
                 self.facts.send(Fact::Core(input)).map_err(|_| "utterd is stopping".to_owned())
             }
             Err(errors) => Err(errors.to_string()),
@@ -111,9 +145,12 @@ impl Services for House {
             id: p.id.clone(),
             kind: p.kinds.first().copied().unwrap_or_default().to_owned(),
             version: p.version.clone(),
-            state: "ready",
+            state: match self.states.failed(&p.id) {
+                Some(_) => "failed",
+                None => "ready",
+            },
             path: p.path.display().to_string(),
-            details: BTreeMap::new(),
+            details: self.states.failed(&p.id).map(failing).unwrap_or_default(),
         });
         let rejected = self.plugins.rejected.iter().map(|r| PluginInfo {
             id: String::new(),

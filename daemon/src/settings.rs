@@ -1,16 +1,19 @@
 //! From the command line and the configuration to what each room needs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use utterd_config::{ConfigErrors, Settings, Source};
 use utterd_core::hearing::{Backchannel, BargeInPolicy};
-use utterd_core::{Progress, SayOptions};
+use utterd_core::{Patience, Pin, Progress, SayOptions};
 
 use crate::cli::{Cli, DriverName};
 use crate::dbus::BusKind;
 use crate::driver::{DriverConfig, DriverKind};
+use crate::rx::Shelf;
 
 /// Where the configuration of this daemon is read.
 pub fn source(cli: &Cli) -> Source {
@@ -40,6 +43,28 @@ pub fn load(cli: &Cli, source: &Source) -> Result<Settings, ConfigErrors> {
     Ok(settings)
 }
 
+/// Where recordings lie: as configured, else where the state of a service or of a user lies.
+pub fn shelf(settings: &Settings, bus: &BusKind) -> Shelf {
+    let recording = &settings.recording;
+    let dir = if recording.dir.is_empty() {
+        let of = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let of_user = || of("XDG_STATE_HOME").or_else(|| Some(of("HOME")?.join(".local/state")));
+        let state = of("STATE_DIRECTORY").or_else(|| match bus {
+            BusKind::System => None,
+            _ => Some(of_user()?.join("utterd")),
+        });
+        state.unwrap_or_else(|| PathBuf::from("/var/lib/utterd")).join("recordings")
+    } else {
+        PathBuf::from(&recording.dir)
+    };
+    Shelf::new(
+        dir,
+        recording.mode,
+        u64::from(recording.keep_mb) * 1_000_000,
+        Duration::from_secs(u64::from(recording.keep_days) * 86_400),
+    )
+}
+
 /// What the core needs.
 pub fn core(settings: &Settings) -> utterd_core::Settings {
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
@@ -47,6 +72,7 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
     utterd_core::Settings {
         say: SayOptions {
             backend: text(&settings.speech.backend),
+            fallback: Some(settings.speech.fallback.clone()),
             voice: text(&settings.speech.voice),
             language: text(&settings.speech.language),
             rate: Some(settings.speech.rate),
@@ -58,6 +84,13 @@ pub fn core(settings: &Settings) -> utterd_core::Settings {
                 utterd_config::Progress::Word => Progress::Word,
             }),
             ..SayOptions::default()
+        },
+        patience: settings.backend.iter().map(|(id, of)| (id.clone(), patience(of))).collect(),
+        pins: settings.cache.pin.iter().map(pin).collect(),
+        cache_chars: if settings.cache.bytes == 0 {
+            0
+        } else {
+            settings.cache.max_chars as usize
         },
         lexicon: lexicon(&settings.lexicon),
         private: settings.session.private,
@@ -96,6 +129,26 @@ fn barge_in(settings: &utterd_config::BargeIn) -> utterd_core::BargeIn {
         min_speech_us: us(settings.min_speech_ms),
         warm_up_us: us(settings.warm_up_ms),
         sensitivity: settings.sensitivity,
+    }
+}
+
+fn patience(of: &utterd_config::Backend) -> Patience {
+    let shipped = Patience::default();
+    let us = |ms: Option<u32>, or: u64| ms.map_or(or, |ms| u64::from(ms) * 1000);
+    Patience {
+        first_audio_us: us(of.first_audio_timeout_ms, shipped.first_audio_us),
+        stall_us: us(of.stall_timeout_ms, shipped.stall_us),
+        back_off_us: us(of.back_off_ms, shipped.back_off_us),
+        back_off_max_us: us(of.back_off_max_ms, shipped.back_off_max_us),
+    }
+}
+
+fn pin(of: &utterd_config::Pin) -> Pin {
+    Pin {
+        text: of.text.clone(),
+        backend: of.backend.clone(),
+        voice: of.voice.clone(),
+        language: of.language.clone(),
     }
 }
 

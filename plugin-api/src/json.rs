@@ -82,4 +82,11 @@ pub struct VoiceDescription {
     /// Whether it gives word marks.
     #[serde(default, rename = "word-timing")]
     pub word_timing: bool,
+    /// False: the same request does not always bring the same speech, so the host keeps none of it for the next time.
+    #[serde(default = "yes")]
+    pub cacheable: bool,
+}
+
+fn yes() -> bool {
+    true
 }

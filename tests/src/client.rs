@@ -9,6 +9,7 @@
 use crate::clock::{PATIENCE, now_us, until};
 use std::collections::HashMap;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use zbus::blocking::{Connection, MessageIterator, connection};
@@ -488,6 +489,16 @@ impl Session {
     pub fn try_play(&self, uri: &str, options: Options) -> Result<u64> {
         let reply = self.call("Play", &(uri, options))?;
         Ok(number(&reply.value[0]).expect("an id"))
+    }
+
+    /// AcquireAudio: the stream, and what it actually is.
+    pub fn acquire(&self, direction: &str, options: Options) -> Result<(OwnedFd, Dict)> {
+        let connection = self.client.connection();
+        let message = connection.call_method(Some(NAME), self.path.as_str(), Some(SESSION), "AcquireAudio", &(direction, options))?;
+        let body = message.body();
+        let (stream, actual): (zbus::zvariant::OwnedFd, HashMap<String, zbus::zvariant::OwnedValue>) = body.deserialize()?;
+        let actual = actual.into_iter().map(|(key, value)| (key, Value::from(value))).collect();
+        Ok((stream.into(), Dict(actual)))
     }
 
     /// Outcome and report once the utterance has finished, "pending" after the patience.

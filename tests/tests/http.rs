@@ -28,7 +28,10 @@ fn world_with(script: Script, more: &str, verb: bool) -> World {
         server.url("/v1/audio/speech")
     );
     if verb {
-        config.push_str(&format!("[backend.tts-http]\ncancel-url = \"{}\"\n", server.url("/cancel/{id}")));
+        config.push_str(&format!(
+            "[backend.tts-http]\nback-off-ms = 0\ncancel-url = \"{}\"\n",
+            server.url("/cancel/{id}")
+        ));
     }
     let plan = Plan {
         driver: "timer",

@@ -93,7 +93,9 @@ fn a_server_without_tls_and_a_bad_ca_file_are_told_apart() {
     let error = failure(&daemon(&url, &url.replace("speech", "{id}"), ""));
     assert!(error.contains("does not speak TLS"), "{error}");
     server.join().unwrap();
-    let dir = TempDir::new("ca");
+    let (server, dir) = (TtsServer::start(Script::default()), TempDir::new("ca"));
+    let door = TlsDoor::open(server.address(), &Authority::new("house"), Certificate::Good);
+    let url = door.url("/v1/audio/speech");
     for (name, content) in [("none.pem", None), ("junk.pem", Some("no certificate"))] {
         let file = dir.join(name);
         if let Some(content) = content {

@@ -1,7 +1,7 @@
 //! Numbers by name: of the whole daemon, of a session, and as text for a scraper (T9).
 #![allow(clippy::unwrap_used)]
 
-use utterd_tests::client::{METRICS, ROOT};
+use utterd_tests::client::{Dict, METRICS, OWNER, ROOT};
 use utterd_tests::clock::wait_for;
 use utterd_tests::opts;
 use utterd_tests::world::Quiet;
@@ -88,4 +88,44 @@ fn the_fixed_lines_are_in_the_log() {
     let first = quiet.daemon.log_lines("FIRST_FRAME_SENT");
     assert_eq!(first.len(), 1, "{first:?}");
     assert!(first[0].contains("session="), "{first:?}");
+}
+
+#[test]
+fn the_audio_owners_counters_are_metrics_too() {
+    let quiet = Quiet::start();
+    quiet.tone_session("one");
+    for (transition, session) in [
+        ("EnterListening", "one"),
+        ("EnterListening", "one"),
+        ("LeaveListening", "one"),
+        ("MicClosedRecovery", "one"),
+        ("EnterListening", "nobody"),
+    ] {
+        // Refusals are counted too.
+        quiet.client.call(ROOT, OWNER, transition, &(session, 0u64)).map_or_else(drop, drop);
+    }
+    let counters = Dict::from(&quiet.client.property(ROOT, OWNER, "Counters").unwrap());
+    let metrics = quiet.client.metrics("").unwrap();
+    let names = [
+        "applied",
+        "joined",
+        "already",
+        "stale",
+        "refused",
+        "recoveries",
+        "capture-starts",
+        "capture-stops",
+        "playback-starts",
+        "playback-stops",
+        "route-asserts",
+        "device-losses",
+    ];
+    for name in names {
+        let metric = format!("utterd_owner_{}_total", name.replace('-', "_"));
+        let value = metrics.get(&metric).copied().unwrap_or_else(|| panic!("there is no {metric}"));
+        assert_eq!(value, counters.number(name) as f64, "{name}");
+    }
+    let told = ["applied", "already", "stale", "refused", "capture-starts", "capture-stops"].map(|name| counters.number(name));
+    assert_eq!(told, [2, 1, 1, 1, 1, 1]);
+    assert!(export(&quiet, "prometheus").contains("utterd_owner_applied_total 2"));
 }

@@ -272,9 +272,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `[backend]` or `[backend.ID]`, also when it is empty.
+    /// `[backend]`, `[plugin]` and `[pin]`, also when it is empty.
     fn holds_ids(&self, path: &Path) -> bool {
-        path.len() == 1 && matches!(path[0].as_str(), "backend" | "plugin")
+        path.len() == 1 && matches!(path[0].as_str(), "backend" | "plugin" | "pin")
     }
 
     /// The key that was probably meant: one of that name in another table, else the one that differs by the fewest letters.

@@ -29,7 +29,7 @@ fn the_shipped_file_shows_every_key() {
     };
     for key in check::keys(&Source::system()) {
         assert!(
-            ["plugin", "backend"].contains(&key.as_str()) || shows(&key).is_some(),
+            ["plugin", "backend", "pin"].contains(&key.as_str()) || shows(&key).is_some(),
             "{key} is missing in utterd.toml"
         );
     }
@@ -50,6 +50,8 @@ fn the_examples_in_the_shipped_file_are_right() {
         (Some(8), Some("X-Request-Id"))
     );
     assert!(settings.plugin.contains_key("tts-espeak-ng"));
+    assert_eq!(backend.first_audio_timeout_ms, Some(10_000));
+    assert_eq!(settings.cache.pin[0].text, "Welcome. One moment, please.");
 }
 
 #[test]

@@ -245,8 +245,9 @@ impl Core {
             let heard_us = utterance.heard_us;
             for synthesis in &mut utterance.syntheses {
                 let sent = synthesis.state == SynthesisState::Delivered && synthesis.end_us <= heard_us;
-                if synthesis.failed || sent {
-                    synthesis.told = Some(Told::NotNeeded);
+                if synthesis.failed || synthesis.cached || sent {
+                    // One that was given up was told then.
+                    synthesis.told.get_or_insert(Told::NotNeeded);
                 } else {
                     cancel.pending_told.insert(synthesis.id);
                     self.out.push(Effect::CancelSynthesis { synthesis: synthesis.id });
@@ -297,6 +298,7 @@ impl Core {
         };
         let id = record.cancel;
         if let Some(s) = record.syntheses.iter_mut().find(|s| s.id == synthesis) {
+            s.cached |= state == SynthesisState::Cached;
             s.state = state;
             s.told = Some(told);
         }
@@ -309,6 +311,22 @@ impl Core {
             }
             self.try_complete(id);
         }
+    }
+
+    /// A server did not acknowledge its cancel: in the report while it is open, else for the operator.
+    pub(crate) fn unacknowledged(&mut self, synthesis: SynthesisId, backend: String, error: String) {
+        let id = self.by_synthesis.get(&synthesis).and_then(|u| self.utterances.get(u)?.cancel);
+        let cancel = id.and_then(|id| self.cancels.get_mut(&id));
+        let reported = cancel.is_some();
+        if let Some(cancel) = cancel {
+            cancel.errors.push(format!("backend \"{backend}\": {error}"));
+        }
+        self.out.push(Effect::Note(Note::CancelUnacknowledged {
+            synthesis,
+            backend,
+            error,
+            reported,
+        }));
     }
 
     /// Something did not answer in time: the report says what, and goes out.
@@ -457,15 +475,19 @@ impl Core {
             return Report::default();
         };
         let (heard_text, heard_source) = utterance.heard(completed);
-        let told = |s: &SynthesisRecord| (s.id, s.state, s.told.unwrap_or_else(|| s.unconfirmed()));
+        let told = |s: &SynthesisRecord| {
+            let state = if s.cached { SynthesisState::Cached } else { s.state };
+            (s.id, state, s.told.unwrap_or_else(|| s.unconfirmed()))
+        };
+        let (backend, voice) = utterance.heard_by();
         Report {
             utterances: vec![id],
             heard_text,
             heard_source,
             turn: utterance.turn,
             tag: utterance.tag.clone(),
-            backend: utterance.backend.clone(),
-            voice: utterance.voice.clone(),
+            backend: backend.to_owned(),
+            voice: voice.to_owned(),
             played_us: utterance.position_us(),
             syntheses: if utterance.cancel.is_some() && utterance.source.is_spoken() {
                 utterance.syntheses.iter().map(told).collect()

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::audio::{AudioFormat, Direction, RecordingEnd};
+use crate::backend::CacheUse;
+use crate::ids::{Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
 use crate::source::Source;
 
@@ -68,7 +70,12 @@ pub enum Effect {
         delivering: bool,
     },
     /// A session object appeared.
-    SessionOpened { session: String, properties: SessionProperties },
+    SessionOpened {
+        key: SessionId,
+        session: String,
+        output: Output,
+        properties: SessionProperties,
+    },
     /// A session object is gone.
     SessionClosed { session: String },
     /// Open this output: the one effect that opens audio.
@@ -76,6 +83,7 @@ pub enum Effect {
     /// A track to play on.
     OpenTrack {
         track: TrackId,
+        session: SessionId,
         output: Output,
         gain: f32,
         paused: bool,
@@ -100,12 +108,37 @@ pub enum Effect {
     },
     /// Ask a backend.
     Synthesize(Synthesis),
+    /// Synthesise for the cache alone; answered like `Synthesize`, but for what concerns playing.
+    Prime(Prime),
+    /// No backend speaks the rest: the utterance is complete with what it has.
+    EndStore { utterance: UtteranceId },
     /// No piece follows those that were asked for: the utterance is complete after them.
     CloseStore { utterance: UtteranceId },
     /// Stop a synthesis and tell its backend once; answered by `SynthesisEvent::Told`.
     CancelSynthesis { synthesis: SynthesisId },
     /// Nothing more will be asked about this utterance.
     Forget { utterance: UtteranceId },
+    /// Make a stream for a client; the shell answers it.
+    AcquireAudio {
+        token: Token,
+        session: SessionId,
+        name: String,
+        output: Output,
+        direction: Direction,
+        format: AudioFormat,
+    },
+    /// Make a recording's file; answered by `RecordingEvent::Opened` or `Refused`, and in the end by `Ended`.
+    StartRecording {
+        recording: RecordingId,
+        session: SessionId,
+        name: String,
+        output: Output,
+        file: String,
+    },
+    /// From now on it may be written.
+    BeginRecording { recording: RecordingId },
+    /// Make it whole and close it; answered by `RecordingEvent::Ended` with this reason.
+    StopRecording { recording: RecordingId, reason: &'static str },
     /// For the log and the metrics.
     Note(Note),
 }
@@ -159,6 +192,28 @@ pub struct Synthesis {
     pub last: bool,
     /// Not the last, but what follows is not known yet: behind it the utterance waits.
     pub open: bool,
+    /// Another backend may be asked when this one brings no audio: the utterance is not over then.
+    pub retry: bool,
+    /// Given up if there is no audio after this time; 0 = never.
+    pub first_audio_us: Micros,
+    /// Given up if no sample follows for this time; 0 = never.
+    pub stall_us: Micros,
+    /// Whether it is taken from the cache, and kept there.
+    pub cache: CacheUse,
+}
+
+/// A phrase for the cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prime {
+    pub synthesis: SynthesisId,
+    pub backend: String,
+    pub voice: String,
+    pub language: String,
+    pub rate: f64,
+    pub pitch: f64,
+    pub text: String,
+    /// Last piece of its phrase.
+    pub last: bool,
 }
 
 /// What a client gets back.
@@ -170,6 +225,13 @@ pub enum Reply {
     Session(String),
     /// Say: 0 = the turn is stale or the session was busy (mode if-idle).
     Utterance(u64),
+    /// AcquireAudio "inject": the shell makes the stream and hands it out with this. Utterance 0: not accepted, as Say.
+    Feed {
+        utterance: u64,
+        format: AudioFormat,
+        output: Output,
+        at_us: Micros,
+    },
     /// Submit.
     Submitted { ack: &'static str, utterance: u64, buffered: u32 },
     /// SayAppend.
@@ -187,6 +249,8 @@ pub enum Reply {
     },
     /// GetHistory.
     History(Vec<HistoryEntry>),
+    /// StopRecording: the file and how it ended, if there was one.
+    Recording(Option<(String, RecordingEnd)>),
     /// Properties of a session.
     SessionProperties(Box<SessionProperties>),
     /// Every open session.
@@ -238,6 +302,10 @@ pub enum Signal {
     },
     /// Once a session.
     FirstFrameSent { utterance: UtteranceId },
+    /// A recording has begun.
+    RecordingStarted { file: String, path: String },
+    /// Exactly once for every recording that was started.
+    RecordingFinished { file: String, end: RecordingEnd },
     /// User speech met, or may have met, the agent's: "suspected" | "confirmed" | "false" | "ignored" | "protected".
     BargeIn {
         stage: &'static str,
@@ -443,6 +511,8 @@ pub enum Note {
     SessionClosed { session: String },
     /// A Say was accepted.
     Accepted { session: String, utterance: UtteranceId },
+    /// A counter of the local guard grew.
+    OwnerCounted { counter: &'static str, by: u64 },
     /// The session's first frame.
     FirstFrameSent { session: String, utterance: UtteranceId },
     /// The first frame of an utterance, this long after acceptance.
@@ -483,6 +553,34 @@ pub enum Note {
     StaleTurn { session: String },
     /// A step of the cancel chain did not answer in time.
     CancelFailed { session: String, error: String },
+    /// A synthesis failed on its backend's account.
+    BackendFailed { backend: String, error: String, silent: bool },
+    /// A backend failed so often, or so badly, that it is not asked for a while.
+    BackendAway {
+        backend: String,
+        error: String,
+        failures: u32,
+        again_us: Micros,
+    },
+    /// It speaks again.
+    BackendBack { backend: String },
+    /// Another backend speaks what the first could not.
+    FellBack {
+        session: String,
+        utterance: UtteranceId,
+        from: String,
+        to: String,
+        error: String,
+    },
+    /// A server did not acknowledge a cancel; `reported` if the cancel's own report says so.
+    CancelUnacknowledged {
+        synthesis: SynthesisId,
+        backend: String,
+        error: String,
+        reported: bool,
+    },
+    /// A phrase of the configuration was synthesised, or why it was not.
+    Primed { text: String, error: Option<String> },
     /// User speech met, or may have met, the agent's; as the signal says it.
     BargeIn {
         session: String,
@@ -534,6 +632,10 @@ pub enum Note {
         generation: u64,
         error: String,
     },
+    /// A recording has begun.
+    RecordingStarted { session: String, file: String },
+    /// A recording is over.
+    RecordingFinished { session: String, file: String, end: RecordingEnd },
     /// The microphone was closed, and not by us.
     DeviceLost { session: String, generation: u64 },
 }

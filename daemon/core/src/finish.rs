@@ -46,7 +46,7 @@ impl Core {
             return;
         }
         // Its requests are stopped like a cancel's; nobody waits for their answers, so the outcome goes out now.
-        let live: Vec<SynthesisId> = u.syntheses.iter().filter(|s| !s.failed).map(|s| s.id).collect();
+        let live: Vec<SynthesisId> = u.syntheses.iter().filter(|s| !s.failed && !s.cached).map(|s| s.id).collect();
         if u.needs_cut() {
             self.out.push(Effect::Cut { utterance: id, fade_us: 0 });
         }
@@ -123,7 +123,7 @@ impl Core {
                 utterance: id,
             }));
         }
-        let synthesised_us = u.syntheses.iter().map(|s| s.end_us).max().unwrap_or(0);
+        let synthesised_us = u.syntheses.iter().filter(|s| !s.cached).map(|s| s.end_us).max().unwrap_or(0);
         self.out.push(Effect::Note(Note::Finished {
             session: name,
             utterance: id,

@@ -8,23 +8,29 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod audio;
+mod backend;
 mod bargein;
 mod beside;
 mod bounds;
 mod cancel;
 mod effect;
+mod feed;
 mod finish;
 mod floor;
+mod health;
 pub mod hearing;
 mod ids;
 mod owner;
 mod phase;
+mod pins;
 mod play;
 mod progress;
 mod request;
 mod say;
 mod session;
 mod sessions;
+mod settings;
 mod source;
 mod speaker;
 mod spoken;
@@ -37,21 +43,25 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use audio::{AudioFormat, Direction, Encoding, RecordingEnd, RecordingEvent};
+pub use backend::{Backend, CacheUse, Fault, Patience, Pin, Voice};
 pub use bargein::{BargeIn, SpeechDetails};
 pub use bounds::Bounds;
 pub use effect::{
-    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Reply, Report, SessionProperties,
-    Signal, Stages, Synthesis,
+    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Prime, Reply, Report,
+    SessionProperties, Signal, Stages, Synthesis,
 };
-pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+pub use ids::{CancelId, Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+pub use owner::OWNER_COUNTERS;
 pub use request::{
-    Backend, Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions,
-    PlaybackEvent, Priority, Progress, Request, SayOptions, SessionOptions, Settings, SynthesisEvent, SynthesisState, Target, Told,
-    Transition, Voice,
+    Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions, PlaybackEvent,
+    Priority, Progress, Request, SayOptions, SessionOptions, SynthesisEvent, SynthesisState, Target, Told, Transition,
 };
 pub use source::{Sound, Source};
 
 pub use spoken::Lexicon;
+
+pub use settings::Settings;
 
 use floor::{Floor, FloorKey};
 use ids::Counter;
@@ -68,6 +78,8 @@ pub struct Core {
     out: Vec<Effect>,
     settings: Settings,
     backends: Vec<Backend>,
+    health: BTreeMap<String, health::Health>,
+    pins: pins::Pins,
     /// Ids of the plugins that can hear.
     detectors: Vec<String>,
     /// Starts of detectors so far; the newest is the generation of its findings.
@@ -81,6 +93,7 @@ pub struct Core {
     cancels: BTreeMap<CancelId, cancel::Cancel>,
     floors: BTreeMap<FloorKey, Floor>,
     owners: owner::Owners,
+    recordings: BTreeMap<RecordingId, audio::Recording>,
     timers: BTreeSet<(Micros, Timer)>,
     outputs: BTreeSet<Output>,
     manager: ManagerProperties,
@@ -94,6 +107,7 @@ pub struct Core {
     synthesis_ids: Counter<SynthesisId>,
     track_ids: Counter<TrackId>,
     cancel_ids: Counter<CancelId>,
+    recording_ids: Counter<RecordingId>,
 }
 
 impl Core {
@@ -111,6 +125,8 @@ impl Core {
             out: Vec::new(),
             settings,
             backends: Vec::new(),
+            health: BTreeMap::new(),
+            pins: pins::Pins::default(),
             detectors: Vec::new(),
             detector_starts: 0,
             sessions: BTreeMap::new(),
@@ -122,6 +138,7 @@ impl Core {
             cancels: BTreeMap::new(),
             floors: BTreeMap::from([(FloorKey::Shared, Floor::default())]),
             owners: owner::Owners::default(),
+            recordings: BTreeMap::new(),
             timers: BTreeSet::new(),
             outputs: BTreeSet::new(),
             manager_published: manager.clone(),
@@ -133,6 +150,7 @@ impl Core {
             synthesis_ids: Counter::default(),
             track_ids: Counter::default(),
             cancel_ids: Counter::default(),
+            recording_ids: Counter::default(),
         }
     }
 
@@ -153,6 +171,7 @@ impl Core {
             Input::Device { order, output, event } => self.device(order, output, event),
             Input::Driver(info) => self.manager.driver = info,
             Input::Backends(backends) => self.backends = backends,
+            Input::BackendHealth { backend, health } => self.backend_says(&backend, health),
             Input::Finding {
                 session,
                 generation,
@@ -165,8 +184,12 @@ impl Core {
                 message,
             } => self.detector_failed(session, generation, detector, message),
             Input::Detectors(detectors) => self.detectors_changed(detectors),
+            Input::Recording { recording, event } => self.recording_event(recording, event),
             Input::Settings(settings) => self.configured(*settings),
-            Input::Start => self.open_output(Output::Local),
+            Input::Start => {
+                self.open_output(Output::Local);
+                self.prime_all();
+            }
             Input::Tick => {}
         }
         self.settle_hearing();
@@ -206,7 +229,10 @@ impl Core {
                     self.request_pieces(utterance);
                 }
             }
-            PlaybackEvent::Dry { utterance, played_us } => self.ran_dry(utterance, played_us),
+            PlaybackEvent::Dry { utterance, played_us } => {
+                self.feed_ran_dry(utterance);
+                self.ran_dry(utterance, played_us);
+            }
             PlaybackEvent::Paused { track } => self.fell_silent(track),
         }
     }
@@ -327,6 +353,7 @@ impl Core {
     pub fn check_invariants(&self) {
         self.check_phases();
         self.check_beside();
+        self.check_recordings();
         for (id, u) in &self.utterances {
             self.check_stream(*id, u);
             let session = self

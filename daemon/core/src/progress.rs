@@ -78,6 +78,7 @@ impl Core {
                 session: name,
                 utterance: id,
             }));
+            self.may_record(session_id);
         }
     }
 
@@ -98,7 +99,7 @@ impl Core {
         let piece_end = u
             .syntheses
             .iter()
-            .map(|s| s.chars_end)
+            .map(|s| s.piece.chars.end)
             .find(|end| *end >= chars.end)
             .unwrap_or(chars.end);
         let chars = chars.start..text::word_end(u.spoken.text(&u.text), chars.end).min(piece_end);

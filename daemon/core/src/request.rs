@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::Lexicon;
-use crate::bargein::{BargeIn, SpeechDetails};
+use crate::audio::{AudioFormat, Direction, RecordingEvent};
+use crate::backend::{Backend, CacheUse, Fault};
+use crate::bargein::SpeechDetails;
 use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
-use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::ids::{Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::settings::Settings;
 use crate::source::Sound;
 
 /// Everything the core can be told.
@@ -59,8 +61,12 @@ pub enum Input {
         detector: String,
         message: String,
     },
+    /// A recording moved on.
+    Recording { recording: RecordingId, event: RecordingEvent },
     /// The plugins that can speak.
     Backends(Vec<Backend>),
+    /// What a plugin says of itself: it works, or why it does not.
+    BackendHealth { backend: String, health: Result<(), String> },
     /// Ids of the plugins that can hear; the first that is not broken stands in for one that is.
     Detectors(Vec<String>),
     /// A new configuration.
@@ -104,6 +110,12 @@ pub enum Request {
     Play {
         target: Target,
         sound: Sound,
+        options: PlayOptions,
+    },
+    /// AcquireAudio "inject"; nothing lies beside.
+    Inject {
+        target: Target,
+        format: AudioFormat,
         options: PlayOptions,
     },
     /// SayOpen.
@@ -150,6 +162,16 @@ pub enum Request {
         kind: Report,
         details: SpeechDetails,
     },
+    /// AcquireAudio, but for "inject".
+    AcquireAudio {
+        target: Target,
+        direction: Direction,
+        format: AudioFormat,
+    },
+    /// StartRecording.
+    StartRecording { target: Target, file: String },
+    /// StopRecording.
+    StopRecording { target: Target },
     /// GetHistory.
     History { target: Target, after: u64, limit: usize },
     /// The session's properties.
@@ -302,6 +324,10 @@ pub enum Format {
 pub struct SayOptions {
     /// Backend id.
     pub backend: Option<String>,
+    /// Backends that speak in its place, in this order, when it cannot; an empty list: none.
+    pub fallback: Option<Vec<String>>,
+    /// Whether what is synthesised may be kept for the next time.
+    pub cache: Option<CacheUse>,
     /// Voice id.
     pub voice: Option<String>,
     /// BCP 47 tag.
@@ -378,8 +404,10 @@ pub struct SessionOptions {
     pub own_floor: Option<bool>,
     /// Closes after this long without an utterance.
     pub idle_timeout_us: Option<Micros>,
-    /// No text in log and History.
+    /// No text in log and History, and no recording.
     pub private: Option<bool>,
+    /// Record to a file of this name.
+    pub record: Option<String>,
     /// What user speech does to the agent's.
     pub barge_in: Option<BargeInPolicy>,
     /// Id of the detector that hears it, or "none".
@@ -421,12 +449,16 @@ pub enum SynthesisEvent {
         /// How much of the utterance is stored but not played.
         ahead_us: Micros,
     },
+    /// It is spoken from the cache: no request is written.
+    Cached,
     /// It ended with an error.
     Failed {
         /// What went wrong.
         error: Failure,
         /// How much audio it had brought.
         audio_us: Micros,
+        /// On whose account.
+        fault: Fault,
     },
     /// It ended because it was cancelled.
     Stopped,
@@ -438,6 +470,13 @@ pub enum SynthesisEvent {
         told: Told,
         /// When the backend had been told.
         at: Micros,
+    },
+    /// A server did not acknowledge its cancel.
+    Unacknowledged {
+        /// Whose server.
+        backend: String,
+        /// What it did instead.
+        error: String,
     },
 }
 
@@ -452,6 +491,8 @@ pub enum SynthesisState {
     Streaming,
     /// Everything arrived.
     Delivered,
+    /// Spoken from the cache; a word of reports, nothing on the way to the others.
+    Cached,
 }
 
 impl SynthesisState {
@@ -462,6 +503,7 @@ impl SynthesisState {
             Self::Requested => "requested",
             Self::Streaming => "streaming",
             Self::Delivered => "delivered",
+            Self::Cached => "cached",
         }
     }
 }
@@ -566,104 +608,4 @@ pub struct DriverInfo {
     pub rate: u32,
     /// Frames a period.
     pub period: u32,
-}
-
-/// A backend that can be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// Its id.
-    pub id: String,
-    /// Its voices.
-    pub voices: Vec<Voice>,
-    /// The voice that speaks when none is asked for.
-    pub default_voice: String,
-    /// It takes a whole text and several requests at once.
-    pub concurrent: bool,
-    /// It tells when each word begins.
-    pub word_timing: bool,
-}
-
-impl Backend {
-    /// No voice in particular is any backend's; a language tag is as good a name for a voice as its id, and "en-us+f3" is a variant of
-    /// espeak-ng's "en-us". A backend that names no voices takes any.
-    pub(crate) fn has_voice(&self, voice: Option<&str>) -> bool {
-        let Some(voice) = voice.filter(|v| !v.is_empty()) else {
-            return true;
-        };
-        let base = voice.split('+').next().unwrap_or(voice);
-        let is = |v: &Voice| v.id == voice || v.id == base || v.languages.iter().any(|l| l == base);
-        self.voices.is_empty() || self.voices.iter().any(is)
-    }
-}
-
-/// A voice of a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Voice {
-    /// Its id.
-    pub id: String,
-    /// BCP 47 tags.
-    pub languages: Vec<String>,
-}
-
-/// What the core needs of the configuration.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// Defaults of Say.
-    pub say: SayOptions,
-    /// How words are said that a voice gets wrong.
-    pub lexicon: Arc<Lexicon>,
-    /// A session that says nothing about it keeps no text.
-    pub private: bool,
-    /// Bytes of one utterance's text.
-    pub text_bytes: usize,
-    /// Open utterances of a session.
-    pub utterances: usize,
-    /// Open sessions.
-    pub sessions: usize,
-    /// Stored but unplayed audio at which no further piece is requested.
-    pub look_ahead_us: Micros,
-    /// Collected text that nobody commits is dropped after this time.
-    pub collect_ttl_us: Micros,
-    /// Bytes of one buffer.
-    pub collect_bytes: usize,
-    /// Chunks of one buffer.
-    pub collect_chunks: usize,
-    /// A text stream without an append ends after this time.
-    pub stream_idle_us: Micros,
-    /// How long a cancelled id is remembered for late traffic.
-    pub tombstone_us: Micros,
-    /// Default fade of cut and pause.
-    pub fade_us: u32,
-    /// A cancel replies at the latest after this.
-    pub reply_us: Micros,
-    /// Who may manage beside root: the uid of the daemon itself. `None`: everybody who can call.
-    pub manager_uid: Option<u32>,
-    /// The manager's gain until a client sets another.
-    pub output_gain_db: f64,
-    /// What sessions begin with.
-    pub barge_in: BargeIn,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            say: SayOptions::default(),
-            lexicon: Arc::default(),
-            private: false,
-            text_bytes: 262_144,
-            utterances: 1000,
-            sessions: 4096,
-            look_ahead_us: 5_000_000,
-            collect_ttl_us: 60_000_000,
-            collect_bytes: 262_144,
-            collect_chunks: 4096,
-            stream_idle_us: 30_000_000,
-            tombstone_us: 2_000_000,
-            fade_us: 5_000,
-            reply_us: 100_000,
-            manager_uid: None,
-            output_gain_db: 0.0,
-            barge_in: BargeIn::default(),
-        }
-    }
 }

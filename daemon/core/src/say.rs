@@ -1,6 +1,7 @@
 //! From text to utterance: acceptance, and an utterance's place in line. Who speaks it: `speaker.rs`; the requests: `synthesis.rs`.
 
 use crate::Core;
+use crate::backend::CacheUse;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, Note, Outcome, Reply};
 use crate::ids::{SessionId, Token, UtteranceId};
@@ -21,6 +22,8 @@ impl SayOptions {
     pub(crate) fn or(self, other: &Self) -> Self {
         Self {
             backend: self.backend.or_else(|| other.backend.clone()),
+            fallback: self.fallback.or_else(|| other.fallback.clone()),
+            cache: self.cache.or(other.cache),
             voice: self.voice.or_else(|| other.voice.clone()),
             language: self.language.or_else(|| other.language.clone()),
             rate: self.rate.or(other.rate),
@@ -51,12 +54,19 @@ pub(crate) enum Origin {
     Commit,
     /// Play.
     Play,
+    /// AcquireAudio "inject".
+    Feed,
 }
 
 impl Origin {
+    /// Speaks text.
+    fn speaks(self) -> bool {
+        !matches!(self, Self::Play | Self::Feed)
+    }
+
     fn answer(self, utterance: UtteranceId) -> Reply {
         match self {
-            Self::Say | Self::Stream | Self::Play => Reply::Utterance(utterance.get()),
+            Self::Say | Self::Stream | Self::Play | Self::Feed => Reply::Utterance(utterance.get()),
             Self::Commit => Reply::Submitted {
                 ack: "COMMIT_STARTED",
                 utterance: utterance.get(),
@@ -126,10 +136,10 @@ impl Core {
         } else {
             options
         };
-        let speaker = if source.is_spoken() {
-            self.speaker(&options)?
+        let (speaker, fallback) = if source.is_spoken() {
+            self.speakers(&options)?
         } else {
-            Speaker::nobody()
+            (Speaker::nobody(), Default::default())
         };
         let current = s.turn;
         let turn = if asked_turn == 0 { current } else { asked_turn };
@@ -162,11 +172,11 @@ impl Core {
             }
             Origin::Stream => Spoken::growing(format, words),
             Origin::Say | Origin::Commit => Spoken::of(&text, format, words)?,
-            Origin::Play => Spoken::default(),
+            Origin::Play | Origin::Feed => Spoken::default(),
         };
         let id = self.utterance_ids.next();
         let aloud = spoken.text(&text);
-        let pieces = if origin == Origin::Stream || origin != Origin::Play && text::is_blank(aloud) {
+        let pieces = if origin == Origin::Stream || origin.speaks() && text::is_blank(aloud) {
             Vec::new()
         } else if speaker.concurrent {
             vec![text::whole(aloud)]
@@ -181,7 +191,15 @@ impl Core {
             tag: options.tag.unwrap_or_default(),
             backend: speaker.backend,
             voice: speaker.voice,
+            fallback,
+            fell_back: false,
+            cache: if s.private {
+                CacheUse::No
+            } else {
+                options.cache.unwrap_or_default()
+            },
             source,
+            feed: None,
             language: options.language.unwrap_or_default(),
             rate: options.rate.unwrap_or(1.0),
             pitch: options.pitch.unwrap_or(1.0),
@@ -201,7 +219,7 @@ impl Core {
             origin,
             store_full: false,
             ran_low: false,
-            sentences: if progress == Progress::Sentence && origin != Origin::Play {
+            sentences: if progress == Progress::Sentence && origin.speaks() {
                 text::sentences(aloud).into()
             } else {
                 Default::default()
@@ -252,19 +270,31 @@ impl Core {
             self.start_cancel(targets, Order::new("replaced", self.now, Then::Release { token, utterance: id }));
             self.dismiss_suspicion(session);
         } else {
-            self.reply(token, origin.answer(id));
+            self.reply(token, self.acceptance(id));
             self.admit(id, muted);
         }
         Ok(None)
     }
 
+    /// How the call that brought it is answered.
+    fn acceptance(&self, id: UtteranceId) -> Reply {
+        let Some(u) = self.utterances.get(&id) else {
+            return Reply::Utterance(id.get());
+        };
+        match u.source {
+            Source::Feed(format) => Reply::Feed {
+                utterance: id.get(),
+                format,
+                output: self.sessions[&u.session].output,
+                at_us: u.accepted,
+            },
+            _ => u.origin.answer(id),
+        }
+    }
+
     /// What mode "replace" replaces is silent: the new one takes its place.
     pub(crate) fn release(&mut self, token: Token, utterance: UtteranceId) {
-        let Some(record) = self.utterances.get(&utterance) else {
-            self.reply(token, Reply::Utterance(utterance.get()));
-            return;
-        };
-        self.reply(token, record.origin.answer(utterance));
+        self.reply(token, self.acceptance(utterance));
         let Some(record) = self.utterances.get_mut(&utterance) else {
             return;
         };

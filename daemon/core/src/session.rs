@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::backend::CacheUse;
 use crate::bargein::Hearing;
 use crate::beside::Beside;
 use crate::bounds::Bounds;
 use crate::effect::{HeardSource, HistoryEntry, Report, SessionProperties};
+use crate::feed::Feed;
 use crate::floor::FloorKey;
 use crate::ids::{CancelId, Micros, SynthesisId, Token, TrackId, UtteranceId};
 use crate::phase::Phases;
 use crate::request::{Failure, Output, Priority, Progress, SayOptions, SynthesisState, Told};
 use crate::say::Origin;
 use crate::source::Source;
+use crate::speaker::Speaker;
 use crate::spoken::Spoken;
 use crate::stream::Stream;
 use crate::text::{self, Piece};
@@ -25,7 +28,7 @@ const HISTORY_BYTES: usize = 16 << 20;
 const ISSUED: usize = 65_536;
 
 /// A code point of ordinary speech takes about this long.
-const ORDINARY_CHAR_US: f64 = 65_000.0;
+pub(crate) const ORDINARY_CHAR_US: f64 = 65_000.0;
 
 /// A session's two tracks: its queue, and what interrupts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,11 +164,18 @@ pub(crate) struct Utterance {
     /// What backends get of it. Pieces, sentences and marks count in this; clients are told of the text as sent.
     pub(crate) spoken: Spoken,
     pub(crate) source: Source,
+    /// When its client last wrote, and when it last ceased; of a feed that was asked for.
+    pub(crate) feed: Option<Feed>,
     pub(crate) class: Priority,
     pub(crate) turn: u64,
     pub(crate) tag: String,
     pub(crate) backend: String,
     pub(crate) voice: String,
+    /// Who speaks when the present backend cannot, in this order.
+    pub(crate) fallback: VecDeque<Speaker>,
+    /// It is not the first choice that speaks.
+    pub(crate) fell_back: bool,
+    pub(crate) cache: CacheUse,
     pub(crate) language: String,
     pub(crate) rate: f64,
     pub(crate) pitch: f64,
@@ -209,12 +219,17 @@ pub(crate) struct Utterance {
 pub(crate) struct SynthesisRecord {
     pub(crate) id: SynthesisId,
     pub(crate) state: SynthesisState,
+    pub(crate) by: Speaker,
+    /// It is spoken from the cache: there is nobody to be told.
+    pub(crate) cached: bool,
     /// It ended by itself, with an error.
     pub(crate) failed: bool,
+    /// It brought nothing, and another one speaks its text.
+    pub(crate) replaced: bool,
     /// Where its audio ends in the utterance, once delivered.
     pub(crate) end_us: Micros,
-    /// End of its text in spoken code points.
-    pub(crate) chars_end: u32,
+    /// Its stretch of what is spoken.
+    pub(crate) piece: Piece,
     /// What the cancel did, once known.
     pub(crate) told: Option<Told>,
 }
@@ -222,7 +237,9 @@ pub(crate) struct SynthesisRecord {
 impl SynthesisRecord {
     /// What the guard makes certain when nobody answered: what was not written never will be.
     pub(crate) fn unconfirmed(&self) -> Told {
-        if self.state == SynthesisState::Queued {
+        if self.cached {
+            Told::NotNeeded
+        } else if self.state == SynthesisState::Queued {
             Told::NotRequested
         } else {
             Told::Told
@@ -260,22 +277,53 @@ impl Utterance {
             .is_some_and(|s| !s.failed && s.state != SynthesisState::Delivered)
     }
 
-    /// Where the word ends that was being heard, by time. Each delivered piece is measured; how long one would have become that is still
-    /// streaming, or failed, nobody knows, so it is judged by the speed of those before it, else by that of ordinary speech.
-    fn estimated_chars(&self) -> u32 {
+    /// What speaks its text: those that brought nothing and were replaced are not part of it.
+    pub(crate) fn speech(&self) -> impl Iterator<Item = &SynthesisRecord> {
+        self.syntheses.iter().filter(|s| !s.replaced)
+    }
+
+    /// Whose voice was heard last; else who was asked last.
+    pub(crate) fn heard_by(&self) -> (&str, &str) {
+        let mut begin = 0;
+        let mut by = None;
+        for piece in self.speech() {
+            if by.is_none() || begin < self.played_us {
+                by = Some((piece.by.backend.as_str(), piece.by.voice.as_str()));
+            }
+            begin = piece.end_us.max(begin);
+        }
+        by.filter(|_| self.played_us > 0).unwrap_or((&self.backend, &self.voice))
+    }
+
+    /// Where the word ends that was being heard, and how that is known. Marks prove words. Where a backend gives none it is judged by time:
+    /// each delivered piece is measured; how long one would have become that is still streaming, or failed, nobody knows, so it is judged
+    /// by the speed of those before it, else by that of ordinary speech.
+    fn heard_until(&self) -> (u32, HeardSource) {
+        if self.word_timing && self.speech().all(|s| s.by.word_timing) {
+            return (self.heard_chars, HeardSource::Words);
+        }
         if self.played_us == 0 {
-            return 0;
+            return (0, HeardSource::None);
         }
         let (mut chars, mut us) = (0, 0);
-        for piece in &self.syntheses {
+        let mut source = HeardSource::Estimated;
+        for piece in self.speech() {
             let whole = piece.state == SynthesisState::Delivered && !piece.failed;
+            source = if piece.by.word_timing {
+                HeardSource::Words
+            } else {
+                HeardSource::Estimated
+            };
             if whole && self.played_us >= piece.end_us {
-                (chars, us) = (piece.chars_end, piece.end_us);
+                (chars, us) = (piece.piece.chars.end, piece.end_us);
                 continue;
+            }
+            if piece.by.word_timing {
+                return (self.heard_chars.max(chars), source);
             }
             let spoken = self.spoken.text(&self.text);
             let from = text::prefix(spoken, chars).len();
-            let asked = &text::prefix(spoken, piece.chars_end)[from..];
+            let asked = &text::prefix(spoken, piece.piece.chars.end)[from..];
             let length_us = if whole {
                 piece.end_us - us
             } else {
@@ -283,11 +331,11 @@ impl Utterance {
                     Some(measured) if measured > 0 => measured,
                     _ => (ORDINARY_CHAR_US / self.rate.clamp(0.1, 10.0)) as u64,
                 };
-                u64::from(piece.chars_end - chars) * char_us
+                u64::from(piece.piece.chars.end - chars) * char_us
             };
-            return chars + text::estimated_chars(asked, self.played_us - us, length_us);
+            return (chars + text::estimated_chars(asked, self.played_us - us, length_us), source);
         }
-        chars
+        (chars, source)
     }
 
     /// What was heard of the text, and how that is known.
@@ -295,22 +343,16 @@ impl Utterance {
         if !self.source.is_spoken() {
             return self.heard_of_sound(completed);
         }
-        let source = if self.word_timing {
-            HeardSource::Words
-        } else {
-            HeardSource::Estimated
-        };
+        let (chars, source) = self.heard_until();
         let text = if completed {
             self.text.as_str()
-        } else if self.word_timing {
-            text::prefix(&self.text, self.spoken.back_end(self.heard_chars))
         } else {
-            text::prefix(&self.text, self.spoken.back_end(self.estimated_chars()))
+            text::prefix(&self.text, self.spoken.back_end(chars))
         };
-        if text.is_empty() {
-            (String::new(), HeardSource::None)
-        } else {
-            (text.to_owned(), source)
+        match source {
+            _ if text.is_empty() => (String::new(), HeardSource::None),
+            HeardSource::None => (text.to_owned(), HeardSource::Estimated),
+            source => (text.to_owned(), source),
         }
     }
 }

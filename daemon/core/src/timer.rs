@@ -31,6 +31,10 @@ pub(crate) enum Timer {
     Ears(GuardKey),
     /// ttl-ms of a turn that is collected.
     Collect(SessionId, u64),
+    /// No backend could be asked for this utterance's next piece.
+    NoBackend(UtteranceId),
+    /// A phrase of the configuration is to be synthesised again.
+    Prime(usize),
     /// What a stream holds is spoken.
     StreamFlush(UtteranceId),
     /// idle-ms of a stream.
@@ -77,6 +81,8 @@ impl Core {
                 // The end of the step looks at it.
                 Timer::Ears(_) => {}
                 Timer::Collect(session, turn) => self.collect_overdue(session, turn),
+                Timer::NoBackend(utterance) => self.no_backend(utterance),
+                Timer::Prime(pin) => self.prime(pin),
                 Timer::StreamFlush(utterance) => self.flush_due(utterance),
                 Timer::StreamIdle(utterance) => self.stream_idle(utterance),
                 Timer::Idle(session, epoch) => {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use utterd_core::hearing::{Backchannel, BargeInPolicy, Report};
-use utterd_core::{Bounds, CancelOptions, Format, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions, SpeechDetails};
+use utterd_core::{
+    Bounds, CacheUse, CancelOptions, Format, Mode, Output, Phase, Priority, Progress, SayOptions, SessionOptions, SpeechDetails,
+};
 use zbus::zvariant::{OwnedValue, Value};
 
 use super::error::Refusal;
@@ -21,6 +23,9 @@ const MAX_MS: u64 = 86_400_000;
 
 /// An option that is text comes back in signals and reports; a message must hold them.
 const MAX_TEXT: usize = 1024;
+
+/// Entries of an option that is a list.
+const MAX_LIST: usize = 64;
 
 /// What is left to be understood of one call's options.
 pub(super) struct Reader(Options);
@@ -38,6 +43,24 @@ impl Reader {
         self.take(key).map(|value| text_of(key, &value).map(str::to_owned)).transpose()
     }
 
+    /// A list of strings.
+    fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, Refusal> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        let Value::Array(list) = &*value else {
+            return Err(wrong_type(key, "as (a list of strings)", &value));
+        };
+        if list.len() > MAX_LIST {
+            let message = format!("option \"{key}\" has {} entries; allowed: {MAX_LIST}", list.len());
+            return Err(Refusal::limit_exceeded(message));
+        }
+        list.iter()
+            .map(|item| text_of(key, item).map(str::to_owned))
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
     /// Text that goes no further than the limit of an utterance's.
     pub(super) fn long_text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
         self.take(key)
@@ -48,7 +71,7 @@ impl Reader {
             .transpose()
     }
 
-    fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
+    pub(super) fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
     where
         T: Copy,
     {
@@ -92,6 +115,12 @@ impl Reader {
             .transpose()
     }
 
+    /// A whole number of at least `min`.
+    pub(super) fn between(&mut self, key: &str, min: u32, max: u32) -> Result<Option<u32>, Refusal> {
+        let number = self.whole_in(key, u64::from(min)..=u64::from(max))?;
+        Ok(number.and_then(|n| u32::try_from(n).ok()))
+    }
+
     pub(super) fn real(&mut self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
         self.take(key).map(|value| real_of(key, &value, range)).transpose()
     }
@@ -110,22 +139,6 @@ impl Reader {
         }
     }
 
-    /// As `later`, but for values that mean what this release does anyway. `later`: the contract's other words.
-    fn only(&mut self, key: &str, supported: &[&str], later: &[&str]) -> Result<(), Refusal> {
-        let words: Vec<(&str, bool)> = supported
-            .iter()
-            .map(|word| (*word, true))
-            .chain(later.iter().map(|word| (*word, false)))
-            .collect();
-        match self.word(key, &words)? {
-            None | Some(true) => Ok(()),
-            Some(false) => Err(Refusal::not_supported(format!(
-                "this word of option \"{key}\" is not supported by this release; supported: {}",
-                supported.join(", ")
-            ))),
-        }
-    }
-
     /// Everything must have been understood.
     pub(super) fn end(self) -> Result<(), Refusal> {
         match self.0.keys().next() {
@@ -138,10 +151,10 @@ impl Reader {
     }
 
     fn say_fields(&mut self) -> Result<SayOptions, Refusal> {
-        self.only("cache", &["auto", "no"], &["pin"])?;
-        self.later("fallback")?;
         Ok(SayOptions {
             backend: self.text("backend")?,
+            fallback: self.texts("fallback")?,
+            cache: self.word("cache", &[("auto", CacheUse::Auto), ("pin", CacheUse::Pin), ("no", CacheUse::No)])?,
             voice: self.text("voice")?,
             language: self.text("language")?,
             rate: self.real("rate", 0.1..=10.0)?,
@@ -232,9 +245,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
             )));
         }
     };
-    for key in ["input", "record"] {
-        reader.later(key)?;
-    }
+    reader.later("input")?;
     let session = SessionOptions {
         output,
         client_lifetime: reader.word("lifetime", &[("persistent", false), ("client", true)])?,
@@ -242,6 +253,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
         // 0 = no time-out.
         idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
         private: reader.flag("private")?,
+        record: reader.text("record")?,
         barge_in: reader.word("barge-in", &POLICIES)?,
         detector: reader.text("detector")?,
         backchannel: reader.word("backchannel", &[("cancel", Backchannel::Cancel), ("resume", Backchannel::Resume)])?,
@@ -472,6 +484,8 @@ mod tests {
             ("priority", Value::from("urgent"), "allowed: important, message"),
             ("greeting", Value::U32(1), "\"greeting\" has type u"),
             ("protect-ms", Value::U32(60_001), "allowed: 0 to 60000"),
+            ("fallback", Value::from("espeak"), "\"fallback\" has type s, but takes as"),
+            ("cache", Value::from("always"), "allowed: auto, pin, no"),
         ];
         for (key, value, message) in cases {
             let refusal = say(options(&[(key, value)])).unwrap_err();
@@ -482,19 +496,19 @@ mod tests {
 
     #[test]
     fn what_a_later_release_brings_is_not_supported() {
-        for (key, value) in [("fallback", Value::from("x")), ("cache", Value::from("pin"))] {
-            let refusal = say(options(&[(key, value)])).unwrap_err();
+        for (key, value) in [("input", Value::from("x")), ("record", Value::from("x.wav"))] {
+            let refusal = session(options(&[(key, value)])).unwrap_err();
             assert_eq!(refusal.name, "org.utterd.Utterd1.Error.NotSupported");
             assert!(refusal.message.contains(key));
         }
-        assert!(say(options(&[("format", Value::from("text")), ("cache", Value::from("auto"))])).is_ok());
+        assert!(say(options(&[("format", Value::from("text")), ("cache", Value::from("pin"))])).is_ok());
     }
 
     #[test]
     fn an_unknown_word_is_not_a_word_of_a_later_release() {
         for (key, allowed) in [
             ("format", "text, markdown, ssml"),
-            ("cache", "auto, no, pin"),
+            ("cache", "auto, pin, no"),
             ("barge-in", "pause-then-confirm, cancel-at-once, report-only, off"),
             ("backchannel", "cancel, resume"),
             ("lifetime", "persistent, client"),

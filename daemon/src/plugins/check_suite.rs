@@ -167,6 +167,7 @@ fn request<'a>(text: &'a str, factor: f32) -> SpeakRequest<'a> {
         out_rate_hint: 48_000,
         params_json: "",
         last: true,
+        cacheable: false,
     }
 }
 

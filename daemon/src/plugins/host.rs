@@ -25,15 +25,22 @@ pub(super) struct HostSide {
     open: AtomicBool,
 }
 
-/// Who hears how a server answered a cancel: the backend, the synthesis, and `UT_OK`, `UT_TIMEOUT` or `UT_EBACKEND`. Called on threads of plugins.
+/// Who hears how a server answered a cancel (the backend, the synthesis, and `UT_OK`, `UT_TIMEOUT` or `UT_EBACKEND`), and what a plugin says of
+/// its health. Called on threads of plugins.
 #[derive(Clone, Default)]
-pub struct CancelAcks(Option<Arc<HearAck>>);
+pub struct CancelAcks(Option<Arc<HearAck>>, Option<Arc<HearHealth>>);
 
 type HearAck = dyn Fn(&str, u64, i32) + Send + Sync;
+type HearHealth = dyn Fn(&str, Result<(), String>) + Send + Sync;
 
 impl CancelAcks {
     pub fn new(hear: impl Fn(&str, u64, i32) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(hear)))
+        Self(Some(Arc::new(hear)), None)
+    }
+
+    /// And what a plugin says of itself: it is well, or it has failed. That it is degraded is for the log.
+    pub fn and_health(self, hear: impl Fn(&str, Result<(), String>) + Send + Sync + 'static) -> Self {
+        Self(self.0, Some(Arc::new(hear)))
     }
 }
 
@@ -157,6 +164,14 @@ unsafe extern "C" fn health(ctx: *mut c_void, state: u32, code: i32, msg: UtStr)
             0 => tracing::info!(plugin, code, "healthy again: {msg}"),
             1 => tracing::warn!(plugin, code, "degraded: {msg}"),
             _ => tracing::error!(plugin, code, "failed: {msg}"),
+        }
+        let news = match state {
+            0 => Ok(()),
+            1 => return,
+            _ => Err(msg.clone()),
+        };
+        if let Some(hear) = &side.acks.1 {
+            hear(plugin, news);
         }
     });
 }

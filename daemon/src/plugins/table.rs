@@ -55,6 +55,7 @@ impl Instance {
                 languages,
                 sample_rate,
                 word_timing,
+                cacheable: voice.cacheable,
             });
         }
         if voices.is_empty() {
@@ -90,7 +91,7 @@ impl TtsCalls for Instance {
         }
         let asked = UtSpeakReq {
             size: size_of::<UtSpeakReq>() as u32,
-            flags: if req.last { UT_SPEAK_LAST } else { 0 },
+            flags: if req.last { UT_SPEAK_LAST } else { 0 } | if req.cacheable { UT_SPEAK_CACHEABLE } else { 0 },
             synthesis: req.synthesis,
             utterance: req.utterance,
             session: req.session,

@@ -18,6 +18,8 @@ pub struct Voice {
     pub sample_rate: u32,
     /// Whether it gives word marks.
     pub word_timing: bool,
+    /// The same request always brings the same speech.
+    pub cacheable: bool,
 }
 
 /// How a backend is stopped; it decides what a cancel report may call `told`.
@@ -86,6 +88,8 @@ pub struct SpeakRequest<'a> {
     pub params_json: &'a str,
     /// The last piece of its utterance: what follows is silence, so no pause need be added.
     pub last: bool,
+    /// What it says may be kept and spoken again.
+    pub cacheable: bool,
 }
 
 /// Where a backend's audio goes while `speak()` runs. Called on the worker that called `speak()`, or on a thread of the plugin, never at once.
@@ -94,6 +98,8 @@ pub trait SpeakSink: Sync {
     fn write(&self, rate: u32, mono: &[f32]) -> bool;
     /// A mark at a sample of this synthesis, over bytes of the request's text. In order, on code point boundaries, inside the text.
     fn mark(&self, kind: MarkKind, sample: u64, text_off: u32, text_len: u32, name: &str);
+    /// Nothing is to be expected for now, or it goes on: what is not there meanwhile is no underrun.
+    fn rest(&self, _resting: bool) {}
     /// Whether this synthesis was cancelled.
     fn cancelled(&self) -> bool;
     /// An eventfd that is readable once cancelled, or -1.

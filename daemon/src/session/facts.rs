@@ -1,8 +1,11 @@
 //! What the sound path reports, as inputs of the core.
 
 use utterd_core::{
-    DeviceEvent, ErrorKind, Failure, Input, OrderId, PlaybackEvent, SynthesisEvent, SynthesisId, SynthesisState, Told, TrackId, UtteranceId,
+    DeviceEvent, ErrorKind, Failure, Fault, Input, OrderId, PlaybackEvent, SynthesisEvent, SynthesisId, SynthesisState, Told, TrackId,
+    UtteranceId,
 };
+
+use utterd_plugin_api::abi::{UT_OK, UT_TIMEOUT};
 
 use super::Hands;
 use crate::driver::{DeviceAnswer, Of};
@@ -56,7 +59,9 @@ pub(super) fn playback(event: TxEvent, hands: &mut Hands) -> Option<Input> {
     Some(Input::Playback(event))
 }
 
-pub(super) fn synthesis(event: SynthEvent) -> Option<Input> {
+/// `None` for what only concerns the metrics.
+pub(super) fn synthesis(event: SynthEvent, hands: &mut Hands) -> Option<Input> {
+    hands.synthesis_moved(&event);
     let (synthesis, event) = match event {
         SynthEvent::Requested { synthesis, .. } => (synthesis, SynthesisEvent::Requested),
         SynthEvent::FirstAudio { synthesis, .. } => (synthesis, SynthesisEvent::FirstAudio),
@@ -70,13 +75,23 @@ pub(super) fn synthesis(event: SynthEvent) -> Option<Input> {
             synthesis,
             error,
             audio_us,
+            told: after,
         } => (
             synthesis,
             SynthesisEvent::Failed {
                 error: failure(&error),
                 audio_us,
+                fault: match after {
+                    Some(how) => Fault::Silent { told: told(how) },
+                    None => fault(&error),
+                },
             },
         ),
+        SynthEvent::Cached { synthesis } => (synthesis, SynthesisEvent::Cached),
+        SynthEvent::CacheFull { synthesis } => {
+            hands.cache_full(synthesis);
+            return None;
+        }
         SynthEvent::Stopped { synthesis } => (synthesis, SynthesisEvent::Stopped),
         SynthEvent::Told {
             synthesis,
@@ -124,6 +139,7 @@ fn state(stage: Stage) -> SynthesisState {
         Stage::Requested => SynthesisState::Requested,
         Stage::Streaming => SynthesisState::Streaming,
         Stage::Delivered => SynthesisState::Delivered,
+        Stage::Cached => SynthesisState::Cached,
     }
 }
 
@@ -134,6 +150,33 @@ fn told(how: How) -> Told {
         How::NotRequested => Told::NotRequested,
         How::NotNeeded => Told::NotNeeded,
     }
+}
+
+/// Whose mistake it was: what the client named, or what the backend is.
+fn fault(error: &SynthError) -> Fault {
+    match error {
+        SynthError::NoSuchVoice { .. } | SynthError::Argument { .. } | SynthError::Unsupported { .. } => Fault::Request,
+        SynthError::Unavailable { retry_after_ms, .. } => Fault::Backend {
+            retry_after_us: u64::from(*retry_after_ms) * 1000,
+        },
+        _ => Fault::Backend { retry_after_us: 0 },
+    }
+}
+
+/// A server's answer to a cancel, if it is not what it should be.
+pub(super) fn cancel_ack(backend: String, synthesis: u64, status: i32) -> Option<Input> {
+    let error = match status {
+        UT_OK => return None,
+        UT_TIMEOUT => "the server did not acknowledge the cancel in time",
+        _ => "the server refused the cancel or could not be reached",
+    };
+    Some(Input::Synthesis {
+        synthesis: SynthesisId::new(synthesis)?,
+        event: SynthesisEvent::Unacknowledged {
+            backend,
+            error: error.to_owned(),
+        },
+    })
 }
 
 /// A backend's error under the names of the contract.

@@ -5,10 +5,15 @@
 //! sound; their number is bounded by the audio they tell about).
 //! Not here: what to do (core), how messages look (dbus), how sound is made (tx, synth, driver).
 
+mod backends;
+mod counts;
 mod device;
 mod effects;
 mod facts;
+mod feeds;
+mod owner_counts;
 mod owners;
+mod rx;
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +23,11 @@ use utterd_core::{Core, Input};
 use crate::clock::now_us;
 use crate::driver::DriverEvent;
 use crate::observe::notify;
+use crate::rx::RxEvent;
 use crate::synth::SynthEvent;
 use crate::tx::{Output, TxEvent};
 
+pub use backends::{BackendNews, BackendStates};
 pub use device::Device;
 pub use effects::Hands;
 
@@ -36,6 +43,7 @@ const AUDIO_PATIENCE: Duration = Duration::from_secs(2);
 pub enum Fact {
     Tx(TxEvent),
     Synth(SynthEvent),
+    Rx(RxEvent),
     Driver(Output, DriverEvent),
     /// A server's answer to a cancel: `UT_OK`, or why it failed.
     CancelAck {
@@ -144,11 +152,17 @@ impl Actor {
                 }
             }
             Fact::Synth(event) => {
-                if let Some(input) = facts::synthesis(event) {
+                if let Some(input) = facts::synthesis(event, &mut self.hands) {
+                    self.step(input);
+                }
+            }
+            Fact::Rx(event) => {
+                if let Some(input) = self.hands.rx_event(event) {
                     self.step(input);
                 }
             }
             Fact::Driver(output, DriverEvent::Device { of, answer }) => {
+                self.hands.heed_capture(output, &of, &answer);
                 if let Some(input) = facts::device(output, &of, answer) {
                     self.step(input);
                 }
@@ -162,7 +176,11 @@ impl Actor {
                 backend,
                 synthesis,
                 status,
-            } => self.hands.cancel_ack(&backend, synthesis, status),
+            } => {
+                if let Some(input) = facts::cancel_ack(backend, synthesis, status) {
+                    self.step(input);
+                }
+            }
             Fact::Core(input) => self.step(input),
             Fact::Stop => {}
         }

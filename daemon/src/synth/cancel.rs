@@ -18,6 +18,13 @@ use crate::tx::now_us;
 /// What a backend reads as "not wanted any more".
 const REASON_CANCELLED: u32 = 0;
 
+/// For a control thread. Without `answer` nobody waits to hear that the backend was told.
+pub(super) struct Order {
+    task: Arc<Task>,
+    stage: Stage,
+    answer: bool,
+}
+
 impl Shared {
     pub(super) fn cancel(self: &Arc<Self>, synthesis: u64) {
         let mut inner = lock(&self.inner);
@@ -31,8 +38,12 @@ impl Shared {
             self.note(told(How::NotNeeded, Stage::Delivered));
             return;
         };
+        let cached = task.phrase.is_some();
         if task.withdraw() {
-            self.note(told(How::NotRequested, Stage::Queued));
+            self.note(match cached {
+                true => told(How::NotNeeded, Stage::Cached),
+                false => told(How::NotRequested, Stage::Queued),
+            });
             self.note(SynthEvent::Stopped { synthesis });
             inner.withdrawn(&task);
             self.dispatch(&mut inner, task.utterance);
@@ -45,50 +56,59 @@ impl Shared {
         }
         let first = task.signal_cancel();
         let ended = matches!(phase, Phase::EndedSilent | Phase::EndedSounding);
-        if !first || ended {
-            self.note(told(How::NotNeeded, phase.stage()));
+        if !first || ended || cached {
+            self.note(told(How::NotNeeded, task.stage()));
         } else if task.backend.cancel_way() == CancelWay::None {
             self.note(told(How::Cannot, phase.stage()));
         } else {
-            self.tell(&mut inner, task, phase.stage());
+            let (stage, synthesis) = (phase.stage(), task.synthesis);
+            if !self.tell(&mut inner, &task, stage, true) {
+                self.note(SynthEvent::Told {
+                    synthesis,
+                    how: How::Cannot,
+                    stage,
+                    at_us: now_us(),
+                });
+            }
         }
     }
 
-    /// Has the backend told on its control thread; `Told` follows when its call has returned.
-    fn tell(self: &Arc<Self>, inner: &mut Inner, task: Arc<Task>, stage: Stage) {
+    /// Has the backend told on its control thread; `Told` follows when its call has returned, if somebody waits for it. False: there is no way.
+    pub(super) fn tell(self: &Arc<Self>, inner: &mut Inner, task: &Arc<Task>, stage: Stage, answer: bool) -> bool {
         let pool = inner.pool(&task.backend);
         if pool.control.is_none() {
             pool.control = self.control_thread(&task.backend);
         }
-        let synthesis = task.synthesis;
-        let sent = pool.control.as_ref().is_some_and(|control| control.send((task, stage)).is_ok());
+        let order = Order {
+            task: Arc::clone(task),
+            stage,
+            answer,
+        };
+        let sent = pool.control.as_ref().is_some_and(|control| control.send(order).is_ok());
         if !sent {
             pool.control = None;
-            self.note(SynthEvent::Told {
-                synthesis,
-                how: How::Cannot,
-                stage,
-                at_us: now_us(),
-            });
         }
+        sent
     }
 
-    fn control_thread(&self, backend: &TtsBackend) -> Option<Sender<(Arc<Task>, Stage)>> {
-        let (sender, orders) = channel::<(Arc<Task>, Stage)>();
+    fn control_thread(&self, backend: &TtsBackend) -> Option<Sender<Order>> {
+        let (sender, orders) = channel::<Order>();
         let events = Arc::clone(&self.events);
         let name = thread_name("ctl", backend.id());
         let spawned = thread::Builder::new().name(name).spawn(move || {
-            for (task, stage) in orders {
+            for Order { task, stage, answer } in orders {
                 let call = || task.backend.cancel(task.synthesis, REASON_CANCELLED);
                 if catch_unwind(AssertUnwindSafe(call)).is_err() {
                     tracing::error!(synthesis = task.synthesis, "the backend's cancel panicked");
                 }
-                events(SynthEvent::Told {
-                    synthesis: task.synthesis,
-                    how: How::Told,
-                    stage,
-                    at_us: now_us(),
-                });
+                if answer {
+                    events(SynthEvent::Told {
+                        synthesis: task.synthesis,
+                        how: How::Told,
+                        stage,
+                        at_us: now_us(),
+                    });
+                }
             }
         });
         match spawned {
@@ -130,14 +150,16 @@ impl Shared {
         for task in tasks {
             self.give_up(&mut inner, &task);
             if matches!(task.phase(), Phase::Requested | Phase::Streaming) && task.backend.cancel_way() != CancelWay::None {
-                let stage = task.phase().stage();
-                self.tell(&mut inner, task, stage);
+                let stage = task.stage();
+                if !self.tell(&mut inner, &task, stage, true) {
+                    tracing::warn!(synthesis = task.synthesis, "a backend cannot be told that utterd stops");
+                }
             }
         }
         for pool in inner.pools.values() {
             pool.jobs.notify_all();
         }
-        while inner.running > 0 {
+        while !inner.speaking.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;

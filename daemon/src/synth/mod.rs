@@ -8,23 +8,29 @@
 //!   has one worker and takes its jobs in order of submission. Nothing a backend does (slow, failing, panicking) delays another backend.
 //! - No event is given out on the thread of a caller: the actor may call with its own inbox full.
 //!
-//! schedule.rs is the state under the one lock and its workers, cancel.rs how syntheses end before their time, task.rs a job's life and the backend's end of the sink, text.rs the way from bytes to
+//! schedule.rs is the state under the one lock and its workers, cancel.rs how syntheses end before their time, watch.rs gives up silent ones, cache.rs has
+//! what was spoken before and prime.rs fills it ahead, task.rs a job's life and the backend's end of the sink, text.rs the way from bytes to
 //! characters. Not here: what to cancel and when (core), the audio once it is stored (tx), how a plugin is called (plugins).
 #![allow(rustdoc::broken_intra_doc_links, reason = "thread tags look like links")]
 
+mod cache;
 mod cancel;
+mod prime;
 mod schedule;
 mod task;
 #[cfg(test)]
 mod tests;
 mod text;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plugins::{SynthError, TtsBackend};
 use crate::tx::{Output, Tx};
+pub use cache::CacheLevel;
 use schedule::Shared;
+pub use utterd_core::CacheUse;
 
 /// One request to a backend, to be written to its utterance's store.
 #[derive(Clone, Debug)]
@@ -45,6 +51,13 @@ pub struct Job {
     /// Code points before this piece in the utterance.
     pub char_base: u32,
     pub params_json: String,
+    /// Another backend may speak this piece if this one brings no audio: the store stays open for it.
+    pub retry: bool,
+    /// Given up without audio after this time, or without a further sample after that one; 0 = never.
+    pub first_audio_us: u64,
+    pub stall_us: u64,
+    /// Taken from the cache, and kept there.
+    pub cache: CacheUse,
     /// The first piece of the utterance. Informative: the store is made at the first piece that comes.
     pub first: bool,
     /// No piece follows: the store is complete after this one.
@@ -85,6 +98,8 @@ pub enum Stage {
     Requested,
     Streaming,
     Delivered,
+    /// Spoken from the cache.
+    Cached,
 }
 
 impl Stage {
@@ -95,6 +110,7 @@ impl Stage {
             Stage::Requested => "requested",
             Stage::Streaming => "streaming",
             Stage::Delivered => "delivered",
+            Stage::Cached => "cached",
         }
     }
 }
@@ -104,6 +120,10 @@ impl Stage {
 pub enum SynthEvent {
     /// The backend is being asked.
     Requested { synthesis: u64, at_us: u64 },
+    /// It is spoken from the cache: no backend is asked.
+    Cached { synthesis: u64 },
+    /// It was to be pinned, and pins have filled the cache.
+    CacheFull { synthesis: u64 },
     /// Its first samples came.
     FirstAudio { synthesis: u64, at_us: u64 },
     /// It ended well; `audio_us` of it is stored, `ahead_us` of the utterance not played yet.
@@ -113,8 +133,14 @@ pub enum SynthEvent {
         ahead_us: u64,
         at_us: u64,
     },
-    /// It failed after `audio_us`. Its utterance is complete at what is there; pieces that wait are `Stopped` unrequested.
-    Failed { synthesis: u64, error: SynthError, audio_us: u64 },
+    /// It failed after `audio_us`. Unless it brought nothing and may be retried, its utterance is complete at what is there, and pieces
+    /// that wait are `Stopped` unrequested. `told`: it was silent for too long, was given up, and its backend was told.
+    Failed {
+        synthesis: u64,
+        error: SynthError,
+        audio_us: u64,
+        told: Option<How>,
+    },
     /// It ended by a cancel, a cut, or its utterance's failure.
     Stopped { synthesis: u64 },
     /// The answer to one `cancel`; `at_us` is when the backend's own cancel had returned.
@@ -135,9 +161,29 @@ pub struct Synth {
 impl Synth {
     /// `events` is called from the workers' threads.
     pub fn start(tx: Tx, events: impl Fn(SynthEvent) + Send + Sync + 'static) -> std::io::Result<Synth> {
-        Ok(Synth {
-            shared: Shared::start(tx, Arc::new(events))?,
-        })
+        let shared = Shared::start(tx, Arc::new(events))?;
+        shared.watch()?;
+        Ok(Synth { shared })
+    }
+
+    /// How much the cache may hold; 0, the default, is none.
+    pub fn set_cache(&self, bytes: usize) {
+        self.shared.cache.set_limit(bytes);
+    }
+
+    /// What the cache holds.
+    pub fn cache_level(&self) -> CacheLevel {
+        self.shared.cache.level()
+    }
+
+    /// Synthesises for the cache alone; ends with `Delivered` or `Failed`.
+    pub fn prime(&self, job: Job) {
+        self.shared.prime(job);
+    }
+
+    /// Nobody speaks what of the utterance is missing: it is complete with what is there.
+    pub fn end(&self, utterance: u64) {
+        self.shared.end(utterance);
     }
 
     /// How many jobs of this backend (its id) may run at once, if it is a concurrent one; 8 unless told. For jobs still to come.

@@ -11,10 +11,12 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-use super::task::{Phase, Sink, Task, Written, lock};
-use super::{Job, Stage, SynthEvent};
-use crate::plugins::{SpeakEnd, SpeakRequest, SynthError, TtsBackend};
-use crate::tx::{StoreWriter, Tx, now_us};
+use super::cache::{Cache, Key};
+use super::cancel::Order;
+use super::task::{Sink, Task, Written, lock};
+use super::{CacheUse, Job, SynthEvent};
+use crate::plugins::{SpeakEnd, SpeakRequest, SpeakSink, SynthError, TtsBackend, TtsCalls, TtsInfo};
+use crate::tx::{Output, StoreWriter, Tx, now_us};
 
 /// Workers of a concurrent backend, unless told.
 const MAX_CONCURRENT: usize = 64;
@@ -24,13 +26,26 @@ const SPEED_WEIGHT: f64 = 0.5;
 pub(super) type Events = Arc<dyn Fn(SynthEvent) + Send + Sync>;
 
 pub(super) struct Shared {
-    tx: Tx,
+    pub(super) tx: Tx,
+    pub(super) cache: Cache,
+    /// Speaks from the cache: a pool of its own, so that a phrase waits for no backend.
+    replay: Arc<TtsBackend>,
+    /// Whether anything is being spoken, for the watcher.
+    pub(super) spoken: Arc<(Mutex<bool>, Condvar)>,
+    pub(super) primes: Mutex<Option<Sender<Job>>>,
     pub(super) events: Events,
     pub(super) inner: Mutex<Inner>,
     /// A job was over; `shutdown` waits for it.
     pub(super) over: Condvar,
     /// Says what concerns no backend, off the caller's thread.
-    notes: Sender<SynthEvent>,
+    notes: Sender<Note>,
+}
+
+/// For the notes thread, in order.
+pub(super) enum Note {
+    Say(SynthEvent),
+    /// An utterance is complete with what is there.
+    Finish(StoreWriter),
 }
 
 #[derive(Default)]
@@ -40,7 +55,8 @@ pub(super) struct Inner {
     pub(super) utterances: HashMap<u64, Utterance>,
     limits: HashMap<String, usize>,
     next_ticket: u64,
-    pub(super) running: usize,
+    /// From the request to the return of `speak`.
+    pub(super) speaking: Vec<Arc<Task>>,
     pub(super) stopping: bool,
 }
 
@@ -52,10 +68,21 @@ pub(super) struct Pool {
     pub(super) jobs: Arc<Condvar>,
     workers: usize,
     idle: usize,
+    /// Workers whose synthesis was given up and that have not come back.
+    pub(super) stuck: usize,
+    limit: usize,
     /// Audio time per wall time, learned.
     speed: Option<f64>,
     /// The control thread, made at the first cancel.
-    pub(super) control: Option<Sender<(Arc<Task>, Stage)>>,
+    pub(super) control: Option<Sender<Order>>,
+}
+
+impl Pool {
+    /// What waits for workers that will not come.
+    pub(super) fn take_stuck(&mut self) -> Option<VecDeque<Arc<Task>>> {
+        let all = self.stuck > 0 && self.stuck >= self.workers && self.workers >= self.limit;
+        (all && !self.queue.is_empty()).then(|| std::mem::take(&mut self.queue))
+    }
 }
 
 #[derive(Default)]
@@ -63,24 +90,41 @@ pub(super) struct Utterance {
     /// Between pieces.
     writer: Option<StoreWriter>,
     waiting: VecDeque<Arc<Task>>,
+    output: Option<Output>,
     /// A piece is in a queue or being spoken.
-    busy: bool,
+    pub(super) busy: bool,
+    /// A piece failed without a sample, and another backend may be asked for it: not complete, whoever says so.
+    pub(super) owed: bool,
     /// The last piece is over or withdrawn.
     ends: bool,
     /// Complete, well or not: nothing more is written.
-    closed: bool,
+    pub(super) closed: bool,
     pub(super) syntheses: Vec<u64>,
 }
 
 impl Shared {
     pub(super) fn start(tx: Tx, events: Events) -> std::io::Result<Arc<Shared>> {
-        let (notes, said) = channel::<SynthEvent>();
+        let (notes, said) = channel::<Note>();
         let tell = Arc::clone(&events);
-        thread::Builder::new()
-            .name("utterd-synth".to_owned())
-            .spawn(move || said.iter().for_each(|event| tell(event)))?;
+        thread::Builder::new().name("utterd-synth".to_owned()).spawn(move || {
+            for note in said {
+                match note {
+                    Note::Say(event) => tell(event),
+                    Note::Finish(mut writer) => writer.finish(),
+                }
+            }
+        })?;
+        let replay = TtsInfo {
+            id: "cache".to_owned(),
+            concurrent: true,
+            ..TtsInfo::default()
+        };
         Ok(Arc::new(Shared {
             tx,
+            cache: Cache::default(),
+            replay: Arc::new(TtsBackend::new(replay, Box::new(Replay))),
+            spoken: Arc::default(),
+            primes: Mutex::default(),
             events,
             inner: Mutex::default(),
             over: Condvar::new(),
@@ -89,7 +133,11 @@ impl Shared {
     }
 
     pub(super) fn note(&self, event: SynthEvent) {
-        if self.notes.send(event).is_err() {
+        self.notes(Note::Say(event));
+    }
+
+    pub(super) fn notes(&self, note: Note) {
+        if self.notes.send(note).is_err() {
             tracing::error!("the synthesis notes have no reader");
         }
     }
@@ -102,7 +150,8 @@ impl Shared {
     pub(super) fn submit(self: &Arc<Self>, job: Job) {
         let mut inner = lock(&self.inner);
         inner.next_ticket += 1;
-        let task = Arc::new(Task::new(job, inner.next_ticket));
+        let ticket = inner.next_ticket;
+        let task = Arc::new(self.task(job, ticket));
         tracing::debug!(
             session = task.session,
             utterance = task.utterance,
@@ -111,10 +160,45 @@ impl Shared {
         );
         inner.tasks.insert(task.synthesis, Arc::clone(&task));
         let utterance = inner.utterances.entry(task.utterance).or_default();
+        // Whoever takes a failed one's place knows itself whether it is the last.
+        if std::mem::take(&mut utterance.owed) {
+            utterance.ends = false;
+        }
         utterance.syntheses.push(task.synthesis);
+        utterance.output = Some(task.output);
         let id = task.utterance;
         utterance.waiting.push_back(task);
         self.dispatch(&mut inner, id);
+    }
+
+    /// With its phrase, if that was spoken before.
+    fn task(&self, mut job: Job, ticket: u64) -> Task {
+        let found = match job.cache {
+            CacheUse::No => None,
+            wanted => self.cache.find(&Key::of(&job), wanted == CacheUse::Pin),
+        };
+        if found.is_some() {
+            job.backend = Arc::clone(&self.replay);
+        }
+        let mut task = Task::new(job, ticket);
+        task.phrase = found;
+        task
+    }
+
+    /// Nobody speaks what is missing.
+    pub(super) fn end(&self, id: u64) {
+        let mut inner = lock(&self.inner);
+        let Some(utterance) = inner.utterances.get_mut(&id) else {
+            return;
+        };
+        utterance.owed = false;
+        utterance.closed = true;
+        let writer = utterance.writer.take();
+        // A writer that was given up with its synthesis is not here any more.
+        let writer = writer.or_else(|| utterance.output.map(|output| self.tx.store(id, output)));
+        if let Some(writer) = writer {
+            self.notes(Note::Finish(writer));
+        }
     }
 
     /// The utterance has all its pieces; what of them is not spoken yet still is.
@@ -156,6 +240,7 @@ impl Shared {
         };
         let limit = limit.unwrap_or(MAX_CONCURRENT);
         let pool = inner.pool(&task.backend);
+        pool.limit = limit;
         let at = pool.queue.partition_point(|t| t.ticket < task.ticket);
         pool.queue.insert(at, task);
         if pool.idle < pool.queue.len() && pool.workers < limit {
@@ -164,7 +249,7 @@ impl Shared {
         pool.jobs.notify_one();
         if pool.workers == 0 {
             let stranded = std::mem::take(&mut pool.queue);
-            self.strand(inner, stranded);
+            self.strand(inner, stranded, "no thread for a worker");
         }
     }
 
@@ -201,21 +286,32 @@ impl Shared {
                 continue;
             };
             let speed = pool.speed;
-            inner.running += 1;
+            inner.speaking.push(Arc::clone(&task));
             let writer = match inner.utterances.get_mut(&task.utterance) {
                 Some(utterance) => utterance.writer.take(),
                 None => None,
             };
             drop(inner);
+            self.begins();
             let end = self.speak(&task, writer, speed);
             inner = lock(&self.inner);
-            inner.running -= 1;
+            inner.speaking.retain(|t| t.synthesis != task.synthesis);
+            if end.abandoned {
+                let pool = inner.pool(&task.backend);
+                pool.stuck = pool.stuck.saturating_sub(1);
+                self.over.notify_all();
+                continue;
+            }
+            let kept = end.kept;
             let (event, failed) = inner.settle(&task, end, key);
             self.dispatch(&mut inner, task.utterance);
             drop(inner);
             // After the state, so that who hears of the end finds it ended.
             if let Some(event) = event {
                 (self.events)(event);
+            }
+            if !kept {
+                (self.events)(SynthEvent::CacheFull { synthesis: task.synthesis });
             }
             // After the event, or an utterance that failed could be heard to its end before anybody knows that it failed.
             if let Some(mut writer) = failed {
@@ -230,9 +326,9 @@ impl Shared {
     fn speak(&self, task: &Task, writer: Option<StoreWriter>, speed: Option<f64>) -> Ending {
         let job = lock(&task.job).take();
         let (true, Some(job)) = (task.request(), job) else {
-            task.end(Phase::Withdrawn);
             return Ending {
                 writer,
+                kept: true,
                 ..Ending::default()
             };
         };
@@ -245,17 +341,27 @@ impl Shared {
         let _in_span = span.enter();
         let mut writer = writer.unwrap_or_else(|| self.tx.store(job.utterance, job.output));
         writer.rest(false);
-        writer.set_blocking(job.backend.concurrent());
+        // What is in memory anyhow need not wait for room.
+        writer.set_blocking(job.backend.concurrent() && task.phrase.is_none());
         writer.set_give_up(task.cancelled_flag());
         if let Some(speed) = speed {
             writer.expect_speed(speed);
         }
         let out_rate_hint = writer.rate();
-        (self.events)(SynthEvent::Requested {
-            synthesis: job.synthesis,
-            at_us: now_us(),
+        let recording = match (&task.phrase, job.cache) {
+            (Some(_), _) | (None, CacheUse::No) => None,
+            (None, wanted) => self.cache.record(wanted == CacheUse::Pin),
+        };
+        let synthesis = job.synthesis;
+        (self.events)(match &task.phrase {
+            Some(_) => SynthEvent::Cached { synthesis },
+            None => SynthEvent::Requested {
+                synthesis,
+                at_us: now_us(),
+            },
         });
-        let sink = Sink::new(task, &job, writer, &*self.events);
+        let cacheable = recording.is_some();
+        let sink = Sink::new(task, &job, writer, recording, &*self.events);
         let request = SpeakRequest {
             synthesis: job.synthesis,
             utterance: job.utterance,
@@ -269,9 +375,15 @@ impl Shared {
             out_rate_hint,
             params_json: &job.params_json,
             last: job.last,
+            cacheable,
         };
-        let result = catch_unwind(AssertUnwindSafe(|| job.backend.speak(&request, &sink))).unwrap_or_else(|panic| Err(panicked(&*panic)));
-        let written = sink.into_written();
+        let call = || match &task.phrase {
+            Some(phrase) => Ok(phrase.speak(&sink)),
+            None => job.backend.speak(&request, &sink),
+        };
+        let result = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+        let complete = matches!(result, Ok(SpeakEnd::Complete)) && !task.is_cancelled();
+        let mut written = sink.into_written(complete);
         let stopped = task.is_cancelled() || written.refused;
         let verdict = match result {
             _ if stopped => Verdict::Stopped,
@@ -282,30 +394,43 @@ impl Shared {
             Err(error) => Verdict::Failed(error),
         };
         tracing::debug!(?verdict, audio_us = written.audio_us, "speak returned");
-        task.end(match (&verdict, task.phase()) {
-            (Verdict::Complete, _) => Phase::Delivered,
-            (_, Phase::Requested) => Phase::EndedSilent,
-            _ => Phase::EndedSounding,
-        });
-        Ending::of(written, verdict)
+        if !task.end(matches!(verdict, Verdict::Complete)) {
+            written.writer.disown();
+            return Ending {
+                abandoned: true,
+                ..Ending::default()
+            };
+        }
+        let recording = written.recording.take().filter(|_| matches!(verdict, Verdict::Complete));
+        let kept = recording.is_none_or(|recording| self.cache.keep(Key::of(&job), recording, job.cache == CacheUse::Pin));
+        Ending::of(written, verdict, kept)
     }
 
     /// No worker can be had for these: they fail like a backend that is not there.
-    fn strand(&self, inner: &mut Inner, tasks: VecDeque<Arc<Task>>) {
+    pub(super) fn strand(&self, inner: &mut Inner, tasks: VecDeque<Arc<Task>>, why: &str) {
         for task in tasks {
-            if let Some(utterance) = inner.utterances.get_mut(&task.utterance) {
-                utterance.busy = false;
-                utterance.close();
-            }
             if task.withdraw() {
                 self.note(SynthEvent::Failed {
                     synthesis: task.synthesis,
                     error: SynthError::Unavailable {
                         retry_after_ms: 0,
-                        message: "no thread for a worker".to_owned(),
+                        message: why.to_owned(),
                     },
                     audio_us: 0,
+                    told: None,
                 });
+            }
+            let Some(utterance) = inner.utterances.get_mut(&task.utterance) else {
+                continue;
+            };
+            utterance.busy = false;
+            if task.retry {
+                utterance.owed = true;
+                continue;
+            }
+            utterance.closed = true;
+            if let Some(writer) = utterance.writer.take() {
+                self.notes(Note::Finish(writer));
             }
         }
     }
@@ -319,6 +444,8 @@ impl Inner {
             jobs: Arc::default(),
             workers: 0,
             idle: 0,
+            stuck: 0,
+            limit: MAX_CONCURRENT,
             speed: None,
             control: None,
         })
@@ -355,8 +482,13 @@ impl Inner {
         if let Some(utterance) = self.utterances.get_mut(&task.utterance) {
             utterance.busy = false;
             utterance.writer = end.writer;
-            utterance.ends |= task.last;
-            if matches!(end.verdict, Some(Verdict::Failed(_))) {
+            if task.retry && end.audio_us == 0 && matches!(end.verdict, Some(Verdict::Failed(_))) {
+                utterance.owed = true;
+            } else {
+                utterance.ends |= task.last;
+            }
+            if utterance.owed {
+            } else if matches!(end.verdict, Some(Verdict::Failed(_))) {
                 utterance.closed = true;
                 failed = utterance.writer.take();
             } else if end.refused {
@@ -379,6 +511,7 @@ impl Inner {
                 synthesis,
                 error,
                 audio_us: end.audio_us,
+                told: None,
             },
         });
         (event, failed)
@@ -393,7 +526,7 @@ impl Utterance {
     }
 
     fn close_if_over(&mut self) {
-        if self.ends && !self.busy && self.waiting.is_empty() {
+        if self.ends && !self.owed && !self.busy && self.waiting.is_empty() {
             self.close();
         }
     }
@@ -413,12 +546,27 @@ impl Utterance {
     }
 }
 
+/// Stands for the cache where a task names its backend; nobody is asked.
+struct Replay;
+
+impl TtsCalls for Replay {
+    fn speak(&self, _: &SpeakRequest<'_>, _: &dyn SpeakSink) -> Result<SpeakEnd, SynthError> {
+        Ok(SpeakEnd::Complete)
+    }
+
+    fn cancel(&self, _: u64, _: u32) {}
+}
+
 /// What a worker brings back.
 #[derive(Default)]
 struct Ending {
     writer: Option<StoreWriter>,
     audio_us: u64,
     refused: bool,
+    /// The watcher has settled it already.
+    abandoned: bool,
+    /// False: it was to be pinned, and there was no room.
+    kept: bool,
     /// None: it was withdrawn before its request.
     verdict: Option<Verdict>,
 }
@@ -431,11 +579,13 @@ enum Verdict {
 }
 
 impl Ending {
-    fn of(written: Written, verdict: Verdict) -> Self {
+    fn of(written: Written, verdict: Verdict, kept: bool) -> Self {
         Ending {
             writer: Some(written.writer),
             audio_us: written.audio_us,
             refused: written.refused,
+            abandoned: false,
+            kept,
             verdict: Some(verdict),
         }
     }

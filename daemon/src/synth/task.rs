@@ -4,15 +4,16 @@
 //! worker alone moves it. A cancel of a running job sets a flag, makes the eventfd readable, and lets a writer that waits for room go.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::cache::{Phrase, Recording};
 use super::text::CharIndex;
 use super::{Job, Stage, SynthEvent};
 use crate::plugins::{MarkKind, SpeakSink, TtsBackend};
-use crate::tx::{PieceMark, StoreWriter, now_us};
+use crate::tx::{Output, PieceMark, StoreWriter, now_us};
 
 /// Marks kept while no audio has come yet; a backend that sends more before its first sample loses the excess.
 const EARLY_MARKS: usize = 4096;
@@ -59,6 +60,17 @@ pub(super) struct Task {
     pub(super) session: u64,
     pub(super) last: bool,
     pub(super) open: bool,
+    pub(super) retry: bool,
+    pub(super) output: Output,
+    /// Found in the cache: no backend is asked.
+    pub(super) phrase: Option<Arc<Phrase>>,
+    first_audio_us: u64,
+    stall_us: u64,
+    /// When it was requested, or had its last sample.
+    moved_us: AtomicU64,
+    /// The backend is inside our sink.
+    ours: AtomicBool,
+    audio_us: AtomicU64,
     /// Order of submission.
     pub(super) ticket: u64,
     pub(super) backend: Arc<TtsBackend>,
@@ -77,6 +89,14 @@ impl Task {
             session: job.session,
             last: job.last,
             open: job.open,
+            retry: job.retry,
+            output: job.output,
+            phrase: None,
+            first_audio_us: job.first_audio_us,
+            stall_us: job.stall_us,
+            moved_us: AtomicU64::new(0),
+            ours: AtomicBool::new(false),
+            audio_us: AtomicU64::new(0),
             ticket,
             backend: Arc::clone(&job.backend),
             job: Mutex::new(Some(job)),
@@ -99,6 +119,7 @@ impl Task {
                 tracing::warn!(%error, "no eventfd for a synthesis: its cancel is polled")
             }
         }
+        self.moved_us.store(now_us(), Ordering::Release);
         self.step(Phase::Queued, Phase::Requested)
     }
 
@@ -113,9 +134,50 @@ impl Task {
         self.phase.compare_exchange(from, to, order.0, order.1).is_ok()
     }
 
-    pub(super) fn end(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
+    /// The worker's last step. False: it was given up meanwhile, and is over already.
+    pub(super) fn end(&self, complete: bool) -> bool {
+        let (silent, sounding) = if complete {
+            (Phase::Delivered, Phase::Delivered)
+        } else {
+            (Phase::EndedSilent, Phase::EndedSounding)
+        };
+        let ended = self.step(Phase::Requested, silent) || self.step(Phase::Streaming, sounding);
         *lock(&self.cancel_fd) = None;
+        ended
+    }
+
+    /// The watcher's step: over, though its `speak` has not returned. Where it stood; none: it has ended.
+    pub(super) fn abandon(&self) -> Option<Stage> {
+        let silent = self.step(Phase::Requested, Phase::EndedSilent).then_some(Stage::Requested);
+        silent.or_else(|| self.step(Phase::Streaming, Phase::EndedSounding).then_some(Stage::Streaming))
+    }
+
+    /// The time-out that it has exceeded.
+    pub(super) fn silent_for(&self, now: u64) -> Option<u64> {
+        let patience = match self.phase() {
+            Phase::Requested => self.first_audio_us,
+            Phase::Streaming => self.stall_us,
+            _ => 0,
+        };
+        let silent = now.saturating_sub(self.moved_us.load(Ordering::Acquire)) >= patience;
+        (patience > 0 && silent && !self.ours.load(Ordering::Acquire) && !self.is_cancelled()).then_some(patience)
+    }
+
+    pub(super) fn shortest_patience(&self) -> Option<u64> {
+        [self.first_audio_us, self.stall_us].into_iter().filter(|us| *us > 0).min()
+    }
+
+    pub(super) fn audio_us(&self) -> u64 {
+        self.audio_us.load(Ordering::Acquire)
+    }
+
+    /// The word of a report.
+    pub(super) fn stage(&self) -> Stage {
+        if self.phrase.is_some() {
+            Stage::Cached
+        } else {
+            self.phase().stage()
+        }
     }
 
     /// Lets a running `speak` know. True the first time.
@@ -162,6 +224,7 @@ struct Piece {
     gain: f32,
     samples: u64,
     early: Vec<PieceMark>,
+    recording: Option<Recording>,
 }
 
 /// What is left when `speak` has returned.
@@ -169,11 +232,19 @@ pub(super) struct Written {
     pub(super) writer: StoreWriter,
     pub(super) audio_us: u64,
     pub(super) refused: bool,
+    /// What was said, for the cache.
+    pub(super) recording: Option<Recording>,
 }
 
 impl<'a> Sink<'a> {
     /// For one piece of `job`; its gain is applied to the samples here, so every backend obeys it.
-    pub(super) fn new(task: &'a Task, job: &'a Job, writer: StoreWriter, events: &'a (dyn Fn(SynthEvent) + Send + Sync)) -> Self {
+    pub(super) fn new(
+        task: &'a Task,
+        job: &'a Job,
+        writer: StoreWriter,
+        recording: Option<Recording>,
+        events: &'a (dyn Fn(SynthEvent) + Send + Sync),
+    ) -> Self {
         Sink {
             task,
             index: CharIndex::new(&job.text),
@@ -185,20 +256,24 @@ impl<'a> Sink<'a> {
                 gain: utterd_core::db_to_linear(job.gain_db),
                 samples: 0,
                 early: Vec::new(),
+                recording,
             }),
             refused: AtomicBool::new(false),
         }
     }
 
-    /// Ends the piece and gives the writer back.
-    pub(super) fn into_written(self) -> Written {
+    /// Ends the piece and gives the writer back. What was marked and not spoken is dropped, unless it was all there was to say.
+    pub(super) fn into_written(self, complete: bool) -> Written {
         let mut piece = self.piece.into_inner().unwrap_or_else(PoisonError::into_inner);
-        piece.begin(48_000);
+        if complete {
+            piece.begin(48_000);
+        }
         piece.writer.end_piece();
         Written {
-            audio_us: piece.samples * 1_000_000 / u64::from(piece.rate),
+            audio_us: piece.samples * 1_000_000 / u64::from(piece.rate.max(1)),
             refused: self.refused.into_inner(),
             writer: piece.writer,
+            recording: piece.recording,
         }
     }
 }
@@ -225,18 +300,32 @@ impl SpeakSink for Sink<'_> {
         if mono.is_empty() {
             return true;
         }
+        // Its first sample and the watcher's patience meet here, before anything is stored.
+        let first = self.task.step(Phase::Requested, Phase::Streaming);
+        if !first && self.task.phase() != Phase::Streaming {
+            return false;
+        }
         piece.begin(rate);
-        if self.task.step(Phase::Requested, Phase::Streaming) {
+        if let Some(recording) = &mut piece.recording {
+            recording.write(rate, mono);
+        }
+        self.task.ours.store(true, Ordering::Release);
+        if first {
             (self.events)(SynthEvent::FirstAudio {
                 synthesis: self.task.synthesis,
                 at_us: now_us(),
             });
         }
-        match piece.writer.write(mono) {
-            Ok(()) => {
-                piece.samples += mono.len() as u64;
-                true
-            }
+        let written = piece.writer.write(mono);
+        if written.is_ok() {
+            piece.samples += mono.len() as u64;
+            let audio_us = piece.samples * 1_000_000 / u64::from(piece.rate);
+            self.task.audio_us.store(audio_us, Ordering::Release);
+        }
+        self.task.moved_us.store(now_us(), Ordering::Release);
+        self.task.ours.store(false, Ordering::Release);
+        match written {
+            Ok(()) => true,
             Err(_) => {
                 self.refused.store(!self.task.is_cancelled(), Ordering::Release);
                 false
@@ -254,10 +343,24 @@ impl SpeakSink for Sink<'_> {
             name: name.to_owned(),
         };
         let mut piece = lock(&self.piece);
+        if let Some(recording) = &mut piece.recording {
+            recording.mark(kind, sample, text_off, text_len, name);
+        }
         if piece.rate > 0 {
             piece.writer.mark(mark);
         } else if piece.early.len() < EARLY_MARKS {
             piece.early.push(mark);
+        }
+    }
+
+    fn rest(&self, resting: bool) {
+        lock(&self.piece).writer.rest(resting);
+        // Told again: who waits for its sound takes it for dry meanwhile.
+        if !resting && self.task.phase() == Phase::Streaming {
+            (self.events)(SynthEvent::FirstAudio {
+                synthesis: self.task.synthesis,
+                at_us: now_us(),
+            });
         }
     }
 

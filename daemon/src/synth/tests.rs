@@ -7,6 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
+mod phrases;
+mod silence;
+
 use super::*;
 use crate::plugins::{CancelWay, MarkKind, SpeakEnd, SpeakRequest, SpeakSink, TtsCalls, TtsInfo};
 use crate::tx::{TxConfig, TxEvent};
@@ -168,6 +171,10 @@ fn job(backend: &Arc<TtsBackend>, synthesis: u64, utterance: u64, text: &str) ->
         text: text.to_owned(),
         char_base: 0,
         params_json: String::new(),
+        retry: false,
+        first_audio_us: 0,
+        stall_us: 0,
+        cache: CacheUse::No,
         first: true,
         last: true,
     }
@@ -551,7 +558,8 @@ fn slow_failing_and_panicking_backends_harm_no_other() {
             SynthEvent::Failed {
                 synthesis: 10 + i,
                 error: boom,
-                audio_us: 0
+                audio_us: 0,
+                told: None
             }
         );
     }

@@ -150,6 +150,11 @@ impl StoreWriter {
         self.env.wake.wake();
     }
 
+    /// What this writer leaves behind is somebody else's to complete.
+    pub fn disown(&mut self) {
+        self.finished = true;
+    }
+
     /// The utterance ends with what is there.
     pub fn fail(&mut self) {
         self.finish();

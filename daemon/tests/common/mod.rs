@@ -145,6 +145,7 @@ pub fn request(text: &str) -> SpeakRequest<'_> {
         out_rate_hint: 48_000,
         params_json: "",
         last: true,
+        cacheable: false,
     }
 }
 

@@ -66,5 +66,6 @@ pub fn voice(id: &str, language: &str, sample_rate: u32) -> VoiceDescription {
         languages: vec![language.into()],
         sample_rate,
         word_timing: true,
+        cacheable: true,
     }
 }

@@ -74,6 +74,7 @@ impl Tts for Espeak {
                 languages: v.languages.iter().map(|(_, tag)| tag.clone()).collect(),
                 sample_rate: engine.rate,
                 word_timing: true,
+                cacheable: true,
             });
             Ok(TtsDescription {
                 default_voice: engine.voices.default_id().into(),

@@ -76,6 +76,7 @@ impl Tts for Http {
             languages: v.languages.clone(),
             sample_rate: config.pcm_rate,
             word_timing: false,
+            cacheable: true,
         });
         TtsDescription {
             cancel: if config.cancel_url.is_empty() { "connection-close" } else { "verb" }.into(),

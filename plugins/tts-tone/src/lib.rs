@@ -43,6 +43,8 @@ impl Tts for Tone {
     fn describe(&self) -> TtsDescription {
         description(["tone", "tone-id"].map(|id| VoiceDescription {
             languages: vec![],
+            // "tone-id" says whose samples these are.
+            cacheable: id != "tone-id",
             ..voice(id, "", DEFAULT_RATE)
         }))
     }

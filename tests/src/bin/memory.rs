@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 
     // A long utterance holds its place at the backend until nearly its end, so all of them at once need as many places.
     let plan = Plan {
-        config: "[backend.tts-tone]\nmax-concurrent = 64\n".into(),
+        config: "[backend.tts-tone]\nmax-concurrent = 64\n[cache]\nbytes = 0\n".into(),
         ..Plan::default()
     };
     let world = World::with(JackOptions::default(), &plan);

@@ -44,7 +44,14 @@ fn main() -> ExitCode {
             }
         }
     }
-    let world = World::with(JackOptions::default(), &Plan::default());
+    let world = World::with(
+        JackOptions::default(),
+        &Plan {
+            // What is measured is synthesis.
+            config: "[cache]\nbytes = 0\n".into(),
+            ..Plan::default()
+        },
+    );
     let peer = match Peer::start(&world.jack) {
         Ok(peer) => peer,
         Err(missing) => {

@@ -150,19 +150,18 @@ fn serve(shared: &Shared, mut outside: TcpStream) -> std::io::Result<()> {
     }
     let mut block = [0; 16_384];
     while !shared.stop.load(Ordering::Acquire) {
+        // The first request may have come with the end of the handshake.
+        loop {
+            match tls.reader().read(&mut block) {
+                Ok(0) => return inside.shutdown(Shutdown::Both),
+                Ok(n) => inside.write_all(&block[..n])?,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
         match tls.read_tls(&mut outside) {
             Ok(0) => return inside.shutdown(Shutdown::Both),
-            Ok(_) => {
-                tls.process_new_packets().map_err(std::io::Error::other)?;
-                loop {
-                    match tls.reader().read(&mut block) {
-                        Ok(0) => return inside.shutdown(Shutdown::Both),
-                        Ok(n) => inside.write_all(&block[..n])?,
-                        Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                        Err(e) => return Err(e),
-                    }
-                }
-            }
+            Ok(_) => drop(tls.process_new_packets().map_err(std::io::Error::other)?),
             Err(e) if is_later(&e) => {}
             Err(e) => return inside.shutdown(Shutdown::Both).and(Err(e)),
         }

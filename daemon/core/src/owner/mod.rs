@@ -51,6 +51,8 @@ pub(crate) struct Owners {
     /// Sessions that would have the microphone open for barge-in.
     wishes: BTreeSet<SessionId>,
     published: OwnerProperties,
+    /// The local guard's counters as last told.
+    counted: BTreeMap<&'static str, u64>,
     /// The transition that was applied last in this step.
     because: Option<&'static str>,
 }
@@ -175,7 +177,7 @@ impl Guard {
 }
 
 /// Every counter, so that what never happened reads 0.
-const COUNTERS: [&str; 12] = [
+pub const OWNER_COUNTERS: [&str; 12] = [
     "applied",
     "joined",
     "already",

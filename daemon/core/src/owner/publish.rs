@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Asked, COUNTERS, GuardKey, Listening, PLAYBACK_ENDS_US, Past};
+use super::{Asked, GuardKey, Listening, OWNER_COUNTERS, PLAYBACK_ENDS_US, Past};
 use crate::Core;
 use crate::effect::{Effect, Note, OwnerProperties, Reply, Signal};
 use crate::floor::FloorKey;
@@ -132,7 +132,7 @@ impl Core {
     pub(crate) fn owner_counters(&self) -> BTreeMap<&'static str, u64> {
         let guard = self.owners.guards.get(&GuardKey::Local);
         let value = |name| guard.and_then(|g| g.counters.get(name)).copied().unwrap_or(0);
-        COUNTERS.iter().map(|name| (*name, value(name))).collect()
+        OWNER_COUNTERS.iter().map(|name| (*name, value(name))).collect()
     }
 
     /// Who listens; until a take-over has succeeded, who listened before it; else who holds the floor.
@@ -146,6 +146,7 @@ impl Core {
 
     /// Tells the difference to what was last told.
     pub(crate) fn publish_owner(&mut self) {
+        self.publish_counters();
         let because = self.owners.because.take();
         let new = self.owner_properties();
         if new == self.owners.published {
@@ -163,6 +164,19 @@ impl Core {
             });
         }
         self.out.push(Effect::OwnerPropertiesChanged { properties: new });
+    }
+
+    fn publish_counters(&mut self) {
+        let Some(guard) = self.owners.guards.get(&GuardKey::Local) else {
+            return;
+        };
+        for (counter, value) in &guard.counters {
+            let told = self.owners.counted.entry(counter).or_default();
+            let by = value - std::mem::replace(told, *value);
+            if by > 0 {
+                self.out.push(Effect::Note(Note::OwnerCounted { counter, by }));
+            }
+        }
     }
 
     /// O5, I7, I8 and the guard's own books.

@@ -6,6 +6,7 @@ mod world;
 
 mod bargein;
 mod cancel;
+mod fallback;
 mod floor;
 mod owner;
 mod pause;
@@ -13,6 +14,7 @@ mod phase;
 mod play;
 mod sessions;
 mod streams;
+mod survivors;
 mod turns;
 mod utterance;
 mod written;

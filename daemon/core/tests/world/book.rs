@@ -45,6 +45,10 @@ pub(crate) struct Utterance {
     played: bool,
     started: bool,
     asked: String,
+    /// It was played before it was asked for: its backend is away, and so it fails at once.
+    unasked: bool,
+    /// Its last request, and what was asked for before it.
+    request: Option<(SynthesisId, usize, String, bool)>,
     /// A synthesis was asked for.
     requested: bool,
     /// Code points that marks proved when it fell silent.
@@ -98,6 +102,8 @@ pub(crate) struct Book {
     phases: BTreeMap<String, Phases>,
     tracks: BTreeSet<TrackId>,
     syntheses: BTreeMap<SynthesisId, (UtteranceId, bool)>,
+    /// They failed before their first sample.
+    pub(crate) silent: BTreeSet<SynthesisId>,
     muted: bool,
     min_priority: Priority,
     seen: u64,
@@ -108,6 +114,8 @@ pub(crate) struct Book {
     /// A track or an utterance was ordered in this step.
     sound_ordered: bool,
     quiet_once: bool,
+    /// Recordings ordered, and those whose end was told.
+    pub(crate) recordings: (usize, usize),
 }
 
 fn name(target: &Target) -> &str {
@@ -293,7 +301,7 @@ impl Book {
                 assert!(is_local, "{new} became owner and is not on the loudspeaker");
             }
             Effect::Signal { session, signal } => self.saw_signal(session, signal),
-            Effect::SessionOpened { session, properties } => self.saw_opened(session, properties),
+            Effect::SessionOpened { session, properties, .. } => self.saw_opened(session, properties),
             Effect::SessionClosed { session } => {
                 assert!(self.sessions.remove(session).is_some(), "{session} was closed, but was not open");
                 self.phases.remove(session);
@@ -311,12 +319,18 @@ impl Book {
                 s.properties = properties.clone();
             }
             Effect::OpenTrack { track, .. } => assert!(self.tracks.insert(*track)),
+            // The shell answers with the stream.
+            Effect::AcquireAudio { token, .. } => self.saw_reply(now, *token, &Ok(Reply::Done)),
+            Effect::StartRecording { session, name, .. } => {
+                assert!(self.sessions.contains_key(name), "{session} is recorded and not open");
+                self.recordings.0 += 1;
+            }
             Effect::CloseTrack { track } => assert!(self.tracks.remove(track)),
             Effect::Play { track, utterance } => {
                 assert!(self.tracks.contains(track), "played on an unknown track");
                 let u = self.alive(*utterance, "played");
                 assert!(!u.played, "{utterance} was played twice");
-                assert!(u.stream || u.requested, "{utterance} was played before it was asked for");
+                u.unasked = !u.requested && !u.stream;
                 u.played = true;
             }
             Effect::Synthesize(s) => {
@@ -325,7 +339,20 @@ impl Book {
                     "I1: synthesis ids rise"
                 );
                 self.syntheses.insert(s.synthesis, (s.utterance, false));
+                let silent = self.silent.clone();
                 let u = self.alive(s.utterance, "synthesised");
+                if let Some((last, before, backend, requested)) = u.request.take()
+                    && s.char_base as usize == u.asked[..before].chars().count()
+                    && !u.asked[before..].is_empty()
+                {
+                    assert!(silent.contains(&last), "{} is asked for again, and {last} was heard", s.utterance);
+                    assert_ne!(backend, s.backend, "the same backend is asked for the same text again");
+                    u.asked.truncate(before);
+                    u.closed = false;
+                    u.requested = requested;
+                }
+                u.unasked = false;
+                u.request = Some((s.synthesis, u.asked.len(), s.backend.clone(), u.requested));
                 assert_eq!(s.first, !std::mem::replace(&mut u.requested, true), "first piece");
                 assert_eq!(u.sound, s.source != Source::Text, "a sound is no text");
                 assert_eq!(s.char_base as usize, u.asked.chars().count(), "pieces follow each other");
@@ -456,7 +483,7 @@ impl Book {
         assert!(!s.closing, "accepted by a session that closes");
         let (mut sound, mut beside) = (false, false);
         let (text, options, asked, stream) = match &call.request {
-            Request::Play { options, .. } => {
+            Request::Play { options, .. } | Request::Inject { options, .. } => {
                 (sound, beside) = (true, options.beside);
                 (options.text.clone(), &options.say, options.say.turn.unwrap_or(0), false)
             }
@@ -496,6 +523,8 @@ impl Book {
             played: false,
             started: false,
             asked: String::new(),
+            unasked: false,
+            request: None,
             requested: false,
             sound,
             beside,
@@ -506,6 +535,15 @@ impl Book {
     }
 
     fn saw_signal(&mut self, session: &str, signal: &Signal) {
+        if let Signal::RecordingStarted { .. } = signal {
+            assert!(self.sessions.contains_key(session), "recorded and not open");
+            return;
+        }
+        if let Signal::RecordingFinished { .. } = signal {
+            // A file may take longer than its session.
+            self.recordings.1 += 1;
+            return;
+        }
         assert!(self.sessions.contains_key(session), "a signal of a session that is not open");
         if let Signal::ListeningChanged { on, .. } = signal {
             let listens = &mut self.sessions.get_mut(session).expect("just seen").listens;
@@ -535,6 +573,7 @@ impl Book {
         match signal {
             Signal::UtteranceStarted { turn, .. } => {
                 assert!(!std::mem::replace(&mut u.started, true), "{utterance} started twice");
+                assert!(!u.unasked, "{utterance} is heard, and nobody was asked for it");
                 assert!(u.doomed.is_none(), "{utterance} started after its guard was armed");
                 assert_eq!(*turn, u.turn);
             }
@@ -601,6 +640,13 @@ impl Book {
                 }
                 within(REPLY_US);
             }
+            (Request::Inject { .. }, Ok(Reply::Feed { utterance, .. })) => {
+                if let Some(id) = UtteranceId::new(*utterance) {
+                    self.utterances.get_mut(&id).expect("an accepted utterance").named = true;
+                }
+                within(REPLY_US);
+            }
+            (Request::Inject { .. }, Ok(other)) => panic!("a feed was answered {other:?}"),
             (Request::Transition { target, .. }, Ok(Reply::Transition { outcome, generation })) => {
                 within(DEVICE_US * 20);
                 let local = self.sessions.get(name(target)).is_none_or(|s| s.local);

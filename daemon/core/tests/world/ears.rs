@@ -69,6 +69,7 @@ impl Ears {
             }
             Effect::Cut { utterance, .. } => {
                 let u = &book.utterances[utterance];
+                // What lies beside is no barge-in's; it may end here with the last of a session that drains.
                 if self.confirmed.contains(&u.session) && !u.beside {
                     let sent = sound.stores.get(utterance).map_or(0, |s| s.pos_us);
                     assert!(

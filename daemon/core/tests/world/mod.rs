@@ -8,6 +8,7 @@
 pub(crate) mod backend;
 pub(crate) mod book;
 pub(crate) mod device;
+pub(crate) mod disk;
 pub(crate) mod ears;
 pub(crate) mod phases;
 pub(crate) mod rng;
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) chaos: bool,
     /// Per cent of syntheses that do not simply speak.
     pub(crate) misfortune: u64,
+    /// Of every kind; else of those that kept seeds know.
+    pub(crate) every_fate: bool,
     pub(crate) request_us: Micros,
     pub(crate) part_us: Micros,
     pub(crate) told_us: Micros,
@@ -55,6 +58,7 @@ impl Default for Plan {
             random: false,
             chaos: false,
             misfortune: 0,
+            every_fate: false,
             request_us: MS,
             part_us: 10 * MS,
             told_us: 2 * MS,
@@ -67,6 +71,8 @@ impl Default for Plan {
 pub(crate) enum Event {
     Arrives(Box<Input>),
     Work(SynthesisId, u64),
+    /// A synthesis is given up if it has brought no more than this.
+    GiveUp(SynthesisId, Micros),
     /// The device gets to an order.
     Device(OrderId, DeviceOp, String),
     /// A cut's ramp is over.
@@ -83,6 +89,7 @@ pub(crate) struct World {
     pub(crate) fates: VecDeque<Fate>,
     pub(crate) sound: Sound,
     pub(crate) device: Device,
+    pub(crate) disk: disk::Disk,
     pub(crate) ears: Ears,
     pub(crate) jobs: BTreeMap<SynthesisId, Job>,
     pub(crate) book: Book,
@@ -116,6 +123,7 @@ impl World {
                 answer_us: 5 * MS,
                 ..Device::default()
             },
+            disk: disk::Disk::default(),
             ears: Ears::default(),
             jobs: BTreeMap::new(),
             book: Book::default(),
@@ -191,6 +199,21 @@ impl World {
         match self.reply(token) {
             Ok(Reply::Utterance(id)) => UtteranceId::new(id).expect("the Play was accepted"),
             other => panic!("Play was answered {other:?}"),
+        }
+    }
+
+    /// A client writes.
+    pub(crate) fn inject(&mut self, session: &str, options: PlayOptions) -> UtteranceId {
+        let format = utterd_core::AudioFormat {
+            rate: None,
+            encoding: utterd_core::Encoding::S16le,
+            channels: 1,
+        };
+        let target = target(session);
+        let token = self.ask(1, Request::Inject { target, format, options });
+        match self.reply(token) {
+            Ok(Reply::Feed { utterance, .. }) => UtteranceId::new(utterance).expect("the stream was accepted"),
+            other => panic!("AcquireAudio was answered {other:?}"),
         }
     }
 
@@ -430,6 +453,7 @@ impl World {
             match entry.remove() {
                 Event::Arrives(input) => self.feed(*input),
                 Event::Work(synthesis, step) => self.work(synthesis, step),
+                Event::GiveUp(synthesis, brought_us) => self.give_up(synthesis, brought_us),
                 Event::Device(order, op, place) => self.device_works(order, op, place),
                 Event::Silent(utterance) => self.silent(utterance),
                 Event::Held(track, until) => {
@@ -512,6 +536,8 @@ impl World {
         match effect {
             Effect::Device { .. } => self.order_device(&effect),
             Effect::OpenTrack { track, output, paused, .. } => self.sound.open(track, output == Output::Local, paused),
+            Effect::StartRecording { recording, .. } => self.start_recording(recording),
+            Effect::StopRecording { recording, reason } => self.end_recording(recording, reason),
             Effect::CloseTrack { track } => self.sound.close(track),
             Effect::Play { track, utterance } => {
                 let shared = self.book.is_shared(utterance);
@@ -535,6 +561,7 @@ impl World {
             Effect::Watch { utterance, at_us, .. } => self.sound.watch(utterance, at_us),
             Effect::Synthesize(order) => self.synthesize(order),
             Effect::CloseStore { utterance } => self.close_store(utterance),
+            Effect::EndStore { utterance } => self.end_store(utterance),
             Effect::CancelSynthesis { synthesis } => self.cancel_synthesis(synthesis),
             Effect::Forget { utterance } => {
                 self.sound.drop_from_track(utterance);

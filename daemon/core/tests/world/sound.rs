@@ -18,6 +18,8 @@ pub(crate) struct Store {
     pub(crate) pos_us: Micros,
     pub(crate) cut: bool,
     pub(crate) ended: bool,
+    /// A piece failed without a sample, and another backend may speak it.
+    pub(crate) owed: bool,
     /// No piece follows.
     pub(crate) closing: bool,
     /// Between two pieces, and the next is not known.
