@@ -25,6 +25,10 @@ pub struct Thresholds {
     pub suspect: f32,
     /// To be sure, of the mean of the second output.
     pub sure: f32,
+    /// How much of the second output's mean is its latest value.
+    pub pace: f32,
+    /// Enough to be sure when a suspicion must be decided.
+    pub late: f32,
     /// Below it, of the mean of the first output, speech has ended.
     pub over: f32,
 }
@@ -63,6 +67,8 @@ impl Thresholds {
         Thresholds {
             suspect: logistic(suspect + shift),
             sure: logistic(sure + shift),
+            pace: 0.1,
+            late: logistic(sure - 0.8 + shift),
             over: 0.35f32.min(logistic(suspect + shift)),
         }
     }
@@ -100,7 +106,7 @@ impl Decision {
     /// One frame's probabilities: of speech, of an interruption, of assent.
     pub fn feed(&mut self, p: [f32; OUTPUTS]) -> Option<Edge> {
         self.speech += 0.3 * (p[0] - self.speech);
-        self.sure += 0.25 * (p[1] - self.sure);
+        self.sure += self.thresholds.pace * (p[1] - self.sure);
         self.assent += 0.1 * (p[2] - self.assent);
         self.frames = self.frames.saturating_add(1);
         self.wary = self.wary.saturating_sub(1);
@@ -118,6 +124,10 @@ impl Decision {
                 Some(Edge::Start(2))
             }
             Stage::Suspected if self.sure > self.thresholds.sure => {
+                self.stage = Stage::Speaking;
+                Some(Edge::BargeIn(self.frames + 2))
+            }
+            Stage::Suspected if self.frames >= LONGEST && self.sure > self.thresholds.late => {
                 self.stage = Stage::Speaking;
                 Some(Edge::BargeIn(self.frames + 2))
             }

@@ -249,6 +249,9 @@ mod tests {
             engine.reset();
             let near = sound(n, 3);
             assert_eq!(run(&mut engine, &near, None, 160), run(&mut Engine::new(rate), &near, None, 160));
+            engine.reset();
+            let far = sound(n, 4);
+            assert_eq!(run(&mut engine, &near, Some(&far), 160), run(&mut Engine::new(rate), &near, Some(&far), 160));
         }
     }
 
