@@ -75,9 +75,9 @@ impl Thresholds {
 }
 
 /// As log odds.
-const SUSPECT: f32 = 0.62;
+const SUSPECT: f32 = 0.5;
 const ONE_STAGE: f32 = 3.0;
-const SURE: f32 = 0.4;
+const SURE: f32 = 0.0;
 /// From the least to the most sensitive, in log odds.
 const REACH: f32 = 8.0;
 
