@@ -538,6 +538,18 @@ impl Session {
             .unwrap_or_else(|e| panic!("Resume: {e}"));
     }
 
+    /// ReportSpeech: the decision.
+    pub fn report_speech(&self, kind: &str, details: Options) -> Result<Reply<String>> {
+        let reply = self.call("ReportSpeech", &(kind, details))?;
+        match reply.value.first() {
+            Some(Value::Str(word)) => Ok(Reply {
+                value: word.as_str().to_owned(),
+                position: reply.position,
+            }),
+            other => panic!("ReportSpeech was answered {other:?}"),
+        }
+    }
+
     pub fn configure(&self, options: Options) -> Result<()> {
         self.call("Configure", &options_only(options)).map(drop)
     }

@@ -127,6 +127,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Report the user's speech, as a button or a recogniser of your own would (ReportSpeech)
+    ///
+    /// Always says which utterance is meant, or else which turn, so that a report that comes late cannot hit the next answer: what is
+    /// not given is what the session is speaking now. Without --session the one session that has something to say.
+    Speech(SpeechArgs),
     /// Show or set the volume: 50%, +10%, -10%, -6dB; without --session the master volume
     ///
     /// N% is 20·log10(N/100) dB: 100% = 0 dB (untouched), 50% = -6 dB, 200% = +6 dB; 0% is -120 dB, which is silence.
@@ -140,11 +145,17 @@ pub(crate) enum Command {
     },
     /// Silence: what is spoken now ends, what comes ends unspoken; without --session everybody's
     Mute {
+        /// The microphone instead: nobody hears the user
+        #[arg(long)]
+        mic: bool,
         #[command(flatten)]
         at: At,
     },
     /// Undo `mute`
     Unmute {
+        /// The microphone instead
+        #[arg(long)]
+        mic: bool,
         #[command(flatten)]
         at: At,
     },
@@ -219,6 +230,26 @@ pub(crate) struct CancelArgs {
     /// Length of the fade, at most 50
     #[arg(long, value_name = "MS")]
     pub(crate) fade_ms: Option<u32>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SpeechArgs {
+    /// suspected (pauses), confirmed (cancels), false (goes on) or ended
+    pub(crate) kind: String,
+    /// The utterance that the user speaks into
+    #[arg(long)]
+    pub(crate) utterance: Option<u64>,
+    /// The turn that the user speaks into
+    #[arg(long, conflicts_with = "utterance")]
+    pub(crate) turn: Option<u64>,
+    /// When it was heard, in microseconds of CLOCK_MONOTONIC; absent = now
+    #[arg(long, value_name = "US")]
+    pub(crate) at_us: Option<u64>,
+    /// What was understood
+    #[arg(long)]
+    pub(crate) text: Option<String>,
     #[command(flatten)]
     pub(crate) at: At,
 }

@@ -19,6 +19,7 @@ mod play;
 mod report;
 mod say;
 mod show;
+mod speech;
 mod stream;
 
 use std::process::ExitCode;
@@ -69,8 +70,9 @@ fn run(cli: &Cli, out: &Out) -> Result<Exit, Trouble> {
         Command::Pause { at } => act::pause(&bus, at.session.as_deref(), true, out),
         Command::Resume { at } => act::pause(&bus, at.session.as_deref(), false, out),
         Command::Volume { level, at } => act::volume(&bus, *level, at.session.as_deref(), out),
-        Command::Mute { at } => act::mute(&bus, at.session.as_deref(), true, out),
-        Command::Unmute { at } => act::mute(&bus, at.session.as_deref(), false, out),
+        Command::Speech(speech) => speech::report(&bus, speech, out),
+        Command::Mute { mic, at } => act::mute(&bus, at.session.as_deref(), true, *mic, out),
+        Command::Unmute { mic, at } => act::mute(&bus, at.session.as_deref(), false, *mic, out),
         Command::Close { drain, at } => act::close(&bus, &at.session, *drain, out),
         Command::Reload => act::reload(&bus, out),
         Command::Sessions => list::sessions(&bus, out),

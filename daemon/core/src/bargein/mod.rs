@@ -114,6 +114,11 @@ impl Hearing {
         self.policy.user_speech().unwrap_or(self.cause.at)
     }
 
+    /// What becomes of the microphone concerns it.
+    pub(crate) fn attends(&self) -> bool {
+        self.is_on() || self.ear.is_some() || self.delivering
+    }
+
     fn is_on(&self) -> bool {
         self.policy.settings().policy != BargeInPolicy::Off
     }
