@@ -3,7 +3,9 @@ CARGO ?= cargo
 DESTDIR ?=
 PREFIX ?= /usr
 
-.PHONY: build check test demo fences bench bench-peers install boot-test soak setup
+CORPUS ?= target/corpus
+
+.PHONY: build check test demo fences bench bench-peers bench-bargein corpus install boot-test soak setup
 
 build: ; $(CARGO) build --release --workspace
 setup: ; @tests/setup
@@ -15,6 +17,9 @@ soak: setup ; $(CARGO) build --workspace && $(CARGO) run -q -p utterd-tests --bi
 fences: setup ; $(CARGO) run -q -p utterd-tests --bin fences
 bench: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin bench
 bench-peers: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin peers
+# Human voices for detectors, from Debian's packages (ffmpeg, espeak-ng and 600 MB needed); once.
+corpus: ; tests/scenarios/corpus/fetch $(CORPUS)
+bench-bargein: corpus ; $(CARGO) run -q --release -p utterd-scenarios --features peers --bin bench-bargein -- $(CORPUS) --svg target/bench-bargein.svg
 # Under sudo the build is still the caller's: root has neither their Rust nor business in their target folder.
 install:
 	$(if $(SUDO_USER),sudo -iu $(SUDO_USER)) $(MAKE) -C "$(CURDIR)" build

@@ -9,7 +9,7 @@ use crate::error::ConfigError;
 use crate::fragment::Node;
 use crate::settings::{
     Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cache, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat,
-    Metrics, Output, Pin, Plugins, Progress, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer,
+    Metrics, Output, Pin, Plugins, Progress, Recording, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer,
 };
 use crate::{Source, range};
 use reader::Reader;
@@ -163,6 +163,17 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
         },
         stream: Stream {
             idle_ms: r.whole(&["stream", "idle-ms"], 100..=HOUR_MS, d.stream.idle_ms),
+        },
+        recording: Recording {
+            dir: r.text(
+                &["recording", "dir"],
+                "an absolute path, or empty",
+                or_empty(|text| absolute(text).is_some()),
+                d.recording.dir,
+            ),
+            mode: r.whole(&["recording", "mode"], 0o400..=0o777, d.recording.mode),
+            keep_mb: r.whole(&["recording", "keep-mb"], 0..=100_000_000, d.recording.keep_mb),
+            keep_days: r.whole(&["recording", "keep-days"], 0..=36_500, d.recording.keep_days),
         },
         log: Log {
             level: r.word(&["log", "level"], LEVELS, d.log.level),

@@ -24,7 +24,7 @@ mod source;
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use settings::{
     Audio, Backchannel, Backend, BargeIn, BargeInPolicy, Cache, Cancel, Collect, Driver, Jack, Level, Lexicon, Limits, Log, LogFormat,
-    Metrics, Output, Pin, Plugins, Progress, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer, Word,
+    Metrics, Output, Pin, Plugins, Progress, Recording, Session, Settings, Sounds, Speech, Stream, Synthesis, Timer, Word,
 };
 pub use source::{Scope, Source};
 

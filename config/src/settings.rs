@@ -30,6 +30,7 @@ pub struct Settings {
     pub barge_in: BargeIn,
     pub collect: Collect,
     pub stream: Stream,
+    pub recording: Recording,
     pub log: Log,
     pub metrics: Metrics,
 }
@@ -258,6 +259,30 @@ pub struct Collect {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
     pub idle_ms: u32,
+}
+
+/// Where recordings lie, and how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    /// Absolute; "" = `recordings` where the daemon's state lies.
+    pub dir: String,
+    /// Permissions of a file.
+    pub mode: u32,
+    /// All recordings together; 0 = no bound.
+    pub keep_mb: u32,
+    /// Age; 0 = no bound.
+    pub keep_days: u32,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Recording {
+            dir: String::new(),
+            mode: 0o600,
+            keep_mb: 1_024,
+            keep_days: 30,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -12,10 +12,12 @@ use utterd_sound::Folders;
 
 use crate::cli::Cli;
 use crate::dbus::{Bus, Out};
+use crate::feeds;
 use crate::observe::log::Log;
 use crate::observe::signals::{self, Signal};
 use crate::observe::{Metrics, notify};
 use crate::plugins::{self, CancelAcks, LoadOptions};
+use crate::rx::Rx;
 use crate::services::{self, House};
 use crate::session::{Actor, BackendStates, Device, Fact, Hands, Inboxes};
 use crate::settings;
@@ -73,6 +75,11 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         ..TxConfig::default()
     };
     let tx = Tx::start(tx_config, move |event| send(&tx_facts, Fact::Tx(event)))?;
+    let rx_facts = facts.clone();
+    let shelf = settings::shelf(settings, &kind);
+    let rx = Rx::start(tx.clone(), shelf, services::detectors(&plugins.plugins), move |event| {
+        send(&rx_facts, Fact::Rx(event))
+    })?;
     let synth_facts = facts.clone();
     let synth = Synth::start(tx.clone(), move |event| send(&synth_facts, Fact::Synth(event)))?;
     synth.set_cache(settings.cache.bytes as usize);
@@ -82,16 +89,21 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         }
     }
     let sounds = Sounds::new(Folders::new(settings.sounds.dirs.clone()));
-    synth.set_max_concurrent(sounds::BACKEND, utterd_rt::MAX_LANES);
+    for backend in [sounds::BACKEND, feeds::BACKEND] {
+        synth.set_max_concurrent(backend, utterd_rt::MAX_LANES);
+    }
     let device = Device::new(settings::driver(settings), facts.clone());
 
     let mut core = Core::new(services::known(settings::core(settings), &plugins.plugins));
     core.step(0, Input::Backends(backends.iter().map(|b| services::described(b)).collect()));
+    let detectors = services::detectors(&plugins.plugins);
+    core.step(0, Input::Detectors(detectors.iter().map(|d| d.id().to_owned()).collect()));
     let states = BackendStates::default();
     let (outbox, out_queue) = unbounded();
     let by_id = backends.into_iter().map(|b| (b.id().to_owned(), b)).collect();
     let hands = Hands::new(
         tx.clone(),
+        rx.clone(),
         synth.clone(),
         device.clone(),
         by_id,
@@ -140,6 +152,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
     let panicked = actor.join().is_err();
 
     notify::stopping();
+    rx.stop();
     device.close();
     tx.shutdown();
     if !synth.shutdown(LAST_WORDS) {

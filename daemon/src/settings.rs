@@ -1,7 +1,9 @@
 //! From the command line and the configuration to what each room needs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use utterd_config::{ConfigErrors, Settings, Source};
@@ -11,6 +13,7 @@ use utterd_core::{Patience, Pin, Progress, SayOptions};
 use crate::cli::{Cli, DriverName};
 use crate::dbus::BusKind;
 use crate::driver::{DriverConfig, DriverKind};
+use crate::rx::Shelf;
 
 /// Where the configuration of this daemon is read.
 pub fn source(cli: &Cli) -> Source {
@@ -38,6 +41,28 @@ pub fn load(cli: &Cli, source: &Source) -> Result<Settings, ConfigErrors> {
         None => {}
     }
     Ok(settings)
+}
+
+/// Where recordings lie: as configured, else where the state of a service or of a user lies.
+pub fn shelf(settings: &Settings, bus: &BusKind) -> Shelf {
+    let recording = &settings.recording;
+    let dir = if recording.dir.is_empty() {
+        let of = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let of_user = || of("XDG_STATE_HOME").or_else(|| Some(of("HOME")?.join(".local/state")));
+        let state = of("STATE_DIRECTORY").or_else(|| match bus {
+            BusKind::System => None,
+            _ => Some(of_user()?.join("utterd")),
+        });
+        state.unwrap_or_else(|| PathBuf::from("/var/lib/utterd")).join("recordings")
+    } else {
+        PathBuf::from(&recording.dir)
+    };
+    Shelf::new(
+        dir,
+        recording.mode,
+        u64::from(recording.keep_mb) * 1_000_000,
+        Duration::from_secs(u64::from(recording.keep_days) * 86_400),
+    )
 }
 
 /// What the core needs.

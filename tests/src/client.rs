@@ -9,6 +9,7 @@
 use crate::clock::{PATIENCE, now_us, until};
 use std::collections::HashMap;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use zbus::blocking::{Connection, MessageIterator, connection};
@@ -490,6 +491,16 @@ impl Session {
         Ok(number(&reply.value[0]).expect("an id"))
     }
 
+    /// AcquireAudio: the stream, and what it actually is.
+    pub fn acquire(&self, direction: &str, options: Options) -> Result<(OwnedFd, Dict)> {
+        let connection = self.client.connection();
+        let message = connection.call_method(Some(NAME), self.path.as_str(), Some(SESSION), "AcquireAudio", &(direction, options))?;
+        let body = message.body();
+        let (stream, actual): (zbus::zvariant::OwnedFd, HashMap<String, zbus::zvariant::OwnedValue>) = body.deserialize()?;
+        let actual = actual.into_iter().map(|(key, value)| (key, Value::from(value))).collect();
+        Ok((stream.into(), Dict(actual)))
+    }
+
     /// Outcome and report once the utterance has finished, "pending" after the patience.
     #[track_caller]
     pub fn wait(&self, utterance: u64) -> (String, Dict) {
@@ -525,6 +536,18 @@ impl Session {
     pub fn resume(&self) {
         self.call("Resume", &options_only(Options::new()))
             .unwrap_or_else(|e| panic!("Resume: {e}"));
+    }
+
+    /// ReportSpeech: the decision.
+    pub fn report_speech(&self, kind: &str, details: Options) -> Result<Reply<String>> {
+        let reply = self.call("ReportSpeech", &(kind, details))?;
+        match reply.value.first() {
+            Some(Value::Str(word)) => Ok(Reply {
+                value: word.as_str().to_owned(),
+                position: reply.position,
+            }),
+            other => panic!("ReportSpeech was answered {other:?}"),
+        }
     }
 
     pub fn configure(&self, options: Options) -> Result<()> {

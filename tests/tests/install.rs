@@ -94,7 +94,7 @@ fn every_file_lands_where_it_belongs() {
         seen += 1;
     }
     assert!(seen >= 10, "only {seen} files in systemd/");
-    for program in ["utterd", "utterctl", "utterd-plugin-check"] {
+    for program in ["utterd", "utterctl", "utterd-detect", "utterd-plugin-check"] {
         let mode = fs::metadata(root.path().join("usr/bin").join(program))
             .unwrap()
             .permissions()

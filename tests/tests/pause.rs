@@ -5,46 +5,10 @@
 use utterd_tests::clock::{now_us, wait_for};
 use utterd_tests::opts;
 use utterd_tests::random::Random;
-use utterd_tests::recording::Recording;
-use utterd_tests::tone::{self, Run};
+use utterd_tests::tone::{self, RAMP, overlap_add};
 use utterd_tests::world::{Quiet, World};
 
 const CHARACTER: usize = 2_400;
-/// 5 ms at 48 kHz.
-const RAMP: usize = 240;
-
-/// Checks that the utterance's runs, with the ramps between them, are the utterance: complete, in order, nothing twice.
-fn overlap_add(heard: &Recording, runs: &[Run], utterance: u64, length: usize, pauses: usize) {
-    let own: Vec<&Run> = runs.iter().filter(|r| r.voice == tone::voice(utterance)).collect();
-    assert_eq!(own.len(), pauses + 1, "one run between two pauses: {own:?}");
-    assert_eq!(own[0].first, 0);
-    let mut position = 0usize; // Within the utterance, of the next sample due.
-    for (n, run) in own.iter().enumerate() {
-        if n > 0 {
-            let down = own[n - 1].heard.end..heard.samples.len().min(own[n - 1].heard.end + RAMP);
-            let up = run.heard.start - RAMP..run.heard.start;
-            assert!(up.start >= down.end, "silence between the ramps: {down:?} {up:?}");
-            assert_eq!(heard.peak(down.end..up.start), 0.0, "silence between the ramps");
-            for i in 0..RAMP {
-                let sum = heard.samples[down.start + i] + heard.samples[up.start + i];
-                let original = tone::encode(utterance, (position + i) as u64);
-                assert!(
-                    (sum - original).abs() < 1e-6,
-                    "pause {n}, sample {i} of the ramp: {sum} is not {original}"
-                );
-            }
-            assert!(heard.steepest(down.start - 1..down.end + 1) < 0.02, "the ramp down has no step");
-            position += RAMP;
-        }
-        assert_eq!(
-            run.first as usize,
-            position % 65_536,
-            "run {n} goes on where the one before ended: {own:?}"
-        );
-        position += run.heard.len();
-    }
-    assert_eq!(position, length, "complete to the sample");
-}
 
 #[test]
 fn a_resumed_sentence_is_the_sentence_to_the_sample() {

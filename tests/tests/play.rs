@@ -375,3 +375,60 @@ fn a_truncated_sound_is_played_as_far_as_it_goes_and_then_fails() {
     );
     wait_for("it rests", || session.text("State") == "idle");
 }
+
+/// Its exit code, standard output and standard error.
+fn utterctl(address: &str, args: &[&str]) -> (i32, String, String) {
+    let mut command = std::process::Command::new(utterd_tests::bins::utterctl());
+    command
+        .args(["--bus-address", address])
+        .args(args)
+        .env("NO_COLOR", "1")
+        .env("TERM", "dumb");
+    let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn utterctl_plays_a_file_wherever_it_lies() {
+    let sounds = Sounds::new();
+    let inside = sounds.coded("in side.wav", FILE, 9_600);
+    let outside = sounds.outside("outside.wav").to_str().unwrap().to_owned();
+    std::fs::rename(sounds.coded("x.wav", FILE + 1, 14_400), &outside).unwrap();
+    let cut = sounds.outside("cut.wav").to_str().unwrap().to_owned();
+    let bytes = std::fs::read(&outside).unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() - 4 * 9_600]).unwrap();
+    let world = world(&sounds);
+    let play = |args: &[&str]| utterctl(world.bus.address(), &[&["play"], args].concat());
+    assert_eq!(play(&[&inside, "--text", "in"]), (0, String::new(), String::new()));
+    let (code, said, _) = play(&[&outside, "--text", "out", "--json"]);
+    assert_eq!(code, 0);
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&told["outcome"], &told["report"]["played-us"], &told["report"]["heard-text"]),
+        (&"completed".into(), &300_000.into(), &"out".into())
+    );
+    let (code, _, error) = play(&[&cut]);
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("cut.wav") && error.contains("0.100 s"), "{error}");
+    let runs = tone::runs(&world.heard());
+    let told: Vec<_> = runs.iter().map(|r| (r.voice, r.first, r.heard.len())).collect();
+    assert_eq!(told, [(100, 0, 9_600), (101, 0, 14_400), (101, 0, 4_800)]);
+    for (args, code, said) in [
+        (vec!["/nonexistent.wav"], 1, "nonexistent.wav"),
+        (vec![outside.as_str(), "--beside"], 1, "--beside"),
+        (vec![outside.as_str(), "--no-wait"], 1, "--no-wait"),
+        (vec![outside.as_str(), "--duck-db", "6"], 2, "--beside"),
+        (vec!["/dev/null"], 1, "/dev/null"),
+    ] {
+        let (exit, _, error) = play(&args);
+        assert!(exit == code && error.contains(said), "{args:?}: {exit} {error}");
+    }
+    // A hook's call returns at once, and the sound is heard all the same.
+    let (code, id, _) = play(&[&inside, "--no-wait"]);
+    assert_eq!(code, 0);
+    world.client.expect_finished(id.trim().parse().unwrap());
+}

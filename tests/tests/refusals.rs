@@ -133,14 +133,7 @@ fn a_closed_session_is_known_as_closed_and_another_output_is_refused() {
 fn what_a_later_release_brings_says_so() {
     let quiet = Quiet::start();
     let session = quiet.tone_session("one");
-    let say = |options: Options| session.try_say("x", options);
-    refused(say(opts! { "format" => "ssml" }), "NotSupported", "format");
     refused(quiet.client.open("two", opts! { "record" => "x.wav" }), "NotSupported", "record");
-    refused(
-        quiet.client.open("two", opts! { "barge-in" => "cancel-at-once" }),
-        "NotSupported",
-        "barge-in",
-    );
     refused(session.call("AcquireAudio", &("rx", opts! {})), "NotSupported", "");
     refused(session.call("StartRecording", &("x.wav", opts! {})), "NotSupported", "");
     refused(session.call("StopRecording", &()), "NotSupported", "");

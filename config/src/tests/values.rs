@@ -11,9 +11,11 @@ fn every_key_reaches_its_setting() {
         timer = { rate = 8_000, period-frames = 0x10 }
         plugins = { dirs = ["/a"], disabled = ["tts-tone"] }
         plugin.tts-x = { url = "http://x", n = 1, f = 0.5, on = true, list = [1, "a"], deep = { when = 2026-11-21 } }
-        backend.tts-x = { max-concurrent = 3, id-header = "X-Id", cancel-url = "https://x/c/{id}" }
+        backend.tts-x = { max-concurrent = 3, id-header = "X-Id", cancel-url = "https://x/c/{id}", first-audio-timeout-ms = 1, stall-timeout-ms = 2, back-off-ms = 3, back-off-max-ms = 4 }
         sounds.dirs = ["/s"]
-        speech = { backend = "tts-x", voice = "Ada (fast)", language = "en-GB", rate = 2, pitch = 0.5, gain-db = -3.0, progress = "word" }
+        speech = { backend = "tts-x", voice = "Ada (fast)", language = "en-GB", rate = 2, pitch = 0.5, gain-db = -3.0, progress = "word", fallback = ["tts-y"] }
+        cache = { bytes = 9, max-chars = 8 }
+        pin.hello = { text = "Hello.", voice = "Ada" }
         session.private = true
         output.gain-db = 24
         limits = { text-bytes = 1024, utterances = 1, sessions = 2 }
@@ -22,6 +24,7 @@ fn every_key_reaches_its_setting() {
         barge-in = { local = "report-only", detector = "none", backchannel = "resume", false-interruption-ms = 1500, min-speech-ms = 1, warm-up-ms = 2, sensitivity = 1 }
         collect = { ttl-ms = 1000, max-bytes = 2048, max-chunks = 7 }
         stream.idle-ms = 100
+        recording = { dir = "/srv/calls", mode = 0o640, keep-mb = 5, keep-days = 0 }
         log = { level = "trace", format = "journal" }
         metrics.tx-metrics-s = 0
         "#,
@@ -53,13 +56,27 @@ fn every_key_reaches_its_setting() {
                 max_concurrent: Some(3),
                 id_header: Some("X-Id".into()),
                 cancel_url: Some("https://x/c/{id}".into()),
+                first_audio_timeout_ms: Some(1),
+                stall_timeout_ms: Some(2),
+                back_off_ms: Some(3),
+                back_off_max_ms: Some(4),
             },
         )]
         .into(),
         lexicon: Lexicon::default(),
         sounds: Sounds { dirs: vec!["/s".into()] },
+        cache: Cache {
+            bytes: 9,
+            max_chars: 8,
+            pin: vec![Pin {
+                text: "Hello.".into(),
+                voice: "Ada".into(),
+                ..Pin::default()
+            }],
+        },
         speech: Speech {
             backend: "tts-x".into(),
+            fallback: vec!["tts-y".into()],
             voice: "Ada (fast)".into(),
             language: "en-GB".into(),
             rate: 2.0,
@@ -95,6 +112,12 @@ fn every_key_reaches_its_setting() {
             max_chunks: 7,
         },
         stream: Stream { idle_ms: 100 },
+        recording: Recording {
+            dir: "/srv/calls".into(),
+            mode: 0o640,
+            keep_mb: 5,
+            keep_days: 0,
+        },
         log: Log {
             level: Level::Trace,
             format: LogFormat::Journal,

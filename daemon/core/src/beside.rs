@@ -82,6 +82,7 @@ impl Core {
         let (output, muted) = (s.output, s.muted || master_muted);
         self.out.push(Effect::OpenTrack {
             track,
+            session,
             output,
             gain,
             paused,

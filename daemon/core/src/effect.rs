@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::audio::{AudioFormat, Direction, RecordingEnd};
 use crate::backend::CacheUse;
-use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::ids::{Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::request::{DriverInfo, Failure, Output, Priority, SynthesisState, Told};
 use crate::source::Source;
 
@@ -69,7 +70,12 @@ pub enum Effect {
         delivering: bool,
     },
     /// A session object appeared.
-    SessionOpened { session: String, properties: SessionProperties },
+    SessionOpened {
+        key: SessionId,
+        session: String,
+        output: Output,
+        properties: SessionProperties,
+    },
     /// A session object is gone.
     SessionClosed { session: String },
     /// Open this output: the one effect that opens audio.
@@ -77,6 +83,7 @@ pub enum Effect {
     /// A track to play on.
     OpenTrack {
         track: TrackId,
+        session: SessionId,
         output: Output,
         gain: f32,
         paused: bool,
@@ -111,6 +118,27 @@ pub enum Effect {
     CancelSynthesis { synthesis: SynthesisId },
     /// Nothing more will be asked about this utterance.
     Forget { utterance: UtteranceId },
+    /// Make a stream for a client; the shell answers it.
+    AcquireAudio {
+        token: Token,
+        session: SessionId,
+        name: String,
+        output: Output,
+        direction: Direction,
+        format: AudioFormat,
+    },
+    /// Make a recording's file; answered by `RecordingEvent::Opened` or `Refused`, and in the end by `Ended`.
+    StartRecording {
+        recording: RecordingId,
+        session: SessionId,
+        name: String,
+        output: Output,
+        file: String,
+    },
+    /// From now on it may be written.
+    BeginRecording { recording: RecordingId },
+    /// Make it whole and close it; answered by `RecordingEvent::Ended` with this reason.
+    StopRecording { recording: RecordingId, reason: &'static str },
     /// For the log and the metrics.
     Note(Note),
 }
@@ -197,6 +225,13 @@ pub enum Reply {
     Session(String),
     /// Say: 0 = the turn is stale or the session was busy (mode if-idle).
     Utterance(u64),
+    /// AcquireAudio "inject": the shell makes the stream and hands it out with this. Utterance 0: not accepted, as Say.
+    Feed {
+        utterance: u64,
+        format: AudioFormat,
+        output: Output,
+        at_us: Micros,
+    },
     /// Submit.
     Submitted { ack: &'static str, utterance: u64, buffered: u32 },
     /// SayAppend.
@@ -214,6 +249,8 @@ pub enum Reply {
     },
     /// GetHistory.
     History(Vec<HistoryEntry>),
+    /// StopRecording: the file and how it ended, if there was one.
+    Recording(Option<(String, RecordingEnd)>),
     /// Properties of a session.
     SessionProperties(Box<SessionProperties>),
     /// Every open session.
@@ -265,6 +302,10 @@ pub enum Signal {
     },
     /// Once a session.
     FirstFrameSent { utterance: UtteranceId },
+    /// A recording has begun.
+    RecordingStarted { file: String, path: String },
+    /// Exactly once for every recording that was started.
+    RecordingFinished { file: String, end: RecordingEnd },
     /// User speech met, or may have met, the agent's: "suspected" | "confirmed" | "false" | "ignored" | "protected".
     BargeIn {
         stage: &'static str,
@@ -591,6 +632,10 @@ pub enum Note {
         generation: u64,
         error: String,
     },
+    /// A recording has begun.
+    RecordingStarted { session: String, file: String },
+    /// A recording is over.
+    RecordingFinished { session: String, file: String, end: RecordingEnd },
     /// The microphone was closed, and not by us.
     DeviceLost { session: String, generation: u64 },
 }

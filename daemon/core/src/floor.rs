@@ -310,6 +310,7 @@ impl Core {
                 self.by_track.insert(track, (next.session, next.part));
                 self.out.push(Effect::OpenTrack {
                     track,
+                    session: next.session,
                     output,
                     gain,
                     paused,

@@ -53,6 +53,10 @@ id!(
     SynthesisId
 );
 id!(
+    /// One recording, from its order to its end.
+    RecordingId
+);
+id!(
     /// What a session (or its interjection) plays on; survives a change of the audio server.
     TrackId
 );
@@ -89,7 +93,7 @@ macro_rules! counter {
         }
     )*};
 }
-counter!(SessionId, UtteranceId, SynthesisId, TrackId, CancelId, OrderId);
+counter!(SessionId, UtteranceId, SynthesisId, TrackId, CancelId, OrderId, RecordingId);
 
 impl Counter<OrderId> {
     pub(crate) fn has_issued(&self, id: OrderId) -> bool {

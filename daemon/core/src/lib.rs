@@ -8,12 +8,14 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod audio;
 mod backend;
 mod bargein;
 mod beside;
 mod bounds;
 mod cancel;
 mod effect;
+mod feed;
 mod finish;
 mod floor;
 mod health;
@@ -41,6 +43,7 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use audio::{AudioFormat, Direction, Encoding, RecordingEnd, RecordingEvent};
 pub use backend::{Backend, CacheUse, Fault, Patience, Pin, Voice};
 pub use bargein::{BargeIn, SpeechDetails};
 pub use bounds::Bounds;
@@ -48,7 +51,7 @@ pub use effect::{
     DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Prime, Reply, Report,
     SessionProperties, Signal, Stages, Synthesis,
 };
-pub use ids::{CancelId, Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+pub use ids::{CancelId, Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 pub use owner::OWNER_COUNTERS;
 pub use request::{
     Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions, PlaybackEvent,
@@ -90,6 +93,7 @@ pub struct Core {
     cancels: BTreeMap<CancelId, cancel::Cancel>,
     floors: BTreeMap<FloorKey, Floor>,
     owners: owner::Owners,
+    recordings: BTreeMap<RecordingId, audio::Recording>,
     timers: BTreeSet<(Micros, Timer)>,
     outputs: BTreeSet<Output>,
     manager: ManagerProperties,
@@ -103,6 +107,7 @@ pub struct Core {
     synthesis_ids: Counter<SynthesisId>,
     track_ids: Counter<TrackId>,
     cancel_ids: Counter<CancelId>,
+    recording_ids: Counter<RecordingId>,
 }
 
 impl Core {
@@ -133,6 +138,7 @@ impl Core {
             cancels: BTreeMap::new(),
             floors: BTreeMap::from([(FloorKey::Shared, Floor::default())]),
             owners: owner::Owners::default(),
+            recordings: BTreeMap::new(),
             timers: BTreeSet::new(),
             outputs: BTreeSet::new(),
             manager_published: manager.clone(),
@@ -144,6 +150,7 @@ impl Core {
             synthesis_ids: Counter::default(),
             track_ids: Counter::default(),
             cancel_ids: Counter::default(),
+            recording_ids: Counter::default(),
         }
     }
 
@@ -177,6 +184,7 @@ impl Core {
                 message,
             } => self.detector_failed(session, generation, detector, message),
             Input::Detectors(detectors) => self.detectors_changed(detectors),
+            Input::Recording { recording, event } => self.recording_event(recording, event),
             Input::Settings(settings) => self.configured(*settings),
             Input::Start => {
                 self.open_output(Output::Local);
@@ -221,7 +229,10 @@ impl Core {
                     self.request_pieces(utterance);
                 }
             }
-            PlaybackEvent::Dry { utterance, played_us } => self.ran_dry(utterance, played_us),
+            PlaybackEvent::Dry { utterance, played_us } => {
+                self.feed_ran_dry(utterance);
+                self.ran_dry(utterance, played_us);
+            }
             PlaybackEvent::Paused { track } => self.fell_silent(track),
         }
     }
@@ -342,6 +353,7 @@ impl Core {
     pub fn check_invariants(&self) {
         self.check_phases();
         self.check_beside();
+        self.check_recordings();
         for (id, u) in &self.utterances {
             self.check_stream(*id, u);
             let session = self

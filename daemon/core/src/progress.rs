@@ -78,6 +78,7 @@ impl Core {
                 session: name,
                 utterance: id,
             }));
+            self.may_record(session_id);
         }
     }
 

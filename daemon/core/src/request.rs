@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::audio::{AudioFormat, Direction, RecordingEvent};
 use crate::backend::{Backend, CacheUse, Fault};
 use crate::bargein::SpeechDetails;
 use crate::bounds::Bounds;
 use crate::hearing::{Backchannel, BargeInPolicy, Finding, Report};
-use crate::ids::{Micros, OrderId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+use crate::ids::{Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
 use crate::settings::Settings;
 use crate::source::Sound;
 
@@ -60,6 +61,8 @@ pub enum Input {
         detector: String,
         message: String,
     },
+    /// A recording moved on.
+    Recording { recording: RecordingId, event: RecordingEvent },
     /// The plugins that can speak.
     Backends(Vec<Backend>),
     /// What a plugin says of itself: it works, or why it does not.
@@ -109,6 +112,12 @@ pub enum Request {
         sound: Sound,
         options: PlayOptions,
     },
+    /// AcquireAudio "inject"; nothing lies beside.
+    Inject {
+        target: Target,
+        format: AudioFormat,
+        options: PlayOptions,
+    },
     /// SayOpen.
     SayOpen { target: Target, options: SayOptions },
     /// SayAppend.
@@ -153,6 +162,16 @@ pub enum Request {
         kind: Report,
         details: SpeechDetails,
     },
+    /// AcquireAudio, but for "inject".
+    AcquireAudio {
+        target: Target,
+        direction: Direction,
+        format: AudioFormat,
+    },
+    /// StartRecording.
+    StartRecording { target: Target, file: String },
+    /// StopRecording.
+    StopRecording { target: Target },
     /// GetHistory.
     History { target: Target, after: u64, limit: usize },
     /// The session's properties.
@@ -385,8 +404,10 @@ pub struct SessionOptions {
     pub own_floor: Option<bool>,
     /// Closes after this long without an utterance.
     pub idle_timeout_us: Option<Micros>,
-    /// No text in log and History.
+    /// No text in log and History, and no recording.
     pub private: Option<bool>,
+    /// Record to a file of this name.
+    pub record: Option<String>,
     /// What user speech does to the agent's.
     pub barge_in: Option<BargeInPolicy>,
     /// Id of the detector that hears it, or "none".

@@ -54,12 +54,19 @@ pub(crate) enum Origin {
     Commit,
     /// Play.
     Play,
+    /// AcquireAudio "inject".
+    Feed,
 }
 
 impl Origin {
+    /// Speaks text.
+    fn speaks(self) -> bool {
+        !matches!(self, Self::Play | Self::Feed)
+    }
+
     fn answer(self, utterance: UtteranceId) -> Reply {
         match self {
-            Self::Say | Self::Stream | Self::Play => Reply::Utterance(utterance.get()),
+            Self::Say | Self::Stream | Self::Play | Self::Feed => Reply::Utterance(utterance.get()),
             Self::Commit => Reply::Submitted {
                 ack: "COMMIT_STARTED",
                 utterance: utterance.get(),
@@ -165,11 +172,11 @@ impl Core {
             }
             Origin::Stream => Spoken::growing(format, words),
             Origin::Say | Origin::Commit => Spoken::of(&text, format, words)?,
-            Origin::Play => Spoken::default(),
+            Origin::Play | Origin::Feed => Spoken::default(),
         };
         let id = self.utterance_ids.next();
         let aloud = spoken.text(&text);
-        let pieces = if origin == Origin::Stream || origin != Origin::Play && text::is_blank(aloud) {
+        let pieces = if origin == Origin::Stream || origin.speaks() && text::is_blank(aloud) {
             Vec::new()
         } else if speaker.concurrent {
             vec![text::whole(aloud)]
@@ -192,6 +199,7 @@ impl Core {
                 options.cache.unwrap_or_default()
             },
             source,
+            feed: None,
             language: options.language.unwrap_or_default(),
             rate: options.rate.unwrap_or(1.0),
             pitch: options.pitch.unwrap_or(1.0),
@@ -211,7 +219,7 @@ impl Core {
             origin,
             store_full: false,
             ran_low: false,
-            sentences: if progress == Progress::Sentence && origin != Origin::Play {
+            sentences: if progress == Progress::Sentence && origin.speaks() {
                 text::sentences(aloud).into()
             } else {
                 Default::default()
@@ -262,19 +270,31 @@ impl Core {
             self.start_cancel(targets, Order::new("replaced", self.now, Then::Release { token, utterance: id }));
             self.dismiss_suspicion(session);
         } else {
-            self.reply(token, origin.answer(id));
+            self.reply(token, self.acceptance(id));
             self.admit(id, muted);
         }
         Ok(None)
     }
 
+    /// How the call that brought it is answered.
+    fn acceptance(&self, id: UtteranceId) -> Reply {
+        let Some(u) = self.utterances.get(&id) else {
+            return Reply::Utterance(id.get());
+        };
+        match u.source {
+            Source::Feed(format) => Reply::Feed {
+                utterance: id.get(),
+                format,
+                output: self.sessions[&u.session].output,
+                at_us: u.accepted,
+            },
+            _ => u.origin.answer(id),
+        }
+    }
+
     /// What mode "replace" replaces is silent: the new one takes its place.
     pub(crate) fn release(&mut self, token: Token, utterance: UtteranceId) {
-        let Some(record) = self.utterances.get(&utterance) else {
-            self.reply(token, Reply::Utterance(utterance.get()));
-            return;
-        };
-        self.reply(token, record.origin.answer(utterance));
+        self.reply(token, self.acceptance(utterance));
         let Some(record) = self.utterances.get_mut(&utterance) else {
             return;
         };

@@ -8,6 +8,7 @@ use crate::bargein::Hearing;
 use crate::beside::Beside;
 use crate::bounds::Bounds;
 use crate::effect::{HeardSource, HistoryEntry, Report, SessionProperties};
+use crate::feed::Feed;
 use crate::floor::FloorKey;
 use crate::ids::{CancelId, Micros, SynthesisId, Token, TrackId, UtteranceId};
 use crate::phase::Phases;
@@ -27,7 +28,7 @@ const HISTORY_BYTES: usize = 16 << 20;
 const ISSUED: usize = 65_536;
 
 /// A code point of ordinary speech takes about this long.
-const ORDINARY_CHAR_US: f64 = 65_000.0;
+pub(crate) const ORDINARY_CHAR_US: f64 = 65_000.0;
 
 /// A session's two tracks: its queue, and what interrupts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,6 +164,8 @@ pub(crate) struct Utterance {
     /// What backends get of it. Pieces, sentences and marks count in this; clients are told of the text as sent.
     pub(crate) spoken: Spoken,
     pub(crate) source: Source,
+    /// When its client last wrote, and when it last ceased; of a feed that was asked for.
+    pub(crate) feed: Option<Feed>,
     pub(crate) class: Priority,
     pub(crate) turn: u64,
     pub(crate) tag: String,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::audio::check_file;
 use crate::bargein::Hearing;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, Note, Reply, SessionProperties};
@@ -84,10 +85,15 @@ impl Core {
             },
         );
         self.out.push(Effect::SessionOpened {
+            key: id,
             session: name.to_owned(),
+            output,
             properties,
         });
         self.out.push(Effect::Note(Note::SessionOpened { session: name.to_owned() }));
+        if let Some(file) = options.record {
+            self.start_recording(None, id, file)?;
+        }
         Ok(name.to_owned())
     }
 
@@ -124,6 +130,12 @@ impl Core {
             }
             options.idle_timeout_us.map(|after| (after, session.idle_epoch))
         };
+        if options.private == Some(true) {
+            self.end_recording(id, "stopped");
+        }
+        if let Some(file) = options.record {
+            self.start_recording(None, id, file)?;
+        }
         self.set_bounds(id, options.bounds);
         if let Some((after, epoch)) = epoch_after {
             self.arm(after, Timer::Idle(id, epoch));
@@ -186,6 +198,7 @@ impl Core {
             self.out.push(Effect::CloseTrack { track: *track });
         }
         self.end_listening(id);
+        self.end_recording(id, "session-closed");
         self.forget_owner(id);
         self.sessions.remove(&id);
         self.names.remove(&name);
@@ -262,6 +275,13 @@ impl Core {
 }
 
 fn check_session_defaults(options: &SessionOptions) -> Result<(), Failure> {
+    if let Some(file) = &options.record {
+        check_file(file)?;
+        if options.private == Some(true) {
+            let message = "option \"record\" does not go with \"private\": nothing of a private session is recorded";
+            return Err(Failure::new(ErrorKind::InvalidArgs, message));
+        }
+    }
     if options.say.turn.is_some() {
         return Err(Failure::new(
             ErrorKind::InvalidArgs,

@@ -1,14 +1,16 @@
-//! Where an utterance's samples come from. Most are spoken by a TTS backend; a sound is a file that the shell has found and will decode.
+//! Where an utterance's samples come from. Most are spoken by a TTS backend; a sound is a file that the shell has found and will decode; a feed is
+//! what a client writes while it is heard.
 //!
-//! A sound goes the way of every utterance: queue, floor, protection, cancel, report. What differs stands here: it has no backend, so no voice and no
-//! syntheses to report; it has no words, so what was heard of its text is estimated by time; its positions are those of the file.
+//! Both go the way of every utterance: queue, floor, protection, cancel, report. What differs stands here: they have no backend, so no voice
+//! and no syntheses to report; they have no words, so what was heard of their text is estimated by time; positions are those of the file.
 
 use std::path::PathBuf;
 
+use crate::audio::AudioFormat;
 use crate::effect::HeardSource;
 use crate::ids::Micros;
 use crate::request::SynthesisState;
-use crate::session::Utterance;
+use crate::session::{ORDINARY_CHAR_US, Utterance};
 use crate::text;
 
 /// Where the samples of an utterance come from.
@@ -19,6 +21,8 @@ pub enum Source {
     Text,
     /// A file is decoded.
     Sound(Sound),
+    /// A client writes its samples.
+    Feed(AudioFormat),
 }
 
 /// A sound file, found and looked at by the shell.
@@ -43,7 +47,7 @@ impl Source {
     /// Where its first sample stands in the whole.
     pub(crate) fn start_us(&self) -> Micros {
         match self {
-            Self::Text => 0,
+            Self::Text | Self::Feed(_) => 0,
             Self::Sound(sound) => sound.start_us,
         }
     }
@@ -70,10 +74,13 @@ impl Utterance {
         let delivered = self.syntheses.iter().any(|s| s.state == SynthesisState::Delivered && !s.failed);
         let known = match &self.source {
             Source::Sound(sound) => sound.duration_us,
-            Source::Text => None,
+            Source::Text | Source::Feed(_) => None,
         };
-        let whole_us = known.or_else(|| delivered.then(|| self.source.start_us() + self.total_us));
-        let chars = text::estimated_chars(&self.text, self.position_us(), whole_us.unwrap_or(0));
+        let measured = || delivered.then(|| self.source.start_us() + self.total_us);
+        // What nobody has said the length of is taken for ordinary speech.
+        let ordinary = || (self.text.chars().count() as f64 * ORDINARY_CHAR_US) as Micros;
+        let whole_us = known.or_else(measured).unwrap_or_else(ordinary);
+        let chars = text::estimated_chars(&self.text, self.position_us(), whole_us);
         match text::prefix(&self.text, chars) {
             "" => (String::new(), HeardSource::None),
             heard => (heard.to_owned(), HeardSource::Estimated),

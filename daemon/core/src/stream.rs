@@ -261,6 +261,10 @@ impl Core {
 
     /// An open stream that has had no audio for so long that it does not hold the floor.
     pub(crate) fn starves(&self, id: UtteranceId) -> bool {
+        let feed = self.utterances.get(&id).and_then(|u| u.feed.as_ref());
+        if feed.is_some_and(|feed| feed.starves(self.now)) {
+            return true;
+        }
         let stream = self.utterances.get(&id).and_then(|u| u.stream.as_ref());
         let dry = stream.filter(|s| !s.ended).and_then(|s| s.dry_since);
         dry.is_some_and(|since| self.now.saturating_sub(since) >= YIELD_AFTER_US)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::Core;
 use crate::backend::{CacheUse, Fault};
 use crate::effect::{Effect, Outcome, Report, Synthesis};
+use crate::feed::Feed;
 use crate::ids::{Micros, SynthesisId, UtteranceId};
 use crate::request::{ErrorKind, Failure, SynthesisEvent, SynthesisState};
 use crate::session::{SynthesisRecord, Utterance};
@@ -63,8 +64,16 @@ impl Core {
             told: None,
         });
         self.by_synthesis.insert(synthesis, id);
+        let (session_id, is_feed) = (u.session, u.is_feed());
+        if is_feed {
+            u.feed = Some(Feed::asked_for(self.now));
+        }
         // A sound has no backend, and waits no longer for its disk than others for a server.
-        let patience = self.settings.patience.get(&u.backend).copied().unwrap_or_default();
+        let mut patience = self.settings.patience.get(&u.backend).copied().unwrap_or_default();
+        if is_feed {
+            // Its client may be silent for as long as it likes.
+            (patience.first_audio_us, patience.stall_us) = (0, 0);
+        }
         let repeats = self.backends.iter().any(|b| b.id == u.backend && b.repeats(&u.voice));
         let short = (piece.chars.len()) <= self.settings.cache_chars;
         let cache = match u.cache {
@@ -103,6 +112,9 @@ impl Core {
             stall_us: patience.stall_us,
             cache,
         }));
+        if is_feed {
+            self.arm_yield(session_id);
+        }
     }
 
     pub(crate) fn synthesis_event(&mut self, synthesis: SynthesisId, event: SynthesisEvent) {
@@ -130,7 +142,10 @@ impl Core {
         };
         match event {
             SynthesisEvent::Requested => record.state = record.state.max(SynthesisState::Requested),
-            SynthesisEvent::FirstAudio => record.state = record.state.max(SynthesisState::Streaming),
+            SynthesisEvent::FirstAudio => {
+                record.state = record.state.max(SynthesisState::Streaming);
+                self.feed_flows(id);
+            }
             SynthesisEvent::Cached => record.cached = true,
             SynthesisEvent::Delivered { audio_us, ahead_us } => {
                 record.state = SynthesisState::Delivered;

@@ -65,6 +65,10 @@ impl Core {
                 let session = self.find_or_default(caller, &target)?;
                 self.play(token, session, sound, options)
             }
+            Request::Inject { target, format, options } => {
+                let session = self.find_open(caller, &target)?;
+                self.inject(token, session, format, options)
+            }
             Request::SayAppend {
                 target,
                 utterance,
@@ -135,6 +139,18 @@ impl Core {
                 let id = self.find(caller, &target)?;
                 self.resume_session(id);
                 Ok(Some(Reply::Done))
+            }
+            Request::AcquireAudio { target, direction, format } => {
+                let session = self.find_open(caller, &target)?;
+                self.acquire_audio(token, session, direction, format)
+            }
+            Request::StartRecording { target, file } => {
+                let session = self.find_open(caller, &target)?;
+                self.start_recording(Some(token), session, file)
+            }
+            Request::StopRecording { target } => {
+                let session = self.find(caller, &target)?;
+                self.stop_recording(token, session)
             }
             Request::History { target, after, limit } => {
                 let session = &self.sessions[&self.find(caller, &target)?];

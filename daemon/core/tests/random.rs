@@ -13,8 +13,8 @@ use std::sync::Arc;
 use utterd_core::SpeechDetails;
 use utterd_core::hearing::{Backchannel, BargeInPolicy, FindingKind, Report};
 use utterd_core::{
-    Bounds, CacheUse, Caller, CancelOptions, Format, Input, Lexicon, Mode, Output, Phase, PlayOptions, Priority, Progress, Reply, Request,
-    SayOptions, SessionOptions, Settings, Sound, Token, Transition,
+    AudioFormat, Bounds, CacheUse, Caller, CancelOptions, Direction, Encoding, Format, Input, Lexicon, Mode, Output, Phase, PlayOptions,
+    Priority, Progress, Reply, Request, SayOptions, SessionOptions, Settings, Sound, Token, Transition,
 };
 use world::rng::Rng;
 use world::{MS, Plan, S, World, book, target};
@@ -282,6 +282,15 @@ fn sounding_op(r: &mut Rng) -> Op {
         duck_db: r.percent(50).then_some(20.0),
     };
     let target = target(SESSIONS[r.below(4) as usize]);
+    if r.percent(25) {
+        let format = AudioFormat {
+            rate: None,
+            encoding: Encoding::S16le,
+            channels: 1,
+        };
+        let options = PlayOptions { beside: false, ..options };
+        return Op::Ask(1, Box::new(Request::Inject { target, format, options }));
+    }
     Op::Ask(1, Box::new(Request::Play { target, sound, options }))
 }
 
@@ -403,6 +412,7 @@ fn heard(seed: u64, ops: Vec<Op>) -> Vec<Op> {
 /// Every life of an odd seed has streams and phases, too.
 fn grown(seed: u64) -> Vec<Op> {
     let mut r = Rng::new(!seed);
+    let mut audio = Rng::new(seed.rotate_left(32));
     let mut ops = vec![Op::EveryFate];
     for mut op in sequence(seed) {
         if let Op::Ask(_, request) = &mut op
@@ -411,6 +421,9 @@ fn grown(seed: u64) -> Vec<Op> {
             backed_up(&mut r, options);
         }
         ops.push(op);
+        if audio.percent(30) {
+            ops.push(audio_op(&mut audio));
+        }
         if r.percent(3) {
             ops.push(Op::Health(r.pick::<&'static str>(&BACKENDS), r.percent(50)));
         }
@@ -467,6 +480,37 @@ fn written(seed: u64) -> Vec<Op> {
         ops.insert(at, Op::Lexicon);
     }
     ops
+}
+
+/// Streams and recordings, for the same reason apart from all others.
+fn audio_op(r: &mut Rng) -> Op {
+    const FILES: [&str; 5] = ["a.wav", "b.wav", "a.wav", "../a.wav", "a.mp3"];
+    let target = target(SESSIONS[r.below(4) as usize]);
+    let request = match r.below(10) {
+        0 => Request::AcquireAudio {
+            target,
+            direction: Direction::Tx,
+            format: AudioFormat {
+                rate: None,
+                encoding: Encoding::S16le,
+                channels: 1,
+            },
+        },
+        1..=4 => Request::StartRecording {
+            target,
+            file: (*r.pick(&FILES)).to_owned(),
+        },
+        5 | 6 => Request::StopRecording { target },
+        n => Request::Open {
+            id: (*r.pick(&SESSIONS)).to_owned(),
+            options: SessionOptions {
+                record: Some((*r.pick(&FILES)).to_owned()),
+                private: (n == 9).then_some(true),
+                ..SessionOptions::default()
+            },
+        },
+    };
+    Op::Ask([1, 1, 2][r.below(3) as usize], Box::new(request))
 }
 
 fn sequence(seed: u64) -> Vec<Op> {
@@ -654,6 +698,13 @@ fn live(seed: u64, chaos: bool, ops: &[Op]) {
         }
     }
     assert_eq!(w.book.unanswered(), [], "unanswered");
+    let (ordered, ended) = w.book.recordings;
+    let over = ordered - w.disk.running.len();
+    assert!(
+        (over - w.disk.refused..=over).contains(&ended),
+        "{ended} recordings of {over} were told to be over, {} never began",
+        w.disk.refused
+    );
     assert!(chaos || w.ears.running.is_empty(), "a detector runs and nothing is said");
     assert!(chaos || w.device.captures.is_empty(), "I6: a microphone is open and nobody listens");
 }
@@ -733,7 +784,7 @@ fn every_life_keeps_the_invariants() {
 #[test]
 fn every_life_of_written_text_keeps_the_invariants() {
     let cases = cases();
-    for seed in cases.start..cases.start + (cases.end - cases.start).div_ceil(4) {
+    for seed in cases.start..cases.start + (cases.end - cases.start).div_ceil(8) {
         let ops = written(seed);
         check(seed, false, ops.clone());
         check(seed, true, ops);

@@ -183,11 +183,16 @@ pub(crate) fn volume(bus: &Bus, level: Option<Level>, session: Option<&str>, out
     Ok(Exit::Completed)
 }
 
-pub(crate) fn mute(bus: &Bus, session: Option<&str>, muted: bool, out: &Out) -> Result<Exit, Trouble> {
+pub(crate) fn mute(bus: &Bus, session: Option<&str>, muted: bool, mic: bool, out: &Out) -> Result<Exit, Trouble> {
     let (path, interface) = target(session);
-    bus.set(&path, interface, "Muted", Value::from(muted))?;
-    out.json(&json!({"session": session, "muted": muted}));
-    out.line(if muted { "muted" } else { "unmuted" });
+    bus.set(&path, interface, if mic { "MicMuted" } else { "Muted" }, Value::from(muted))?;
+    out.json(&json!({"session": session, (if mic { "mic-muted" } else { "muted" }): muted}));
+    out.line(match (muted, mic) {
+        (true, false) => "muted",
+        (false, false) => "unmuted",
+        (true, true) => "microphone muted",
+        (false, true) => "microphone unmuted",
+    });
     Ok(Exit::Completed)
 }
 

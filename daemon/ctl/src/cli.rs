@@ -94,6 +94,11 @@ pub(crate) enum Command {
     /// Speak TEXT and wait until it was heard; `say -` speaks standard input as it comes
     #[command(after_help = SAY_HELP)]
     Say(Box<SayArgs>),
+    /// Play a sound FILE (WAV, FLAC, Ogg Vorbis) and wait until it was heard
+    ///
+    /// Without --session in a session of its own, as `say`. A file below the daemon's sound folders ([sounds] dirs) it reads itself;
+    /// any other is decoded here and sent as a stream, which neither --no-wait nor --beside can be.
+    Play(Box<PlayArgs>),
     /// Wait until an utterance has finished, and exit with its outcome
     ///
     /// Without UTTERANCE the newest one. Without --session: an UTTERANCE is found in whichever session has it; else the session
@@ -122,6 +127,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Report the user's speech, as a button or a recogniser of your own would (ReportSpeech)
+    ///
+    /// Always says which utterance is meant, or else which turn, so that a report that comes late cannot hit the next answer: what is
+    /// not given is what the session is speaking now. Without --session the one session that has something to say.
+    Speech(SpeechArgs),
     /// Show or set the volume: 50%, +10%, -10%, -6dB; without --session the master volume
     ///
     /// N% is 20·log10(N/100) dB: 100% = 0 dB (untouched), 50% = -6 dB, 200% = +6 dB; 0% is -120 dB, which is silence.
@@ -135,11 +145,17 @@ pub(crate) enum Command {
     },
     /// Silence: what is spoken now ends, what comes ends unspoken; without --session everybody's
     Mute {
+        /// The microphone instead: nobody hears the user
+        #[arg(long)]
+        mic: bool,
         #[command(flatten)]
         at: At,
     },
     /// Undo `mute`
     Unmute {
+        /// The microphone instead
+        #[arg(long)]
+        mic: bool,
         #[command(flatten)]
         at: At,
     },
@@ -219,6 +235,26 @@ pub(crate) struct CancelArgs {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct SpeechArgs {
+    /// suspected (pauses), confirmed (cancels), false (goes on) or ended
+    pub(crate) kind: String,
+    /// The utterance that the user speaks into
+    #[arg(long)]
+    pub(crate) utterance: Option<u64>,
+    /// The turn that the user speaks into
+    #[arg(long, conflicts_with = "utterance")]
+    pub(crate) turn: Option<u64>,
+    /// When it was heard, in microseconds of CLOCK_MONOTONIC; absent = now
+    #[arg(long, value_name = "US")]
+    pub(crate) at_us: Option<u64>,
+    /// What was understood
+    #[arg(long)]
+    pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct SayArgs {
     /// What to say; words are joined by a space, "-" reads standard input
     #[arg(required = true, allow_negative_numbers = true)]
@@ -282,6 +318,92 @@ pub(crate) struct SayArgs {
     /// An option of the session, as OpenSession takes them (output=null, floor=own …)
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) session_option: Vec<(String, Value<'static>)>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PlayArgs {
+    /// The sound file
+    pub(crate) file: std::path::PathBuf,
+    /// Return as soon as it was accepted and print the utterance's id (for hooks)
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// What hearing it to the end means, for report and history
+    #[arg(long)]
+    text: Option<String>,
+    /// From the end back to the beginning until it is cancelled (Ctrl-C)
+    #[arg(long = "loop")]
+    pub(crate) looped: bool,
+    /// Begin here
+    #[arg(long, value_name = "US")]
+    pub(crate) start_us: Option<u64>,
+    /// Under the session's speech, not in its queue
+    #[arg(long)]
+    pub(crate) beside: bool,
+    /// So much lower while the session speaks (with --beside)
+    #[arg(long, value_name = "DB", requires = "beside")]
+    duck_db: Option<f64>,
+    /// Louder or softer by this much
+    #[arg(long, value_name = "DB", allow_negative_numbers = true)]
+    gain_db: Option<f64>,
+    /// queue, replace or if-idle, within the session
+    #[arg(long)]
+    mode: Option<String>,
+    /// important, message, text, notification or progress
+    #[arg(short, long)]
+    priority: Option<String>,
+    /// Not begun by then: expired
+    #[arg(long, value_name = "MS")]
+    expires_ms: Option<u32>,
+    /// No pause and no cancel by barge-in until that much of it was sent
+    #[arg(long, value_name = "MS")]
+    protect_ms: Option<u32>,
+    /// Not played if the session has gone on to a later turn
+    #[arg(long)]
+    turn: Option<u64>,
+    /// Comes back in every signal and report of this utterance
+    #[arg(long)]
+    tag: Option<String>,
+    /// Any other option of Play; VALUE is JSON, or a plain word
+    #[arg(short, long = "option", value_name = "KEY=VALUE", value_parser = key_value)]
+    option: Vec<(String, Value<'static>)>,
+    /// An option of the session, as OpenSession takes them (output=null, floor=own …)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) session_option: Vec<(String, Value<'static>)>,
+}
+
+impl PlayArgs {
+    /// The options as Play takes them: exactly those that were given.
+    pub(crate) fn options(&self) -> Options {
+        let mut options = self.stream_options();
+        for (key, flag) in [("loop", self.looped), ("beside", self.beside)] {
+            options.extend(flag.then(|| (key.into(), Value::from(true))));
+        }
+        options.extend(self.start_us.map(|us| ("start-us".into(), Value::from(us))));
+        options.extend(self.duck_db.map(|db| ("duck-db".into(), Value::from(db))));
+        options
+    }
+
+    /// Those of them that a stream takes, too.
+    pub(crate) fn stream_options(&self) -> Options {
+        let mut options = Options::new();
+        for (key, word) in [
+            ("text", &self.text),
+            ("mode", &self.mode),
+            ("priority", &self.priority),
+            ("tag", &self.tag),
+        ] {
+            options.extend(word.as_ref().map(|word| (key.into(), Value::from(word.clone()))));
+        }
+        for (key, ms) in [("expires-ms", self.expires_ms), ("protect-ms", self.protect_ms)] {
+            options.extend(ms.map(|n| (key.into(), Value::from(n))));
+        }
+        options.extend(self.gain_db.map(|db| ("gain-db".into(), Value::from(db))));
+        options.extend(self.turn.map(|turn| ("turn".into(), Value::from(turn))));
+        options.extend(self.option.iter().cloned());
+        options
+    }
 }
 
 impl SayArgs {

@@ -2,7 +2,7 @@
 //!
 //! It is a client like any other: what it does, `busctl` can do, and everything it knows it learns from the promised
 //! D-Bus interface. `cli` says what may be asked, `bus` finds the daemon and talks to it, `say` speaks and waits, `stream` speaks
-//! what is still being written, `act` holds
+//! what is still being written, `play` plays files, `act` holds
 //! the short verbs, `list` the tables, `monitor` the stream of signals. `report` makes lines of a report, `json` makes JSON of
 //! any D-Bus value, and `show` alone writes to the terminal.
 //!
@@ -15,9 +15,11 @@ mod cli;
 mod json;
 mod list;
 mod monitor;
+mod play;
 mod report;
 mod say;
 mod show;
+mod speech;
 mod stream;
 
 use std::process::ExitCode;
@@ -53,20 +55,24 @@ fn run(cli: &Cli, out: &Out) -> Result<Exit, Trouble> {
         // Who does not wait for the end gets an id for the whole of standard input.
         return say::run(cli, say, say::text_of(&say.text)?, out);
     }
+    if let Command::Play(play) = &cli.command {
+        return play::run(cli, play, out);
+    }
     let patience = match cli.command {
         Command::Wait { .. } | Command::Close { .. } => Patience::Endless,
         _ => Patience::Short,
     };
     let bus = Bus::open(&cli.choice(), patience, out)?;
     match &cli.command {
-        Command::Say(_) | Command::Completions { .. } => unreachable!("answered above"),
+        Command::Say(_) | Command::Play(_) | Command::Completions { .. } => unreachable!("answered above"),
         Command::Wait { utterance, timeout, at } => say::wait(&bus, *utterance, *timeout, at.session.as_deref(), out),
         Command::Cancel(cancel) => act::cancel(&bus, cancel, out),
         Command::Pause { at } => act::pause(&bus, at.session.as_deref(), true, out),
         Command::Resume { at } => act::pause(&bus, at.session.as_deref(), false, out),
         Command::Volume { level, at } => act::volume(&bus, *level, at.session.as_deref(), out),
-        Command::Mute { at } => act::mute(&bus, at.session.as_deref(), true, out),
-        Command::Unmute { at } => act::mute(&bus, at.session.as_deref(), false, out),
+        Command::Speech(speech) => speech::report(&bus, speech, out),
+        Command::Mute { mic, at } => act::mute(&bus, at.session.as_deref(), true, *mic, out),
+        Command::Unmute { mic, at } => act::mute(&bus, at.session.as_deref(), false, *mic, out),
         Command::Close { drain, at } => act::close(&bus, &at.session, *drain, out),
         Command::Reload => act::reload(&bus, out),
         Command::Sessions => list::sessions(&bus, out),

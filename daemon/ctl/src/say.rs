@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long the session of `say --no-wait` outlives its last word.
-const IDLE_TIMEOUT_MS: u32 = 60_000;
+pub(crate) const IDLE_TIMEOUT_MS: u32 = 60_000;
 
 enum Event {
     Signal(Message),
@@ -221,13 +221,13 @@ fn session_options(args: &SayArgs) -> Options {
     args.session_option.iter().cloned().collect()
 }
 
-fn open(bus: &Bus, id: &str, options: Options) -> Result<(String, String), Trouble> {
+pub(crate) fn open(bus: &Bus, id: &str, options: Options) -> Result<(String, String), Trouble> {
     let path: OwnedObjectPath = bus.call(ROOT, MANAGER, "OpenSession", &(id, options))?;
     Ok((id.to_owned(), path.to_string()))
 }
 
 /// Nobody else's: the process id alone comes back, and is shared by containers on one bus.
-fn own_session() -> String {
+pub(crate) fn own_session() -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos());

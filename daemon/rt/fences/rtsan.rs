@@ -12,15 +12,15 @@
 #[path = "../tests/storm/mod.rs"]
 mod storm;
 
-use utterd_rt::Renderer;
+use utterd_rt::{Cycle, Renderer};
 
 const PERIODS: u64 = 5_000;
 
 fn main() {
     let sabotage = std::env::args().nth(1).as_deref() == Some("sabotage");
     let mut kept = Vec::new();
-    storm::storm(PERIODS, |renderer, out, at_us| {
-        period(renderer, out, at_us, sabotage.then_some(&mut kept))
+    storm::storm(PERIODS, |renderer, out, cycle| {
+        period(renderer, out, cycle, sabotage.then_some(&mut kept))
     });
     println!("{PERIODS} periods rendered, nothing reported");
 }
@@ -28,9 +28,9 @@ fn main() {
 /// What is called from here is in real time; not inlined, so that the sanitizer's marks enclose the whole of it.
 #[inline(never)]
 #[sanitize(realtime = "nonblocking")]
-fn period(renderer: &mut Renderer, out: &mut [f32], at_us: u64, sabotage: Option<&mut Vec<u64>>) {
-    renderer.render(out, at_us);
+fn period(renderer: &mut Renderer, out: &mut [f32], cycle: Cycle<'_>, sabotage: Option<&mut Vec<u64>>) {
+    renderer.cycle(out, cycle);
     if let Some(kept) = sabotage {
-        kept.push(at_us);
+        kept.push(cycle.frame);
     }
 }

@@ -11,6 +11,7 @@ use crate::mix::mix;
 use crate::ramp::{Fade, Gain, Tail};
 use crate::renderer::Clock;
 use crate::stats::Tally;
+use crate::tap::{Block, TapTx};
 use crate::{Command, FACTS, Fact, LaneSpec, Mark, Marker};
 use core::num::NonZeroU64;
 use rtrb::{Consumer, Producer};
@@ -46,6 +47,9 @@ pub(crate) struct LaneRx {
     pub(crate) markers: Consumer<Marker>,
     commands: Consumer<Command>,
     facts: Producer<Fact>,
+    /// Brings the lane's tap, once.
+    pub(crate) taps: Consumer<TapTx>,
+    pub(crate) tap: Option<TapTx>,
     /// Samples consumed since the lane was made.
     pub(crate) position: u64,
     /// End of the samples this period may use. Newer ones may lack their span yet.
@@ -81,6 +85,7 @@ impl LaneRx {
         markers: Consumer<Marker>,
         commands: Consumer<Command>,
         facts: Producer<Fact>,
+        taps: Consumer<TapTx>,
         spec: LaneSpec,
         rate: u32,
     ) -> LaneRx {
@@ -89,6 +94,8 @@ impl LaneRx {
             markers,
             commands,
             facts,
+            taps,
+            tap: None,
             position: 0,
             visible: 0,
             span: None,
@@ -120,8 +127,8 @@ impl LaneRx {
         self.finished
     }
 
-    /// Adds this lane's period to `out`. `[rt & active]`
-    pub(crate) fn render(&mut self, out: &mut [f32], clock: Clock, tally: &mut Tally) {
+    /// Adds this lane's period, which begins with `frame`, to `out`. `[rt & active]`
+    pub(crate) fn render(&mut self, out: &mut [f32], frame: u64, clock: Clock, tally: &mut Tally) {
         if self.finished {
             return;
         }
@@ -147,14 +154,63 @@ impl LaneRx {
                 self.cut_current(self.short, None, clock.at(0));
             }
         }
+        let was_busy = if self.tap.is_none() {
+            self.fill(out, 0, clock, tally)
+        } else {
+            self.fill_and_tap(out, frame, clock, tally)
+        };
+        tally.busy += u32::from(was_busy);
+        self.finished = self.closing && self.cut.is_none() && self.tail.is_over();
+    }
+
+    /// Adds to `out`, which begins at frame `from` of the period. Whether there was anything to say.
+    #[inline(always)]
+    fn fill(&mut self, out: &mut [f32], from: usize, clock: Clock, tally: &mut Tally) -> bool {
         let mut frame = 0;
         let mut was_busy = false;
         while frame < out.len() {
-            frame += self.advance(&mut out[frame..], frame, clock, tally);
+            frame += self.advance(&mut out[frame..], from + frame, clock, tally);
             was_busy |= self.sounding || self.dry;
         }
-        tally.busy += u32::from(was_busy);
-        self.finished = self.closing && self.cut.is_none() && self.tail.is_over();
+        was_busy
+    }
+
+    /// The same by way of the tap's memory. A tap that is full or that nobody reads is passed by.
+    #[inline(never)]
+    fn fill_and_tap(&mut self, out: &mut [f32], frame: u64, clock: Clock, tally: &mut Tally) -> bool {
+        let Some(mut tap) = self.tap.take() else {
+            return false;
+        };
+        let block = Block {
+            frame,
+            frames: out.len() as u32,
+            channels: 1,
+            at_us: clock.at(0),
+            far_delay: 0,
+        };
+        let mut was_busy = false;
+        let has_room = if let Some(mut room) = tap.room(out.len()) {
+            let (first, second) = room.as_mut_slices();
+            let (head, rest) = out.split_at_mut(first.len());
+            let begin = head.len();
+            for (out, own, from) in [(head, first, 0), (rest, second, begin)] {
+                was_busy |= self.fill(own, from, clock, tally);
+                for (out, own) in out.iter_mut().zip(own) {
+                    *out += *own;
+                }
+            }
+            room.commit_all();
+            true
+        } else {
+            false
+        };
+        if has_room {
+            tap.tell(block);
+        } else {
+            was_busy = self.fill(out, 0, clock, tally);
+        }
+        self.tap = Some(tap);
+        was_busy
     }
 
     fn advance(&mut self, out: &mut [f32], frame: usize, clock: Clock, tally: &mut Tally) -> usize {

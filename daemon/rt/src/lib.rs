@@ -30,16 +30,19 @@ mod orders;
 mod ramp;
 mod renderer;
 mod stats;
+mod tap;
 mod tx;
 
 #[cfg(test)]
 mod tests;
 
-pub use renderer::{Control, Renderer, engine};
+pub use renderer::{Control, Cycle, Renderer, engine};
 pub use stats::{Stats, StatsHandle};
+pub use tap::{Block, TapRx, TapTx, tap};
 pub use tx::LaneTx;
 
 use core::num::NonZeroU64;
+use renderer::touch;
 
 /// Lanes alive in one engine; one more and [`Control::add_lane`] answers [`Full`].
 pub const MAX_LANES: usize = 256;
@@ -50,6 +53,8 @@ pub const MAX_SPANS: usize = 16;
 pub(crate) const COMMANDS: usize = 64;
 /// Facts a lane holds unread. Half of it is kept for the answers to commands.
 pub(crate) const FACTS: usize = 128;
+/// The engine's own tap holds so many periods of the longest kind, or half a second: whoever reads it may be late by that much.
+pub(crate) const TAP_FRAMES: usize = 4 * 8_192;
 
 /// What the new lane is like.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,6 +94,8 @@ pub enum Command {
         /// How long the way is; never shorter than 5 ms.
         ramp_frames: u32,
     },
+    /// Take up the tap that was sent ahead: see [`LaneTx::tap`]. Not answered.
+    Tap,
 }
 
 /// What happened on a lane, told by the renderer.

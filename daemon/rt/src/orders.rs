@@ -31,6 +31,11 @@ impl LaneRx {
                     self.gain.settle();
                 }
             }
+            Command::Tap => {
+                if self.tap.is_none() {
+                    self.tap = self.taps.pop().ok();
+                }
+            }
         }
     }
 

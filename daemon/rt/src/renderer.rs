@@ -2,8 +2,9 @@
 
 use crate::lane::LaneRx;
 use crate::stats::{StatsHandle, Tally};
+use crate::tap::{TapRx, TapTx, tap};
 use crate::tx::LaneTx;
-use crate::{COMMANDS, FACTS, Full, LaneSpec, MAX_LANES, MAX_SPANS};
+use crate::{COMMANDS, FACTS, Full, LaneSpec, MAX_LANES, MAX_SPANS, TAP_FRAMES};
 use core::mem::MaybeUninit;
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -14,13 +15,22 @@ pub fn engine(rate: u32) -> (Control, Renderer) {
     let (mut home, home_out) = RingBuffer::new(MAX_LANES);
     touch(&mut home);
     let stats = StatsHandle::claim();
+    let (tap_in, tap_out) = tap(2 * TAP_FRAMES.max(rate as usize / 2));
     let control = Control {
         rate,
         lanes: lanes_in,
         home: home_out,
         stats: stats.clone(),
+        tap: Some(tap_out.of_engine(stats.clone())),
     };
-    (control, Renderer { rate, lanes, home, stats })
+    let renderer = Renderer {
+        rate,
+        lanes,
+        home,
+        stats,
+        tap: tap_in,
+    };
+    (control, renderer)
 }
 
 /// The half that makes lanes and frees them. `[control]`
@@ -30,6 +40,7 @@ pub struct Control {
     lanes: Producer<LaneRx>,
     home: Consumer<LaneRx>,
     stats: StatsHandle,
+    tap: Option<TapRx>,
 }
 
 impl Control {
@@ -43,20 +54,28 @@ impl Control {
         let (mut markers, markers_rx) = RingBuffer::new(2 * MAX_SPANS);
         let (mut commands, commands_rx) = RingBuffer::new(COMMANDS);
         let (mut facts_tx, facts) = RingBuffer::new(FACTS);
+        let (mut taps, taps_rx) = RingBuffer::new(1);
         touch(&mut samples);
         touch(&mut markers);
         touch(&mut commands);
         touch(&mut facts_tx);
-        let lane = LaneRx::new(samples_rx, markers_rx, commands_rx, facts_tx, spec, self.rate);
+        touch(&mut taps);
+        let lane = LaneRx::new(samples_rx, markers_rx, commands_rx, facts_tx, taps_rx, spec, self.rate);
         self.lanes.push(lane).map_err(|_| Full)?;
         Ok(LaneTx {
             samples,
             markers,
             commands,
             facts,
+            taps,
             pushed: 0,
             is_open: false,
         })
+    }
+
+    /// The engine's own tap, once: the mix and what was captured beside it. Off until [`TapRx::listen`]. `[control]`
+    pub fn take_tap(&mut self) -> Option<TapRx> {
+        self.tap.take()
     }
 
     /// Frees the lanes that came home. `[control]`
@@ -90,11 +109,37 @@ pub struct Renderer {
     lanes: Consumer<LaneRx>,
     home: Producer<LaneRx>,
     stats: StatsHandle,
+    tap: TapTx,
+}
+
+/// One call of the renderer, as whoever drives it sees it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cycle<'a> {
+    /// Time of the period's first frame.
+    pub at_us: u64,
+    /// Its number. What was missed since the call before is counted too.
+    pub frame: u64,
+    /// What the microphone brings in this period, as many frames as are asked for; none while it is closed.
+    pub near: Option<&'a [f32]>,
+    /// Frames after which what is played now comes back by the microphone at the earliest.
+    pub far_delay: u32,
 }
 
 impl Renderer {
     /// Fills one period with the mix of all lanes; `at_us` is the time of `out[0]`. `[rt & active]`
     pub fn render(&mut self, out: &mut [f32], at_us: u64) {
+        let frame = self.stats.frames();
+        let cycle = Cycle {
+            at_us,
+            frame,
+            ..Cycle::default()
+        };
+        self.cycle(out, cycle);
+    }
+
+    /// As [`Renderer::render`], with what was captured in the same period, for the taps. `[rt & active]`
+    pub fn cycle(&mut self, out: &mut [f32], cycle: Cycle<'_>) {
+        let Cycle { at_us, frame, .. } = cycle;
         self.stats.begin(at_us);
         out.fill(0.0);
         let clock = Clock { at_us, rate: self.rate };
@@ -104,12 +149,16 @@ impl Renderer {
         if let Ok(mut lanes) = self.lanes.read_chunk(alive) {
             let (first, second) = lanes.as_mut_slices();
             for lane in first.iter_mut().chain(second) {
-                lane.render(out, clock, &mut tally);
+                lane.render(out, frame, clock, &mut tally);
                 finished |= lane.is_finished();
             }
         }
         if finished {
             alive -= self.send_home(alive);
+        }
+        // After the lanes: whoever sees this block finds theirs.
+        if self.stats.is_tapped() {
+            self.tap.push(frame, at_us, cycle.far_delay, out, cycle.near);
         }
         self.stats.end(out.len(), clock.at(out.len()), tally, alive);
     }
@@ -175,7 +224,7 @@ impl Clock {
 }
 
 /// Writes every page of a ring's memory before it goes live, so that the renderer never takes the page fault.
-fn touch<T>(ring: &mut Producer<T>) {
+pub(crate) fn touch<T>(ring: &mut Producer<T>) {
     let slots = ring.slots();
     if let Ok(mut chunk) = ring.write_chunk_uninit(slots) {
         let (first, second) = chunk.as_mut_slices();

@@ -4,7 +4,7 @@
 //! gives it back. Should the table ever be full, further engines share its last slot, and their numbers add up; nothing else suffers.
 
 use core::ops::Deref;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*, fence};
 
 /// The levels of one engine. All counters only grow while the engine lives. `[any]`
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct Stats {
     underrun_frames: AtomicU64,
     idle_periods: AtomicU64,
     lanes: AtomicU32,
+    is_tapped: AtomicBool,
 }
 
 /// What one period adds to the levels.
@@ -42,6 +43,7 @@ impl Stats {
             underrun_frames: AtomicU64::new(0),
             idle_periods: AtomicU64::new(0),
             lanes: AtomicU32::new(0),
+            is_tapped: AtomicBool::new(false),
         }
     }
 
@@ -109,6 +111,15 @@ impl Stats {
         None
     }
 
+    /// Somebody reads the engine's tap. `[rt & active]`
+    pub(crate) fn is_tapped(&self) -> bool {
+        self.is_tapped.load(Relaxed)
+    }
+
+    pub(crate) fn set_tapped(&self, on: bool) {
+        self.is_tapped.store(on, Relaxed);
+    }
+
     /// Opens a period. `[rt & active]`
     pub(crate) fn begin(&self, at_us: u64) {
         let sequence = self.sequence.load(Relaxed);
@@ -156,6 +167,7 @@ impl Stats {
             level.store(0, Relaxed);
         }
         self.lanes.store(0, Relaxed);
+        self.is_tapped.store(false, Relaxed);
     }
 }
 

@@ -5,7 +5,7 @@
 //! sample that was sent after a command without having obeyed that command first.
 //! There is no close command that could find its ring full: letting go of this half *is* the close.
 
-use crate::{Command, Fact, Full, Mark, Marker};
+use crate::{Command, Fact, Full, Mark, Marker, TapTx};
 use core::num::NonZeroU64;
 use rtrb::{Consumer, Producer};
 
@@ -16,6 +16,7 @@ pub struct LaneTx {
     pub(crate) markers: Producer<Marker>,
     pub(crate) commands: Producer<Command>,
     pub(crate) facts: Consumer<Fact>,
+    pub(crate) taps: Producer<TapTx>,
     pub(crate) pushed: u64,
     pub(crate) is_open: bool,
 }
@@ -91,6 +92,18 @@ impl LaneTx {
     /// Sends an order. `Full` only while nobody renders, or nobody reads this lane's facts. `[control]`
     pub fn command(&mut self, command: Command) -> Result<(), Full> {
         self.commands.push(command).map_err(|_| Full)
+    }
+
+    /// From the next period on what this lane adds to the mix goes into this tap too, as long as the lane lives. A lane takes one:
+    /// a second is given back. `[control]`
+    pub fn tap(&mut self, tap: TapTx) -> Result<(), TapTx> {
+        if self.commands.is_full() {
+            return Err(tap);
+        }
+        self.taps.push(tap).map_err(|rtrb::PushError::Full(tap)| tap)?;
+        // There is room, and without the order the tap would lie unused: nothing worse.
+        self.commands.push(Command::Tap).ok();
+        Ok(())
     }
 
     /// The oldest fact not read yet. `[control]`

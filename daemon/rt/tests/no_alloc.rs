@@ -11,7 +11,7 @@ static ALLOCATOR: AllocDisabler = AllocDisabler;
 
 #[test]
 fn rendering_never_allocates_or_frees() {
-    storm::storm(5_000, |renderer, out, at_us| assert_no_alloc(|| renderer.render(out, at_us)));
+    storm::storm(5_000, |renderer, out, cycle| assert_no_alloc(|| renderer.cycle(out, cycle)));
     assert_eq!(violation_count(), 0);
 }
 

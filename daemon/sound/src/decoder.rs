@@ -63,17 +63,14 @@ impl Decoder {
         };
         let mut own = file.try_clone().map_err(io)?;
         let wav = wav_data(&mut own);
-        let probe = |file: File, seekable: bool| {
-            let (source, gate) = Source::new(file, seekable)?;
-            let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
-            let format =
-                symphonia::default::get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())?;
-            gate.open(wav.is_some());
-            Ok(format)
-        };
         let cut = is_cut_ogg(&mut own).map_err(io)?;
         // An Ogg is looked at from its end, too; one that was cut off still has a beginning.
-        let format = probe(file, !cut).map_err(|error| refuse(not_known(&error)))?;
+        let (source, gate) = Source::new(file, !cut).map_err(io)?;
+        let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
+        let format = symphonia::default::get_probe()
+            .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(|error| refuse(not_known(&error)))?;
+        gate.open(wav.is_some());
         let track = format
             .default_track(TrackType::Audio)
             .ok_or_else(|| refuse("it has no sound".to_owned()))?;

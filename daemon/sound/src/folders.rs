@@ -6,9 +6,10 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
@@ -53,6 +54,12 @@ pub fn path_of(uri: &str) -> Result<PathBuf, SoundError> {
         return Err(wrong("a path contains no NUL"));
     }
     Ok(OsString::from_vec(bytes).into())
+}
+
+/// The `file:` URI of a path, which any bytes survive.
+pub fn uri_of(path: &Path) -> String {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');
+    format!("file://{}", percent_encode(path.as_os_str().as_bytes(), KEPT))
 }
 
 impl Folders {
@@ -175,6 +182,14 @@ mod tests {
             "fil\u{e9}",
         ] {
             assert!(matches!(path_of(uri), Err(SoundError::Uri { .. })), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_any_bytes_survives_its_uri() {
+        for name in [&b"/a/b c%.wav"[..], "/\u{e4}/x.ogg".as_bytes(), b"/\xff\x01"] {
+            let path = PathBuf::from(OsString::from_vec(name.to_vec()));
+            assert_eq!(path_of(&uri_of(&path)).unwrap(), path);
         }
     }
 

@@ -15,4 +15,4 @@ mod source;
 
 pub use decoder::Decoder;
 pub use error::SoundError;
-pub use folders::{Folders, open_file, path_of};
+pub use folders::{Folders, open_file, path_of, uri_of};

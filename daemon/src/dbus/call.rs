@@ -1,6 +1,7 @@
 //! One method call on its way to an answer: read, decide who answers it, remember what shape the answer has.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
 
 use utterd_core::{Reply, Request};
 use zbus::message::{Flags, Message};
@@ -9,7 +10,7 @@ use zbus::zvariant::{DynamicType, ObjectPath, OwnedObjectPath};
 use super::error::Refusal;
 use super::path::{ROOT, session_path};
 use super::values::{self, Dict};
-use super::{introspect, session};
+use super::{audio, introspect, session};
 
 /// Of an error message.
 const MESSAGE_CHARS: usize = 1024;
@@ -88,6 +89,7 @@ impl Pending {
                 let report = report.map_or_else(Dict::new, |r| values::report(&r));
                 answer(call, &(outcome, report))
             }
+            (Reply::Recording(recording), _) => answer(call, &audio::stopped(recording)),
             (Reply::History(entries), _) => answer(call, &entries.iter().map(values::history).collect::<Vec<_>>()),
             (Reply::SessionProperties(_), Shape::IntrospectSession) => answer(call, &introspect::session()),
             (Reply::SessionProperties(p), Shape::Property(name)) => self.property(&values::session(&p), name),
@@ -107,8 +109,15 @@ impl Pending {
             }
             (Reply::OwnerProperties(p, counters), _) => answer(call, &values::audio_owner_and_counters(&p, &counters)),
             (Reply::ManagerProperties(p), Shape::Property(name)) => self.property(&values::manager(&p), name),
+            // The hands make its stream, and answer with that.
+            (Reply::Feed { utterance, .. }, _) => answer(call, &utterance),
             (Reply::ManagerProperties(p), _) => answer(call, &values::manager(&p)),
         }
+    }
+
+    /// The message that answers AcquireAudio.
+    pub(super) fn stream(&self, stream: OwnedFd, actual: &Dict) -> Result<Message, zbus::Error> {
+        answer(&self.call, &(zbus::zvariant::OwnedFd::from(stream), actual))
     }
 
     fn property(&self, all: &Dict, name: &str) -> Result<Message, zbus::Error> {

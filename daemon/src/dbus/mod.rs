@@ -2,9 +2,11 @@
 //!
 //! Decides nothing. Knows neither plugins nor drivers: what it needs of them it asks through [`Services`].
 
+mod audio;
 mod call;
 mod dispatch;
 mod error;
+mod inject;
 mod introspect;
 mod options;
 mod outbox;

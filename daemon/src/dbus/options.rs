@@ -71,7 +71,7 @@ impl Reader {
             .transpose()
     }
 
-    fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
+    pub(super) fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal>
     where
         T: Copy,
     {
@@ -113,6 +113,12 @@ impl Reader {
                     .ok_or_else(|| out_of_range(key, number, &range))
             })
             .transpose()
+    }
+
+    /// A whole number of at least `min`.
+    pub(super) fn between(&mut self, key: &str, min: u32, max: u32) -> Result<Option<u32>, Refusal> {
+        let number = self.whole_in(key, u64::from(min)..=u64::from(max))?;
+        Ok(number.and_then(|n| u32::try_from(n).ok()))
     }
 
     pub(super) fn real(&mut self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
@@ -239,9 +245,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
             )));
         }
     };
-    for key in ["input", "record"] {
-        reader.later(key)?;
-    }
+    reader.later("input")?;
     let session = SessionOptions {
         output,
         client_lifetime: reader.word("lifetime", &[("persistent", false), ("client", true)])?,
@@ -249,6 +253,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
         // 0 = no time-out.
         idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
         private: reader.flag("private")?,
+        record: reader.text("record")?,
         barge_in: reader.word("barge-in", &POLICIES)?,
         detector: reader.text("detector")?,
         backchannel: reader.word("backchannel", &[("cancel", Backchannel::Cancel), ("resume", Backchannel::Resume)])?,

@@ -1,10 +1,11 @@
 //! The outbox: one thread that sends replies and signals in the order in which the actor decided them. `[worker]`
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam::channel::Receiver;
-use utterd_core::{Failure, ManagerProperties, OwnerProperties, Reply, SessionProperties, Signal, Token};
+use utterd_core::{AudioFormat, Failure, ManagerProperties, OwnerProperties, Reply, SessionProperties, Signal, Token};
 use zbus::blocking::Connection;
 use zbus::message::Message;
 use zbus::zvariant::{DynamicType, ObjectPath, OwnedObjectPath, Value};
@@ -13,7 +14,7 @@ use super::call::{Pending, refuse};
 use super::error::Refusal;
 use super::path::{ROOT, session_path};
 use super::values::{self, Dict};
-use super::{root, session};
+use super::{audio, inject, root, session};
 
 /// One thing to send.
 #[derive(Debug)]
@@ -22,6 +23,23 @@ pub enum Out {
     Ready(Message),
     /// The core's answer to a call.
     Reply { token: Token, reply: Result<Reply, Failure> },
+    /// The answer to AcquireAudio.
+    Stream {
+        token: Token,
+        stream: OwnedFd,
+        rate: u32,
+        format: AudioFormat,
+        start_us: u64,
+    },
+    /// The answer to AcquireAudio "inject".
+    Feed {
+        token: Token,
+        stream: OwnedFd,
+        rate: u32,
+        format: AudioFormat,
+        start_us: u64,
+        utterance: u64,
+    },
     /// A signal of a session.
     Signal { session: String, signal: Signal },
     /// InterfacesAdded.
@@ -110,6 +128,27 @@ impl Outbox {
                     Err(failure) => refuse(&pending.call, &Refusal::from(failure))?,
                 }
             }
+            Out::Stream {
+                token,
+                stream,
+                rate,
+                format,
+                start_us,
+            } => match self.calls.take(token) {
+                Some(pending) => pending.stream(stream, &audio::actual(rate, format, start_us))?,
+                None => return Ok(None),
+            },
+            Out::Feed {
+                token,
+                stream,
+                rate,
+                format,
+                start_us,
+                utterance,
+            } => match self.calls.take(token) {
+                Some(pending) => pending.stream(stream, &inject::actual(rate, format, start_us, utterance))?,
+                None => return Ok(None),
+            },
             Out::Signal { session, signal } => session_signal(&session, &signal)?,
             Out::SessionOpened { session: id, properties } => {
                 let properties = values::session(&properties);
@@ -179,6 +218,8 @@ fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Er
         Signal::UtteranceFinished { utterance, .. } => (utterance.get(), "UtteranceFinished"),
         Signal::FirstFrameSent { utterance } => (utterance.get(), "FirstFrameSent"),
         Signal::ListeningChanged { .. } => (0, "ListeningChanged"),
+        Signal::RecordingStarted { .. } => (0, "RecordingStarted"),
+        Signal::RecordingFinished { .. } => (0, "RecordingFinished"),
         Signal::BargeIn { .. } => (0, "BargeIn"),
         Signal::SpeechStarted { .. } => (0, "SpeechStarted"),
         Signal::SpeechStopped { .. } => (0, "SpeechStopped"),
@@ -229,6 +270,11 @@ fn session_signal(session_id: &str, signal: &Signal) -> Result<Message, zbus::Er
             member,
             &(utterance, outcome.word(), values::finished(outcome, report)),
         ),
+        Signal::RecordingStarted { file, path: at } => {
+            let details = Dict::from([("path", Value::from(at.clone()))]);
+            emit(&path, session::INTERFACE, member, &(file, details))
+        }
+        Signal::RecordingFinished { file, end } => emit(&path, session::INTERFACE, member, &(file, audio::finished(end))),
         Signal::FirstFrameSent { .. } => emit(&path, session::INTERFACE, member, &(utterance, Dict::new())),
         Signal::ListeningChanged {
             on,

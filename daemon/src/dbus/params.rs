@@ -116,7 +116,7 @@ mod tests {
     fn what_it_cannot_say_is_refused_and_named() {
         let mut deep = Value::from(1_u8);
         for _ in 0..10 {
-            deep = Value::from(vec![Value::from(deep)]);
+            deep = Value::from(vec![deep]);
         }
         let long = "x".repeat(20_000);
         for (value, wanted) in [

@@ -4,15 +4,13 @@ use utterd_core::{Request, Target};
 use zbus::message::Message;
 use zbus::zvariant::Value;
 
+use super::audio;
 use super::call::{Action, Shape};
 use super::error::Refusal;
 use super::options::{self, Options};
 use super::{Services, play};
 
 pub(super) const INTERFACE: &str = "org.utterd.Utterd1.Session";
-
-/// What later releases bring.
-const LATER: [&str; 2] = ["AcquireAudio", "StartRecording"];
 
 pub(super) fn method(call: &Message, member: &str, target: Target, services: &dyn Services) -> Result<Action, Refusal> {
     let body = call.body();
@@ -94,12 +92,21 @@ pub(super) fn method(call: &Message, member: &str, target: Target, services: &dy
             target,
             drain: options::close(body.deserialize()?)?,
         },
+        "AcquireAudio" => {
+            let (direction, options): (String, Options) = body.deserialize()?;
+            audio::acquire(target, &direction, options)?
+        }
+        "StartRecording" => {
+            let (file, options): (String, Options) = body.deserialize()?;
+            audio::start_recording(target, file, options)?
+        }
+        "StopRecording" => {
+            body.deserialize::<()>()?;
+            Request::StopRecording { target }
+        }
         "GetHistory" => {
             let (after, limit) = options::history(body.deserialize()?)?;
             Request::History { target, after, limit }
-        }
-        _ if LATER.contains(&member) || member == "StopRecording" => {
-            return Err(Refusal::not_supported(format!("{member} is not supported by this release")));
         }
         _ => {
             return Err(Refusal::unknown_method(format!("{INTERFACE} has no method {member}")));

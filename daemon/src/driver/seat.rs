@@ -9,7 +9,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::*};
-use utterd_rt::Renderer;
+use utterd_rt::{Cycle, Renderer};
 
 /// A gap between two callbacks beyond this is a stall (T3).
 pub(super) const STALL_US: u64 = 300_000;
@@ -24,6 +24,8 @@ pub(super) struct Watch {
     pub(super) period: AtomicU32,
     pub(super) rate: AtomicU32,
     pub(super) latency: AtomicU32,
+    /// Of the microphone, while one is open.
+    pub(super) capture_latency: AtomicU32,
     pub(super) xruns: AtomicU64,
     /// The server told us that it is gone.
     pub(super) has_ended: AtomicBool,
@@ -87,8 +89,8 @@ impl RenderSeat {
         )
     }
 
-    /// Fills `out`, whose first sample is due at `at_us`. Never allocates, locks or calls the system, but for the thread's very first cycle. `[rt & active]`
-    pub(super) fn cycle(&mut self, out: &mut [f32], at_us: u64) {
+    /// Fills `out`. Never allocates, locks or calls the system, but for the thread's very first cycle. `[rt & active]`
+    pub(super) fn cycle(&mut self, out: &mut [f32], cycle: Cycle<'_>) {
         let now_us = sched::now_us();
         let last_us = self.watch.called_us.swap(now_us.max(1), AcqRel);
         if last_us == 0 {
@@ -115,7 +117,7 @@ impl RenderSeat {
             if self.watch.poison.swap(false, AcqRel) {
                 panic!("poisoned by a test");
             }
-            self.renderer.render(out, at_us);
+            self.renderer.cycle(out, cycle);
         }));
         if let Err(payload) = rendered {
             // Freeing the payload is as wrong here as allocating it was; once per panic is no leak to speak of.

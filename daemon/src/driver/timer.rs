@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 use std::thread;
-use utterd_rt::Control;
+use utterd_rt::{Control, Cycle};
 
 /// Later than this is a halt of the machine, not jitter.
 const HALT_US: u64 = 60_000;
@@ -46,7 +46,12 @@ fn run(mut seat: RenderSeat, watch: &Watch, rate: u32, period: u32) {
     while !watch.is_retired.load(Acquire) {
         let due_us = beat.next(sched::now_us());
         sleep_until(due_us);
-        seat.cycle(&mut out, due_us);
+        let cycle = Cycle {
+            at_us: due_us,
+            frame: beat.frame,
+            ..Cycle::default()
+        };
+        seat.cycle(&mut out, cycle);
     }
 }
 
@@ -56,6 +61,8 @@ struct Beat {
     beats: u64,
     rate: u64,
     period: u64,
+    /// Of the beat told last; a halt of the machine is counted in it.
+    frame: u64,
 }
 
 impl Beat {
@@ -65,6 +72,7 @@ impl Beat {
             beats: 0,
             rate: rate.into(),
             period: period.into(),
+            frame: 0,
         }
     }
 
@@ -74,7 +82,10 @@ impl Beat {
 
     fn next(&mut self, now_us: u64) -> u64 {
         self.beats += 1;
-        if now_us > self.at(self.beats) + HALT_US {
+        self.frame += self.period;
+        let due_us = self.at(self.beats);
+        if now_us > due_us + HALT_US {
+            self.frame += (now_us - due_us) * self.rate / 1_000_000;
             (self.start_us, self.beats) = (now_us, 0);
         }
         self.at(self.beats)
@@ -109,7 +120,9 @@ mod tests {
         }
         // Late by 50 ms: the missed beats come at once. Late by a second: a new count.
         assert_eq!(beat.next(last + 50_000), last + 10_000);
+        let frame = beat.frame;
         assert_eq!(beat.next(last + 1_000_000), last + 1_000_000);
+        assert_eq!(beat.frame, frame + 43_659, "a halt counts: position is time");
         assert_eq!(beat.next(last + 1_000_000), last + 1_010_000);
     }
 }

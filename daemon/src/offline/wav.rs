@@ -116,3 +116,55 @@ impl Recording {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A second of two ends, at 8 kHz.
+    fn recording() -> Vec<u8> {
+        let mut file = std::io::Cursor::new(Vec::new());
+        let spec = hound::WavSpec {
+            channels: 2,
+            sample_rate: 8_000,
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        let mut wav = hound::WavWriter::new(&mut file, spec).unwrap();
+        for n in 0..16_000i16 {
+            wav.write_sample(n).unwrap();
+        }
+        wav.finalize().unwrap();
+        file.into_inner()
+    }
+
+    fn read(path: &Path, bytes: &[u8]) -> Result<u64, String> {
+        std::fs::write(path, bytes).unwrap();
+        let mut recording = Recording::open(path)?;
+        let (mut far, mut near) = (Vec::new(), Vec::new());
+        loop {
+            recording.read(800, &mut far, &mut near);
+            assert_eq!(far.len(), near.len());
+            if far.is_empty() {
+                return recording.damage().map_or(Ok(recording.read), Err);
+            }
+        }
+    }
+
+    #[test]
+    fn no_header_brings_it_down() {
+        let path = std::env::temp_dir().join(format!("utterd-wav-{}.wav", std::process::id()));
+        let whole = recording();
+        assert_eq!(read(&path, &whole), Ok(8_000));
+        for at in 0..80.min(whole.len()) {
+            for value in [0, 1, 2, 3, 0x10, 0x7f, 0x80, 0xfe, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                let read = read(&path, &bytes);
+                assert!(read.is_err() || read.is_ok_and(|n| n <= 16_000), "byte {at} = {value}");
+            }
+            assert!(read(&path, &whole[..at]).is_err(), "cut at {at}");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -98,6 +98,8 @@ pub trait SpeakSink: Sync {
     fn write(&self, rate: u32, mono: &[f32]) -> bool;
     /// A mark at a sample of this synthesis, over bytes of the request's text. In order, on code point boundaries, inside the text.
     fn mark(&self, kind: MarkKind, sample: u64, text_off: u32, text_len: u32, name: &str);
+    /// Nothing is to be expected for now, or it goes on: what is not there meanwhile is no underrun.
+    fn rest(&self, _resting: bool) {}
     /// Whether this synthesis was cancelled.
     fn cancelled(&self) -> bool;
     /// An eventfd that is readable once cancelled, or -1.

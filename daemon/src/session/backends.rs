@@ -121,6 +121,7 @@ impl Hands {
             // The core names only backends it was given, and they are never unloaded.
             Source::Text => self.backends.get(&s.backend).cloned(),
             Source::Sound(sound) => Some(self.sounds.prepare(s.utterance.get(), sound)),
+            Source::Feed(_) => Some(self.feeds.backend()),
         };
         let Some(backend) = backend else {
             tracing::error!(backend = s.backend, "the core asked for a backend that is not loaded");

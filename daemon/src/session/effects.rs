@@ -4,19 +4,23 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
-use utterd_core::{DriverInfo, Effect, Note};
+use utterd_core::{DriverInfo, Effect, Note, Reply, Signal};
 use zbus::zvariant::Value;
 
 use super::Device;
 use super::backends::{BackendStates, Backends};
+use super::counts::Counts;
 use super::owner_counts::OwnerCounts;
 use super::owners::Owners;
+use super::rx::RxCounts;
 use crate::clock::now_us;
 use crate::dbus::Out;
 use crate::driver::{DeviceOp, DriverEvent, Of};
-use crate::observe::metrics::{Counter, Gauge, Histogram};
+use crate::feeds::Feeds;
+use crate::observe::metrics::Counter;
 use crate::observe::{Metrics, Watch, watch};
 use crate::plugins::TtsBackend;
+use crate::rx::Rx;
 use crate::sounds::Sounds;
 use crate::synth::Synth;
 use crate::tx::{Output, Tx};
@@ -26,15 +30,18 @@ const ALERT_EVERY_US: u64 = 1_000_000;
 
 /// Everything that effects act on.
 pub struct Hands {
-    tx: Tx,
+    pub(super) tx: Tx,
+    pub(super) rx: Rx,
     pub(super) synth: Synth,
     device: Device,
     pub(super) backends: HashMap<String, Arc<TtsBackend>>,
     pub(super) sounds: Sounds,
+    pub(super) feeds: Feeds,
     outbox: Sender<Out>,
     metrics: Metrics,
-    watch: Watch,
+    pub(super) watch: Watch,
     counts: Counts,
+    pub(super) rx_counts: RxCounts,
     driver: DriverInfo,
     account: Account,
     /// When each cut that is not answered yet was published.
@@ -45,119 +52,6 @@ pub struct Hands {
     pub(super) owners: Owners,
     pub(super) of_backends: Backends,
     pub(super) cancel_failed: Counter,
-}
-
-/// The metrics of this room.
-struct Counts {
-    sessions: Gauge,
-    utterances: Counter,
-    finished: HashMap<&'static str, Counter>,
-    stale_turns: Counter,
-    cancels: Counter,
-    cancel_failed: Counter,
-    cancel_silent: Histogram,
-    cancel_done: Histogram,
-    cut: Histogram,
-    first_audio: Histogram,
-    played: Counter,
-    wasted: Counter,
-    collect_buffers: Gauge,
-    collect_bytes: Gauge,
-    collect_gaps: Counter,
-    collect_expired: Counter,
-    underruns_us: Counter,
-    xruns: Counter,
-}
-
-impl Counts {
-    fn new(metrics: &Metrics) -> Self {
-        let finished = [
-            (
-                "completed",
-                metrics.counter(
-                    "utterd_utterance_completed_total",
-                    "utterances",
-                    "Utterances heard to their last sample.",
-                ),
-            ),
-            (
-                "cancelled",
-                metrics.counter("utterd_utterance_cancelled_total", "utterances", "Utterances cut or dropped."),
-            ),
-            (
-                "failed",
-                metrics.counter(
-                    "utterd_utterance_failed_total",
-                    "utterances",
-                    "Utterances that a backend could not speak.",
-                ),
-            ),
-            (
-                "expired",
-                metrics.counter(
-                    "utterd_utterance_expired_total",
-                    "utterances",
-                    "Utterances that did not begin in time.",
-                ),
-            ),
-        ];
-        Self {
-            sessions: metrics.gauge("utterd_sessions", "sessions", "Open sessions."),
-            utterances: metrics.counter("utterd_utterance_total", "utterances", "Utterances accepted."),
-            finished: finished.into_iter().collect(),
-            stale_turns: metrics.counter(
-                "utterd_stale_turn_total",
-                "requests",
-                "Requests dropped because they carried an older turn.",
-            ),
-            cancels: metrics.counter("utterd_cancel_total", "cancels", "Cancels that ended something."),
-            cancel_failed: metrics.counter(
-                "utterd_cancel_failed_total",
-                "cancels",
-                "Steps of a cancel that did not answer in time.",
-            ),
-            cancel_silent: metrics.histogram(
-                "utterd_cancel_silent_us",
-                "microseconds",
-                "Arrival of a cancel to the last non-zero sample.",
-            ),
-            cancel_done: metrics.histogram("utterd_cancel_done_us", "microseconds", "Arrival of a cancel to its report."),
-            cut: metrics.histogram(
-                "utterd_cut_us",
-                "microseconds",
-                "Publication of a cut to the last non-zero sample, where something was audible.",
-            ),
-            first_audio: metrics.histogram(
-                "utterd_first_audio_us",
-                "microseconds",
-                "Acceptance of an utterance to its first sample heard.",
-            ),
-            played: metrics.counter("utterd_played_us_total", "microseconds", "Speech handed to the sink."),
-            wasted: metrics.counter(
-                "utterd_synthesis_wasted_us_total",
-                "microseconds",
-                "Speech synthesised and not heard.",
-            ),
-            collect_buffers: metrics.gauge("utterd_collect_buffers", "buffers", "Turns collected and not committed."),
-            collect_bytes: metrics.gauge("utterd_collect_bytes", "bytes", "Text collected and not committed."),
-            collect_gaps: metrics.counter(
-                "utterd_collect_gap_total",
-                "gaps",
-                "Places where a commit joined over missing chunks.",
-            ),
-            collect_expired: metrics.counter(
-                "utterd_collect_expired_total",
-                "buffers",
-                "Collected turns that nobody committed in time.",
-            ),
-            underruns_us: metrics.counter(
-                "utterd_tx_underrun_us_total",
-                "microseconds",
-                "Silence inside utterances for lack of samples.",
-            ),
-            xruns: metrics.counter("utterd_jack_xrun_total", "xruns", "Deadlines the audio server missed."),
-        }
-    }
 }
 
 /// TX_METRICS: what went out since the last account.
@@ -175,6 +69,7 @@ struct Account {
 impl Hands {
     pub fn new(
         tx: Tx,
+        rx: Rx,
         synth: Synth,
         device: Device,
         backends: HashMap<String, Arc<TtsBackend>>,
@@ -189,19 +84,23 @@ impl Hands {
             ..Account::default()
         };
         let (watch, counts) = (Watch::new(&metrics), Counts::new(&metrics));
+        let rx_counts = RxCounts::new(&metrics);
         let owner_counts = OwnerCounts::new(&metrics);
         let cancel_failed = counts.cancel_failed.clone();
         let of_backends = Backends::new(&metrics, &backends, states);
         Self {
             tx,
+            rx,
             synth,
             device,
             backends,
             sounds,
+            feeds: Feeds::default(),
             outbox,
             metrics,
             watch,
             counts,
+            rx_counts,
             driver: DriverInfo::default(),
             account,
             cuts: HashMap::new(),
@@ -215,16 +114,38 @@ impl Hands {
 
     pub(super) fn carry_out(&mut self, effect: Effect) {
         match effect {
+            Effect::Reply {
+                token,
+                reply:
+                    Ok(Reply::Feed {
+                        utterance,
+                        format,
+                        output,
+                        at_us,
+                    }),
+            } => self.open_feed(token, utterance, format, tx_output(output), at_us),
             Effect::Reply { token, reply } => self.send(Out::Reply { token, reply }),
-            Effect::Signal { session, signal } => self.send(Out::Signal { session, signal }),
+            Effect::Signal { session, signal } => {
+                if let Signal::UtteranceFinished { utterance, .. } = &signal {
+                    self.feeds.end(utterance.get());
+                }
+                self.send(Out::Signal { session, signal });
+            }
             Effect::SessionChanged { session, properties } => self.send(Out::SessionChanged { session, properties }),
             Effect::ManagerChanged { properties } => self.send(Out::ManagerChanged { properties }),
-            Effect::SessionOpened { session, properties } => {
+            Effect::SessionOpened {
+                key,
+                session,
+                output,
+                properties,
+            } => {
+                self.rx.session_opened(key.get(), session.clone(), tx_output(output));
                 self.metrics.open_session(&session);
                 self.counts.sessions.set(self.counts.sessions.value() + 1.0);
                 self.send(Out::SessionOpened { session, properties });
             }
             Effect::SessionClosed { session } => {
+                self.rx.session_closed(session.clone());
                 self.metrics.close_session(&session);
                 self.counts.sessions.set(self.counts.sessions.value() - 1.0);
                 self.send(Out::SessionClosed { session });
@@ -262,11 +183,13 @@ impl Hands {
             Effect::OwnerPropertiesChanged { properties } => self.send(Out::OwnerPropertiesChanged { properties }),
             Effect::OpenTrack {
                 track,
+                session,
                 output,
                 gain,
                 paused,
             } => {
                 self.tx.open_track(track.get(), tx_output(output));
+                self.rx.track(track.get(), session.get());
                 self.tx.gain(track.get(), gain, 0);
                 if paused {
                     self.tx.pause(track.get(), 0);
@@ -276,6 +199,7 @@ impl Hands {
             Effect::Play { track, utterance } => self.tx.play(track.get(), utterance.get()),
             Effect::Cut { utterance, fade_us } => {
                 self.tx.cut(utterance.get(), fade_us);
+                self.feeds.end(utterance.get());
                 self.cuts.insert(utterance.get(), now_us());
             }
             Effect::PauseTrack { track, fade_us } => self.tx.pause(track.get(), fade_us),
@@ -292,7 +216,15 @@ impl Hands {
                 self.synth.forget(utterance.get());
                 self.tx.forget(utterance.get());
             }
-            Effect::DetectorStart { .. } | Effect::DetectorStop { .. } | Effect::DetectorContext { .. } | Effect::Readers { .. } => {}
+            Effect::DetectorStart { .. }
+            | Effect::DetectorStop { .. }
+            | Effect::DetectorContext { .. }
+            | Effect::Readers { .. }
+            | Effect::AcquireAudio { .. }
+            | Effect::StartRecording { .. }
+            | Effect::BeginRecording { .. }
+            | Effect::StopRecording { .. } => self.carry_out_rx(effect),
+            Effect::Note(note @ (Note::RecordingStarted { .. } | Note::RecordingFinished { .. })) => self.note_rx(note),
             Effect::Note(note) => self.note(note),
         }
     }
@@ -425,6 +357,8 @@ impl Hands {
                 generation,
                 error,
             } => tracing::warn!(%session, transition, generation, error, "audio owner: failed"),
+            // In their own room.
+            Note::RecordingStarted { .. } | Note::RecordingFinished { .. } => {}
             Note::DeviceLost { session, generation } => {
                 tracing::warn!(%session, generation, "the microphone was closed, and not by us");
             }
@@ -480,13 +414,14 @@ impl Hands {
         let local = output == Output::Local;
         match event {
             DriverEvent::Engine {
-                control,
+                mut control,
                 driver,
                 rate,
                 period,
                 latency_frames,
             } => {
                 tracing::info!(?output, driver, rate, period, latency_frames, "audio runs");
+                self.rx.engine(output, control.take_tap(), rate);
                 self.tx.period(output, period);
                 self.tx.engine(output, control, rate, latency_frames);
                 // The first resampler of a kind takes milliseconds to build: now, not at the first Say.

@@ -6,11 +6,14 @@
 //! Not here: what to do (core), how messages look (dbus), how sound is made (tx, synth, driver).
 
 mod backends;
+mod counts;
 mod device;
 mod effects;
 mod facts;
+mod feeds;
 mod owner_counts;
 mod owners;
+mod rx;
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +23,7 @@ use utterd_core::{Core, Input};
 use crate::clock::now_us;
 use crate::driver::DriverEvent;
 use crate::observe::notify;
+use crate::rx::RxEvent;
 use crate::synth::SynthEvent;
 use crate::tx::{Output, TxEvent};
 
@@ -39,6 +43,7 @@ const AUDIO_PATIENCE: Duration = Duration::from_secs(2);
 pub enum Fact {
     Tx(TxEvent),
     Synth(SynthEvent),
+    Rx(RxEvent),
     Driver(Output, DriverEvent),
     /// A server's answer to a cancel: `UT_OK`, or why it failed.
     CancelAck {
@@ -151,7 +156,13 @@ impl Actor {
                     self.step(input);
                 }
             }
+            Fact::Rx(event) => {
+                if let Some(input) = self.hands.rx_event(event) {
+                    self.step(input);
+                }
+            }
             Fact::Driver(output, DriverEvent::Device { of, answer }) => {
+                self.hands.heed_capture(output, &of, &answer);
                 if let Some(input) = facts::device(output, &of, answer) {
                     self.step(input);
                 }

@@ -353,6 +353,17 @@ impl SpeakSink for Sink<'_> {
         }
     }
 
+    fn rest(&self, resting: bool) {
+        lock(&self.piece).writer.rest(resting);
+        // Told again: who waits for its sound takes it for dry meanwhile.
+        if !resting && self.task.phase() == Phase::Streaming {
+            (self.events)(SynthEvent::FirstAudio {
+                synthesis: self.task.synthesis,
+                at_us: now_us(),
+            });
+        }
+    }
+
     fn cancelled(&self) -> bool {
         self.task.is_cancelled() || self.refused.load(Ordering::Acquire)
     }

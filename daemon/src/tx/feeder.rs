@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use utterd_rt::{Control, StatsHandle};
+use crossbeam::channel::Sender;
+use utterd_rt::{Control, StatsHandle, TapRx};
 
 use super::clock::Clock;
 use super::resample::{Pool, samples_to_us};
@@ -248,6 +249,14 @@ impl Shared {
         self.order(|inner, _| {
             let new = || Track::new(track, output, self.cfg.look_ahead_us);
             inner.tracks.entry(track).or_insert_with(new);
+        });
+    }
+
+    pub(super) fn tap(&self, track: u64, taps: Sender<(u64, TapRx)>) {
+        self.order(|inner, _| {
+            if let Some(track) = inner.tracks.get_mut(&track) {
+                track.tap(taps);
+            }
         });
     }
 

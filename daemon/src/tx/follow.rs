@@ -252,6 +252,7 @@ impl Track {
             open: false,
             idle_since_us: None,
         });
+        self.tap_lane();
         true
     }
 

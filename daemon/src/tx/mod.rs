@@ -24,7 +24,8 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use utterd_rt::{Control, StatsHandle};
+use crossbeam::channel::Sender;
+use utterd_rt::{Control, StatsHandle, TapRx};
 
 pub use crate::plugins::MarkKind;
 pub use clock::now_us;
@@ -168,6 +169,11 @@ impl Tx {
 
     pub fn open_track(&self, track: u64, output: Output) {
         self.shared.open_track(track, output);
+    }
+
+    /// From now on each lane of this track has a tap, which is sent here with the track's id before it carries anything.
+    pub fn tap(&self, track: u64, taps: Sender<(u64, TapRx)>) {
+        self.shared.tap(track, taps);
     }
 
     /// Drops the track with all it has; owed cuts are answered, nothing else is said.

@@ -10,12 +10,16 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use utterd_rt::{Command, Control, Fact, StatsHandle};
+use crossbeam::channel::Sender;
+use utterd_rt::{Command, Control, Fact, StatsHandle, TapRx};
 
 use super::entry::{Due, Entry, Heard, Lane, frames};
 use super::resample::{rescale, us_to_samples};
 use super::store::Store;
 use super::{Output, TxEvent};
+
+/// A tap holds half a second, or four of the longest periods.
+const TAP_FRAMES: usize = 4 * 8_192;
 
 /// What an operation says to the world: events in order, and utterances that are over with what was played of them.
 #[derive(Default)]
@@ -60,6 +64,8 @@ pub(super) struct Track {
     /// A play since the last Hungry.
     pub(super) owes_hungry: bool,
     pub(super) owes_paused: bool,
+    /// Who hears what its lanes play.
+    pub(super) taps: Option<Sender<(u64, TapRx)>>,
 }
 
 /// When a track wants to be looked at again.
@@ -84,6 +90,7 @@ impl Track {
             lane: None,
             owes_hungry: false,
             owes_paused: false,
+            taps: None,
         }
     }
 
@@ -171,6 +178,25 @@ impl Track {
         if let Some(lane) = &mut self.lane {
             let ramp_frames = us_to_samples(u64::from(ramp_us), lane.rate) as u32;
             lane.order(Command::Gain { linear, ramp_frames });
+        }
+    }
+
+    /// Once: the lane there is and every later one has a tap.
+    pub(super) fn tap(&mut self, taps: Sender<(u64, TapRx)>) {
+        if self.taps.is_none() {
+            self.taps = Some(taps);
+            self.tap_lane();
+        }
+    }
+
+    pub(super) fn tap_lane(&mut self) {
+        let (Some(taps), Some(lane)) = (&self.taps, &mut self.lane) else {
+            return;
+        };
+        let (tap, end) = utterd_rt::tap(TAP_FRAMES.max(lane.rate as usize / 2));
+        // First the end that is read, so that whoever sees a period finds the lane's part of it.
+        if taps.send((self.id, end)).is_err() || lane.tx.tap(tap).is_err() {
+            tracing::debug!(track = self.id, "a lane could not be tapped");
         }
     }
 

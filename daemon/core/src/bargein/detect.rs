@@ -207,8 +207,7 @@ impl Core {
         let Some(s) = self.sessions.get(&id) else {
             return;
         };
-        let was_on = s.hearing.ear.is_some() || s.hearing.delivering;
-        if !s.hearing.is_on() && !was_on && !self.holds_capture(id) {
+        if !s.hearing.attends() && !self.holds_capture(id) {
             self.note_wish(id, false);
             return;
         }

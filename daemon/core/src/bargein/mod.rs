@@ -114,6 +114,11 @@ impl Hearing {
         self.policy.user_speech().unwrap_or(self.cause.at)
     }
 
+    /// What becomes of the microphone concerns it.
+    pub(crate) fn attends(&self) -> bool {
+        self.is_on() || self.ear.is_some() || self.delivering
+    }
+
     fn is_on(&self) -> bool {
         self.policy.settings().policy != BargeInPolicy::Off
     }
@@ -233,7 +238,8 @@ impl Core {
         let verdict = ask(&mut hearing.policy, now);
         let after = hearing.policy.user_speech();
         let is_told = hearing.is_on();
-        let deadline = hearing.policy.deadline().filter(|at| *at > now);
+        // One that is over already is due at once.
+        let deadline = hearing.policy.deadline();
         let mut signals = Vec::new();
         if before != after {
             if let Some(since) = before {

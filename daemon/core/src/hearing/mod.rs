@@ -3,6 +3,7 @@
 //! A [`Finding`] is an edge that a detector heard; a [`Verdict`] is what it means for the agent's speech. Between them stands [`Policy`], one a
 //! session, which knows neither utterances nor tracks. What a verdict does (pause, cancel, resume) is decided elsewhere.
 
+mod pace;
 mod policy;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use crate::Micros;
 
+pub use pace::{Pace, Paced};
 pub use policy::Policy;
 
 /// An edge that a detector heard.

@@ -131,7 +131,11 @@ impl Policy {
             Report::Ended => {
                 self.speech = None;
                 self.stage = match self.stage {
-                    Stage::Suspected { until, .. } => Stage::Suspected { until, confirm: None },
+                    // Its time may have run out while a confirmation was due: then it ends at the next tick.
+                    Stage::Suspected { until, .. } => Stage::Suspected {
+                        until: until.max(now.saturating_add(1)),
+                        confirm: None,
+                    },
                     Stage::Idle | Stage::Carried { .. } | Stage::Spent { .. } => Stage::Idle,
                 };
                 None
@@ -183,7 +187,7 @@ impl Policy {
         }
     }
 
-    /// When [`Policy::tick`] has something to say, if nothing is heard before.
+    /// When [`Policy::tick`] has something to say, if nothing is heard before. A new one lies in the future.
     pub fn deadline(&self) -> Option<Micros> {
         match self.stage {
             Stage::Suspected { until, confirm } => Some(confirm.unwrap_or(until)),
@@ -256,7 +260,7 @@ impl Policy {
             Stage::Carried { confirm } => Some(confirm),
             Stage::Idle | Stage::Spent { .. } => None,
         };
-        let until = now.saturating_add(self.settings.false_interruption_us);
+        let until = now.saturating_add(self.settings.false_interruption_us.max(1));
         self.stage = Stage::Suspected { until, confirm };
         Some(Verdict::Suspected)
     }

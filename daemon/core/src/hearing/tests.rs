@@ -238,6 +238,19 @@ fn reports_from_outside_count_at_once_and_ended_leaves_the_pause() {
 }
 
 #[test]
+fn a_suspicion_whose_time_ran_out_while_a_confirmation_was_due_still_ends() {
+    let mut life = Life::new(PolicySettings {
+        backchannel: Backchannel::Resume,
+        false_interruption_us: 100 * MS,
+        ..PolicySettings::default()
+    });
+    assert_eq!(life.heard(349, BargeIn, 340), Some(Suspected));
+    assert_eq!(life.report(493, Report::Ended), None);
+    assert!(life.0.deadline().is_some_and(|at| at > 493 * MS));
+    assert_eq!(life.tick(494), Some(False));
+}
+
+#[test]
 fn report_only_tells_and_off_is_silent() {
     let mut life = Life::of(BargeInPolicy::ReportOnly);
     assert!(!life.0.settings().policy.acts());
@@ -304,6 +317,8 @@ fn random_lives_keep_every_rule() {
         let mut chance = Chance(seed);
         let mut policy = Policy::new(random_settings(&mut chance));
         let (mut now, mut situation, mut paused, mut spent) = (0u64, Situation::default(), false, false);
+        // What a caller is armed for: deadlines that lay ahead when they were told, and that nobody disarms.
+        let mut armed = std::collections::BTreeSet::new();
         for step in 0..120 {
             let longest = if chance.below(10) == 0 { 3_000 } else { 150 };
             now += chance.below(longest) * MS;
@@ -365,8 +380,10 @@ fn random_lives_keep_every_rule() {
             }
             paused &= situation.active;
             assert_eq!(policy.is_suspecting(), paused, "{context}");
+            armed.extend(policy.deadline().filter(|at| *at > now));
             if paused {
-                assert!(policy.deadline().is_some(), "paused for ever: {context}");
+                let due = policy.deadline().expect("a suspicion has a deadline");
+                assert!(due > now || armed.contains(&due), "paused for ever: {context}");
             }
             // Time alone brings rest, in a few ticks.
             let mut quiet = policy.clone();

@@ -164,7 +164,12 @@ impl Core {
             GuardKey::Null(id) => {
                 self.dirty.insert(id);
             }
-            GuardKey::Local => self.dirty.extend(self.sessions.keys().copied()),
+            GuardKey::Local => {
+                let holder = self.guard(key).listening.as_ref().map(|l| l.session);
+                self.dirty.extend(holder);
+                let hears = self.sessions.iter().filter(|(_, s)| s.hearing.attends());
+                self.dirty.extend(hears.map(|(id, _)| *id));
+            }
         }
     }
 

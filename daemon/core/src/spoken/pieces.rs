@@ -13,7 +13,9 @@ use crate::text::{self, Piece};
 /// A first sentence that is longer than this, or not complete, is spoken from its first clause on.
 const SHORT_CHARS: usize = 60;
 /// A block that is longer is spoken as far as it goes, whatever it is: it is read anew with each append.
-const BLOCK_BYTES: usize = 65_536;
+const BLOCK_BYTES: usize = 16_384;
+/// What is longer than this is no link.
+const LINK_BYTES: usize = 2_000;
 
 /// How much is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -334,17 +336,21 @@ fn settled_in_line(line: &str) -> usize {
 
 /// Bytes of the link that begins here, 1 if it is none; `None`: that is not known yet.
 fn link(text: &str) -> Option<usize> {
-    let close = |text: &str, open: u8, close: u8| {
+    let close = |from: usize, open: u8, close: u8| {
         let mut depth = 0_i32;
-        text.bytes().position(|b| {
+        let closing = text.bytes().skip(from).take(LINK_BYTES).position(|b| {
             depth += i32::from(b == open) - i32::from(b == close);
             depth == 0
-        })
+        });
+        closing.map(|at| from + at + 1)
     };
-    let label = close(text, b'[', b']')? + 1;
+    let unknown = |from: usize| (text.len() - from > LINK_BYTES).then_some(1);
+    let Some(label) = close(0, b'[', b']') else {
+        return unknown(0);
+    };
     match text.as_bytes().get(label)? {
-        b'(' => Some(label + close(&text[label..], b'(', b')')? + 1),
-        b'[' => Some(label + close(&text[label..], b'[', b']')? + 1),
+        b'(' => close(label, b'(', b')').or_else(|| unknown(label)),
+        b'[' => close(label, b'[', b']').or_else(|| unknown(label)),
         _ => Some(1),
     }
 }

@@ -2,6 +2,7 @@
 
 use utterd_core::{CancelOptions, Effect, HeardSource, Mode, PlayOptions, Reply, Request, SayOptions, SessionOptions, Signal, Sound};
 
+use crate::world::backend::{FEED_US, Fate};
 use crate::world::{MS, S, World, sound, target};
 
 fn house() -> World {
@@ -272,4 +273,56 @@ fn mode_and_beside_exclude_each_other() {
     };
     let token = w.try_play("a", sound(S), options);
     assert!(w.reply(token).unwrap_err().message.contains("beside"));
+}
+
+#[test]
+fn a_feed_is_an_utterance_that_ends_with_its_stream() {
+    let mut w = house();
+    let first = w.say("a", "Hello there.");
+    let feed = w.inject("a", saying("what the model says"));
+    let last = w.say("a", "Good bye.");
+    w.rest();
+    assert_eq!(w.order_heard(), [first, feed, last]);
+    let (outcome, report) = w.ended(feed).unwrap();
+    assert_eq!((outcome.word(), report.heard_text.as_str()), ("completed", "what the model says"));
+    assert_eq!((report.played_us, report.backend.as_str()), (FEED_US, ""));
+}
+
+#[test]
+fn a_feed_that_nobody_writes_to_does_not_hold_the_floor() {
+    let mut w = house();
+    w.open("b");
+    w.fates.push_back(Fate::NeverAnswers);
+    let feed = w.inject("a", PlayOptions::default());
+    w.run(S);
+    let other = w.say("b", "Hello.");
+    w.run(500 * MS);
+    assert!(w.started_at(other).is_none(), "two seconds are its client's");
+    w.run(S);
+    assert!(w.started_at(other).is_some());
+    w.run(10 * S);
+    assert_eq!((w.outcome(other), w.outcome(feed)), ("completed", "open"));
+    assert_eq!(w.cancel("a", CancelOptions::default()).utterances, [feed]);
+}
+
+#[test]
+fn a_feed_that_is_not_accepted_is_no_utterance() {
+    let mut w = house();
+    w.say("a", "Hello there.");
+    let say = SayOptions {
+        mode: Some(Mode::IfIdle),
+        ..SayOptions::default()
+    };
+    let options = PlayOptions {
+        say,
+        ..PlayOptions::default()
+    };
+    let format = utterd_core::AudioFormat {
+        rate: None,
+        encoding: utterd_core::Encoding::S16le,
+        channels: 1,
+    };
+    let target = target("a");
+    let token = w.ask(1, Request::Inject { target, format, options });
+    assert!(matches!(w.reply(token), Ok(Reply::Feed { utterance: 0, .. })));
 }

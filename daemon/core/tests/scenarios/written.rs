@@ -76,7 +76,7 @@ fn what_was_heard_of_markdown_is_a_prefix_of_what_was_sent() {
         w.run(ms * MS);
         let heard = w.cancel("a", all()).heard_text;
         assert!(MARKDOWN.starts_with(&heard), "{heard}");
-        let last = progress(&w, MARKDOWN).into_iter().filter(|(kind, ..)| *kind == "word").next_back();
+        let last = progress(&w, MARKDOWN).into_iter().rfind(|(kind, ..)| *kind == "word");
         if let Some((_, word, _)) = last {
             assert!(heard.contains(&word), "{heard:?} has {word:?}");
         }

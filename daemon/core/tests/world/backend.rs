@@ -9,6 +9,8 @@ use super::{Event, S, World};
 
 /// A code point takes this long to say.
 pub(crate) const CHAR_US: Micros = 50_000;
+/// What a client writes, in this world.
+pub(crate) const FEED_US: Micros = 3 * S;
 /// What is looped, in this world.
 pub(crate) const LOOP_US: Micros = 60 * S;
 /// A synthesis brings its audio in this many parts.
@@ -75,7 +77,9 @@ pub(crate) fn backends() -> Vec<Backend> {
 impl World {
     pub(crate) fn synthesize(&mut self, order: Synthesis) {
         let mut fate = self.fates.pop_front().unwrap_or_else(|| self.random_fate());
-        if fate == Fate::Cached && order.cache == CacheUse::No {
+        // A client that neither writes nor closes is waited for without end, and no time-out helps.
+        let endless = matches!(order.source, Source::Feed(_)) && matches!(fate, Fate::NeverAnswers | Fate::Stalls);
+        if endless || (fate == Fate::Cached && order.cache == CacheUse::No) {
             fate = Fate::Speaks;
         }
         let id = order.synthesis;
@@ -201,6 +205,7 @@ impl World {
             let all = match &job.order.source {
                 Source::Text => job.order.text.chars().count() as u64 * CHAR_US,
                 // Nothing is endless here: what is looped is only long.
+                Source::Feed(_) => FEED_US,
                 Source::Sound(s) if s.looped => LOOP_US,
                 Source::Sound(s) => s.duration_us.unwrap_or(S).saturating_sub(s.start_us),
             };

@@ -53,6 +53,8 @@ pub(crate) struct Utterance {
     requested: bool,
     /// Code points that marks proved when it fell silent.
     heard_words: Option<u32>,
+    /// Another backend, with another proof of what was heard, may have spoken a part of it.
+    falls_back: bool,
     end: Option<(Outcome, Report, u64)>,
 }
 
@@ -114,6 +116,8 @@ pub(crate) struct Book {
     /// A track or an utterance was ordered in this step.
     sound_ordered: bool,
     quiet_once: bool,
+    /// Recordings ordered, and those whose end was told.
+    pub(crate) recordings: (usize, usize),
 }
 
 fn name(target: &Target) -> &str {
@@ -299,7 +303,7 @@ impl Book {
                 assert!(is_local, "{new} became owner and is not on the loudspeaker");
             }
             Effect::Signal { session, signal } => self.saw_signal(session, signal),
-            Effect::SessionOpened { session, properties } => self.saw_opened(session, properties),
+            Effect::SessionOpened { session, properties, .. } => self.saw_opened(session, properties),
             Effect::SessionClosed { session } => {
                 assert!(self.sessions.remove(session).is_some(), "{session} was closed, but was not open");
                 self.phases.remove(session);
@@ -317,6 +321,12 @@ impl Book {
                 s.properties = properties.clone();
             }
             Effect::OpenTrack { track, .. } => assert!(self.tracks.insert(*track)),
+            // The shell answers with the stream.
+            Effect::AcquireAudio { token, .. } => self.saw_reply(now, *token, &Ok(Reply::Done)),
+            Effect::StartRecording { session, name, .. } => {
+                assert!(self.sessions.contains_key(name), "{session} is recorded and not open");
+                self.recordings.0 += 1;
+            }
             Effect::CloseTrack { track } => assert!(self.tracks.remove(track)),
             Effect::Play { track, utterance } => {
                 assert!(self.tracks.contains(track), "played on an unknown track");
@@ -475,7 +485,7 @@ impl Book {
         assert!(!s.closing, "accepted by a session that closes");
         let (mut sound, mut beside) = (false, false);
         let (text, options, asked, stream) = match &call.request {
-            Request::Play { options, .. } => {
+            Request::Play { options, .. } | Request::Inject { options, .. } => {
                 (sound, beside) = (true, options.beside);
                 (options.text.clone(), &options.say, options.say.turn.unwrap_or(0), false)
             }
@@ -521,12 +531,22 @@ impl Book {
             sound,
             beside,
             heard_words: None,
+            falls_back: options.fallback.as_ref().is_some_and(|others| !others.is_empty()),
             end: None,
         };
         self.utterances.insert(utterance, u);
     }
 
     fn saw_signal(&mut self, session: &str, signal: &Signal) {
+        if let Signal::RecordingStarted { .. } = signal {
+            assert!(self.sessions.contains_key(session), "recorded and not open");
+            return;
+        }
+        if let Signal::RecordingFinished { .. } = signal {
+            // A file may take longer than its session.
+            self.recordings.1 += 1;
+            return;
+        }
         assert!(self.sessions.contains_key(session), "a signal of a session that is not open");
         if let Signal::ListeningChanged { on, .. } = signal {
             let listens = &mut self.sessions.get_mut(session).expect("just seen").listens;
@@ -623,6 +643,13 @@ impl Book {
                 }
                 within(REPLY_US);
             }
+            (Request::Inject { .. }, Ok(Reply::Feed { utterance, .. })) => {
+                if let Some(id) = UtteranceId::new(*utterance) {
+                    self.utterances.get_mut(&id).expect("an accepted utterance").named = true;
+                }
+                within(REPLY_US);
+            }
+            (Request::Inject { .. }, Ok(other)) => panic!("a feed was answered {other:?}"),
             (Request::Transition { target, .. }, Ok(Reply::Transition { outcome, generation })) => {
                 within(DEVICE_US * 20);
                 let local = self.sessions.get(name(target)).is_none_or(|s| s.local);
@@ -824,7 +851,7 @@ fn check_report(u: &Utterance, outcome: &Outcome, report: &Report, chaos: bool) 
             assert!(!report.reason.is_empty());
             assert!(report.stages.is_some());
             let exact = report.errors.is_empty() && !chaos && report.heard_source != HeardSource::Estimated;
-            if let Some(words) = u.heard_words.filter(|_| exact && u.played && u.plain) {
+            if let Some(words) = u.heard_words.filter(|_| exact && u.played && u.plain && !u.falls_back) {
                 let timed = report.backend == "smooth" || report.backend == "timed-pieces";
                 if timed {
                     let heard = report.heard_text.chars().count();

@@ -8,6 +8,7 @@
 pub(crate) mod backend;
 pub(crate) mod book;
 pub(crate) mod device;
+pub(crate) mod disk;
 pub(crate) mod ears;
 pub(crate) mod phases;
 pub(crate) mod rng;
@@ -88,6 +89,7 @@ pub(crate) struct World {
     pub(crate) fates: VecDeque<Fate>,
     pub(crate) sound: Sound,
     pub(crate) device: Device,
+    pub(crate) disk: disk::Disk,
     pub(crate) ears: Ears,
     pub(crate) jobs: BTreeMap<SynthesisId, Job>,
     pub(crate) book: Book,
@@ -121,6 +123,7 @@ impl World {
                 answer_us: 5 * MS,
                 ..Device::default()
             },
+            disk: disk::Disk::default(),
             ears: Ears::default(),
             jobs: BTreeMap::new(),
             book: Book::default(),
@@ -196,6 +199,21 @@ impl World {
         match self.reply(token) {
             Ok(Reply::Utterance(id)) => UtteranceId::new(id).expect("the Play was accepted"),
             other => panic!("Play was answered {other:?}"),
+        }
+    }
+
+    /// A client writes.
+    pub(crate) fn inject(&mut self, session: &str, options: PlayOptions) -> UtteranceId {
+        let format = utterd_core::AudioFormat {
+            rate: None,
+            encoding: utterd_core::Encoding::S16le,
+            channels: 1,
+        };
+        let target = target(session);
+        let token = self.ask(1, Request::Inject { target, format, options });
+        match self.reply(token) {
+            Ok(Reply::Feed { utterance, .. }) => UtteranceId::new(utterance).expect("the stream was accepted"),
+            other => panic!("AcquireAudio was answered {other:?}"),
         }
     }
 
@@ -518,6 +536,8 @@ impl World {
         match effect {
             Effect::Device { .. } => self.order_device(&effect),
             Effect::OpenTrack { track, output, paused, .. } => self.sound.open(track, output == Output::Local, paused),
+            Effect::StartRecording { recording, .. } => self.start_recording(recording),
+            Effect::StopRecording { recording, reason } => self.end_recording(recording, reason),
             Effect::CloseTrack { track } => self.sound.close(track),
             Effect::Play { track, utterance } => {
                 let shared = self.book.is_shared(utterance);

@@ -2,6 +2,7 @@
 
 mod model;
 mod promises;
+mod taps;
 mod threads;
 
 use crate::{Command, Control, Fact, LaneSpec, LaneTx, Renderer, engine};

@@ -1,11 +1,13 @@
 //! What libjack calls: the notifications between the cycles, and the process callback, which is the render thread.
 
 use super::Order;
+use super::mic::MicSeat;
 use crate::driver::seat::{RenderSeat, Watch};
 use jack::{AudioOut, Client, ClientStatus, Frames, Port, PortId, ProcessScope};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 use std::sync::mpsc::Sender;
+use utterd_rt::Cycle;
 
 /// What the server tells between the cycles. Nothing is asked of it here: that would wait for the thread that waits for us.
 pub(super) struct Ears {
@@ -55,6 +57,8 @@ pub(super) struct Hands {
     pub(super) seat: RenderSeat,
     pub(super) outs: Vec<Port<AudioOut>>,
     pub(super) watch: Arc<Watch>,
+    pub(super) mic: MicSeat,
+    pub(super) frames: FrameCount,
 }
 
 impl jack::ProcessHandler for Hands {
@@ -69,7 +73,17 @@ impl jack::ProcessHandler for Hands {
             return jack::Control::Continue;
         };
         let mix = first.as_mut_slice(scope);
-        self.seat.cycle(mix, at_us);
+        let cycle = Cycle {
+            at_us,
+            frame: self.frames.at(scope.last_frame_time()),
+            near: self.mic.look(scope),
+            far_delay: self
+                .watch
+                .latency
+                .load(Relaxed)
+                .saturating_add(self.watch.capture_latency.load(Relaxed)),
+        };
+        self.seat.cycle(mix, cycle);
         for out in others {
             out.as_mut_slice(scope).copy_from_slice(mix);
         }
@@ -79,5 +93,36 @@ impl jack::ProcessHandler for Hands {
     fn buffer_size(&mut self, _: &Client, frames: Frames) -> jack::Control {
         self.watch.period.store(frames, Release);
         jack::Control::Continue
+    }
+}
+
+/// JACK's count of frames, which has 32 bits and goes on while we miss cycles, as one that never comes round.
+#[derive(Debug, Default)]
+pub(super) struct FrameCount {
+    frame: u64,
+    last: Option<u32>,
+}
+
+impl FrameCount {
+    fn at(&mut self, now: u32) -> u64 {
+        let step = self.last.map_or(0, |last| now.wrapping_sub(last));
+        // A server that counts anew: no time is known to have passed.
+        if step < u32::MAX / 2 {
+            self.frame += u64::from(step);
+        }
+        self.last = Some(now);
+        self.frame
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FrameCount;
+
+    #[test]
+    fn frames_are_counted_past_the_end_of_32_bits_and_never_back() {
+        let mut count = FrameCount::default();
+        let told = [u32::MAX - 99, u32::MAX - 49, 0, 1_000, 900, 1_000].map(|now| count.at(now));
+        assert_eq!(told, [0, 50, 100, 1_100, 1_100, 1_200]);
     }
 }

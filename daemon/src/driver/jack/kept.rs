@@ -3,8 +3,9 @@
 //! Connections are made once for as long as their target exists: one that a user took away stays away, until the guard asserts the routes.
 //! Not here: the microphone (mic.rs), and what libjack calls (callbacks.rs).
 
+use super::callbacks::FrameCount;
 use super::callbacks::{Ears, Hands};
-use super::mic::Capture;
+use super::mic::{Capture, Mic, mic};
 use super::{OpenError, Opened, Order, Teller, sayable};
 use crate::driver::seat::{RenderSeat, Watch};
 use crate::driver::{DeviceAnswer, DeviceOp, DriverConfig, Of, PortInfo, PortList};
@@ -32,6 +33,7 @@ pub(super) struct Kept {
     /// Connections the server refused, so that each is told once.
     refused: HashSet<(usize, String)>,
     pub(super) teller: Teller,
+    pub(super) mic: Mic,
     pub(super) capture: Option<Capture>,
     /// A capture whose ports are gone.
     pub(super) awaited: Option<Of>,
@@ -69,10 +71,13 @@ impl Kept {
             watch: watch.clone(),
             orders,
         };
+        let (mic, mic_seat) = mic();
         let hands = Hands {
             seat,
             outs,
             watch: watch.clone(),
+            mic: mic_seat,
+            frames: FrameCount::default(),
         };
         let client = client.activate_async(ears, hands).map_err(OpenError::Refused)?;
         let kept = Kept {
@@ -84,6 +89,7 @@ impl Kept {
             made: HashSet::new(),
             refused: HashSet::new(),
             teller,
+            mic,
             capture: None,
             awaited: None,
         };
@@ -132,6 +138,8 @@ impl Kept {
         self.watch_capture();
         let (_, latency) = self.first.get_latency_range(LatencyType::Playback);
         self.watch.latency.store(latency, Release);
+        let captured = self.capture.as_ref().map_or(0, Capture::latency);
+        self.watch.capture_latency.store(captured, Release);
         let seen = self.list();
         if !self.watch.is_retired.load(Acquire) {
             *self.ports.lock().unwrap_or_else(PoisonError::into_inner) = seen;

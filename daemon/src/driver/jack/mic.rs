@@ -2,18 +2,101 @@
 
 use super::kept::{AUDIO, Kept, owner};
 use crate::driver::{DeviceAnswer, Of};
-use jack::{AudioIn, Client, Port, PortFlags};
+use jack::{AudioIn, Client, LatencyType, Port, PortFlags, ProcessScope, Unowned};
+use rtrb::{Consumer, Producer, RingBuffer};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A microphone is heard through so many of its channels.
 const CAPTURE_PORTS: usize = 2;
 
-/// The open microphone: `in_1` and on. Its samples go nowhere yet: the server fills the ports, and until there are detectors and readers the
-/// render thread does not even look at them.
+/// How long the render thread may take to let go of a port: two of the longest periods, and a margin.
+const LETS_GO_WITHIN: Duration = Duration::from_millis(500);
+
+/// The open microphone. `in_1` is what is heard; it lies with the render thread. The channels beside it are connected, so that a patchbay shows
+/// the microphone as it is, and not listened to.
 pub(super) struct Capture {
     pub(super) of: Of,
-    ins: Vec<Port<AudioIn>>,
+    first: Option<Port<Unowned>>,
+    others: Vec<Port<AudioIn>>,
     /// The ports they were connected to.
     sources: Vec<String>,
+}
+
+impl Capture {
+    pub(super) fn latency(&self) -> u32 {
+        self.first.as_ref().map_or(0, |port| port.get_latency_range(LatencyType::Capture).1)
+    }
+}
+
+/// Ports on their way to the render thread and back. It must have let go of a port before the port is unregistered: what the server answers
+/// after that is no memory.
+const PORTS: usize = 4;
+
+pub(super) fn mic() -> (Mic, MicSeat) {
+    let (orders, obeyed) = RingBuffer::new(PORTS);
+    let (give_back, taken_back) = RingBuffer::new(PORTS);
+    let seat = MicSeat {
+        port: None,
+        orders: obeyed,
+        give_back,
+    };
+    (Mic { orders, taken_back }, seat)
+}
+
+/// The keeper's side. `[worker]`
+pub(super) struct Mic {
+    /// A port to listen to; none: let go of the one there is.
+    orders: Producer<Option<Port<AudioIn>>>,
+    taken_back: Consumer<Port<AudioIn>>,
+}
+
+impl Mic {
+    fn give(&mut self, port: Port<AudioIn>) {
+        // What a server that hung gave back too late: its client goes soon, and the port with it.
+        while self.taken_back.pop().is_ok() {}
+        if self.orders.push(Some(port)).is_err() {
+            tracing::warn!("the render thread does not take up the microphone: is the JACK server hanging?");
+        }
+    }
+
+    fn take_back(&mut self) -> Option<Port<AudioIn>> {
+        self.orders.push(None).ok()?;
+        let deadline = Instant::now() + LETS_GO_WITHIN;
+        loop {
+            if let Ok(port) = self.taken_back.pop() {
+                return Some(port);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// The render thread's side.
+pub(super) struct MicSeat {
+    port: Option<Port<AudioIn>>,
+    orders: Consumer<Option<Port<AudioIn>>>,
+    give_back: Producer<Port<AudioIn>>,
+}
+
+impl MicSeat {
+    /// What the microphone brings in this cycle. `[rt & active]`
+    pub(super) fn look<'a>(&'a mut self, scope: &'a ProcessScope) -> Option<&'a [f32]> {
+        while !self.give_back.is_full()
+            && let Ok(order) = self.orders.pop()
+        {
+            if let Some(before) = std::mem::replace(&mut self.port, order)
+                && let Err(rtrb::PushError::Full(before)) = self.give_back.push(before)
+            {
+                // Cannot happen: only this thread fills the ring, and it has just seen room.
+                std::mem::forget(before);
+            }
+        }
+        self.port.as_ref().map(|port| port.as_slice(scope))
+    }
 }
 
 impl Kept {
@@ -31,7 +114,8 @@ impl Kept {
         }
         let mut capture = Capture {
             of: of.clone(),
-            ins: Vec::new(),
+            first: None,
+            others: Vec::new(),
             sources: Vec::new(),
         };
         for (n, source) in sources.into_iter().enumerate() {
@@ -45,12 +129,17 @@ impl Kept {
         DeviceAnswer::Opened
     }
 
-    fn open_in(&self, capture: &mut Capture, n: usize, source: String) -> Result<(), jack::Error> {
+    fn open_in(&mut self, capture: &mut Capture, n: usize, source: String) -> Result<(), jack::Error> {
         let client = self.client.as_client();
         let port = client.register_port(&format!("in_{}", n + 1), AudioIn::default())?;
         let name = port.name();
-        capture.ins.push(port);
-        match client.connect_ports_by_name(&source, &name?) {
+        if n == 0 {
+            capture.first = Some(port.clone_unowned());
+            self.mic.give(port);
+        } else {
+            capture.others.push(port);
+        }
+        match self.client.as_client().connect_ports_by_name(&source, &name?) {
             Ok(()) | Err(jack::Error::PortAlreadyConnected(..)) => {
                 capture.sources.push(source);
                 Ok(())
@@ -59,9 +148,11 @@ impl Kept {
         }
     }
 
-    pub(super) fn close_capture(&self, capture: Capture) {
+    pub(super) fn close_capture(&mut self, capture: Capture) {
         let Of { session, generation, .. } = &capture.of;
-        for port in capture.ins {
+        // A server that hangs keeps the port until the client is closed.
+        let first = capture.first.and_then(|_| self.mic.take_back());
+        for port in first.into_iter().chain(capture.others) {
             if let Err(error) = self.client.as_client().unregister_port(port) {
                 tracing::warn!(%session, generation, %error, "a capture port was not closed");
             }

@@ -1,0 +1,217 @@
+//! What one session's readers and recording get of each stretch of time.
+//!
+//! Who hears the user: nobody while the microphone is muted; readers only while the session listens (the microphone may stay open for the
+//! answer); a recording as long as it is open for the session or the session listens. Else there is silence, and time goes on.
+//! What a detector has cleaned comes later than the raw sound and takes its place frame by frame; where it fails to come, the raw sound goes out.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use utterd_core::Direction;
+use utterd_rt::TapRx;
+
+use super::group::{Group, Told};
+use super::line::Stretch;
+use super::recorder::Recorder;
+use crate::tx::Output;
+use crate::tx::resample::{Pool, samples_to_us};
+
+pub(super) struct Ears {
+    pub(super) name: String,
+    pub(super) output: Output,
+    /// The microphone is open for this session.
+    pub(super) is_open: bool,
+    /// The session listens: readers get what it brings.
+    pub(super) delivers: bool,
+    pub(super) is_muted: bool,
+    pub(super) groups: BTreeMap<(Direction, u32), Group>,
+    pub(super) recorder: Option<Recorder>,
+    /// By track: what each lane of the session plays.
+    pub(super) lanes: Vec<TapRx>,
+    clean: Clean,
+    agent: Vec<f32>,
+    user: Vec<f32>,
+}
+
+/// The echo-cancelled sound on its way through a detector.
+#[derive(Default)]
+struct Clean {
+    tap: Option<TapRx>,
+    /// What readers would get without it, from `from_us` on: not told yet.
+    raw: VecDeque<f32>,
+    from_frame: u64,
+    from_us: u64,
+}
+
+impl Ears {
+    pub(super) fn new(name: String, output: Output) -> Ears {
+        Ears {
+            name,
+            output,
+            is_open: false,
+            delivers: false,
+            is_muted: false,
+            groups: BTreeMap::new(),
+            recorder: None,
+            lanes: Vec::new(),
+            clean: Clean::default(),
+            agent: Vec::new(),
+            user: Vec::new(),
+        }
+    }
+
+    /// The session is closed: its streams end; a recording may still have something to hear.
+    pub(super) fn close(&mut self) {
+        self.name.clear();
+        self.groups.clear();
+        self.is_open = false;
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.name.is_empty() && self.recorder.is_none()
+    }
+
+    pub(super) fn wants_line(&self) -> bool {
+        self.recorder.is_some() || self.groups.values().any(|g| g.len() > 0)
+    }
+
+    pub(super) fn wants_lanes(&self) -> bool {
+        self.recorder.is_some() || self.groups.keys().any(|(direction, _)| *direction == Direction::Tx)
+    }
+
+    pub(super) fn readers(&self) -> usize {
+        self.groups.values().map(Group::len).sum()
+    }
+
+    /// A detector cleans from now on, or ceases to.
+    pub(super) fn set_clean(&mut self, tap: Option<TapRx>) {
+        self.clean.tap = tap;
+    }
+
+    /// The line runs at another rate.
+    pub(super) fn rate_changed(&mut self, rate: u32) {
+        self.clean.raw.clear();
+        self.groups.values_mut().for_each(Group::restart);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.rate_changed(rate);
+        }
+        self.lanes.retain(|lane| !lane.is_abandoned());
+    }
+
+    pub(super) fn hear(&mut self, stretch: &Stretch<'_>, rate: u32, pool: &Pool, told: &mut Vec<Told>) {
+        self.mix_agent(stretch);
+        // Who listens while another session's capture is open hears through that one.
+        let is_heard = (self.is_open || self.delivers) && !self.is_muted;
+        let delivers = is_heard && self.delivers;
+        let near = stretch.near.filter(|_| is_heard);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.hear(&self.agent, near, stretch.is_lost);
+        }
+        self.user.clear();
+        match near.filter(|_| delivers) {
+            // A microphone that brings no numbers brings silence.
+            Some(near) => self.user.extend(near.iter().map(|s| if s.is_finite() { *s } else { 0.0 })),
+            None => self.user.resize(stretch.far.len(), 0.0),
+        }
+        for ((direction, _), group) in &mut self.groups {
+            match direction {
+                Direction::Tx => group.hear(&self.agent, rate, stretch.at_us, pool, told),
+                Direction::RxRaw => group.hear(&self.user, rate, stretch.at_us, pool, told),
+                Direction::Rx => {}
+            }
+        }
+        let rx = self.groups.iter_mut().filter(|((d, _), _)| *d == Direction::Rx).map(|(_, g)| g);
+        self.clean.hear(
+            &self.user,
+            stretch,
+            delivers,
+            rate,
+            &mut |samples, at_us, groups| {
+                for group in groups {
+                    group.hear(samples, rate, at_us, pool, told);
+                }
+            },
+            &mut rx.collect::<Vec<_>>(),
+        );
+    }
+
+    /// What the session's lanes played in this stretch.
+    fn mix_agent(&mut self, stretch: &Stretch<'_>) {
+        self.agent.clear();
+        self.agent.resize(stretch.far.len(), 0.0);
+        let Some(frame) = stretch.frame else { return };
+        let agent = &mut self.agent;
+        self.lanes.retain_mut(|lane| {
+            while let Some(block) = lane.peek() {
+                let is_now = block.frame == frame && block.frames as usize == agent.len();
+                if !is_now && block.frame >= frame {
+                    break;
+                }
+                lane.take(|_, first, second| {
+                    if is_now {
+                        for (out, sample) in agent.iter_mut().zip(first.iter().chain(second)) {
+                            *out += *sample;
+                        }
+                    }
+                });
+            }
+            !(lane.is_abandoned() && lane.peek().is_none())
+        });
+    }
+}
+
+type Out<'a, 'g> = &'a mut dyn FnMut(&[f32], u64, &mut [&'g mut Group]);
+
+impl Clean {
+    fn hear<'g>(&mut self, raw: &[f32], stretch: &Stretch<'_>, delivers: bool, rate: u32, out: Out<'_, 'g>, groups: &mut [&'g mut Group]) {
+        let Some(frame) = stretch.frame.filter(|_| self.tap.is_some() && !groups.is_empty()) else {
+            self.flush(usize::MAX, rate, out, groups);
+            return out(raw, stretch.at_us, groups);
+        };
+        if self.raw.is_empty() {
+            (self.from_frame, self.from_us) = (frame, stretch.at_us);
+        }
+        self.raw.extend(raw);
+        let mut cleaned = Vec::new();
+        while let Some(block) = self.tap.as_mut().and_then(TapRx::peek) {
+            if block.frame > self.from_frame + self.raw.len() as u64 {
+                break;
+            }
+            cleaned.clear();
+            if let Some(tap) = &mut self.tap {
+                tap.take(|_, first, second| {
+                    cleaned.extend_from_slice(first);
+                    cleaned.extend_from_slice(second);
+                });
+            }
+            // Before the detector began, or where it left something out: the raw sound.
+            self.flush(block.frame.saturating_sub(self.from_frame) as usize, rate, out, groups);
+            let past = (self.from_frame.saturating_sub(block.frame) as usize).min(cleaned.len());
+            let cleaned = &mut cleaned[past..];
+            let frames = cleaned.len().min(self.raw.len());
+            if !delivers {
+                cleaned.fill(0.0);
+            }
+            out(&cleaned[..frames], self.from_us, groups);
+            self.forward(frames, rate);
+        }
+        // Half a second is more than any detector may take.
+        let surplus = self.raw.len().saturating_sub(rate as usize / 2);
+        self.flush(surplus, rate, out, groups);
+    }
+
+    /// So many frames go out raw.
+    fn flush<'g>(&mut self, frames: usize, rate: u32, out: Out<'_, 'g>, groups: &mut [&'g mut Group]) {
+        let frames = frames.min(self.raw.len());
+        if frames > 0 {
+            let raw: Vec<f32> = self.raw.iter().take(frames).copied().collect();
+            out(&raw, self.from_us, groups);
+            self.forward(frames, rate);
+        }
+    }
+
+    fn forward(&mut self, frames: usize, rate: u32) {
+        self.raw.drain(..frames);
+        self.from_frame += frames as u64;
+        self.from_us += samples_to_us(frames as u64, rate);
+    }
+}

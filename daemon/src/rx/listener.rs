@@ -1,0 +1,438 @@
+//! A detector at work for one session, on a thread of its own: takes blocks from its sink, brings them to its rate in frames of 10 ms, lets it
+//! hear, and hands on what it found and what it cleaned.
+//!
+//! The far end is shifted by playback's and capture's latency, so that an echo stands where it is heard. What was lost is silence of the same
+//! length and is told to the detector. One that fails too often, fires constantly, panics, or cannot keep up is given up, once and with its reason; the session goes
+//! on without it. Hard real-time detectors run below the callback; others at ordinary priority.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use utterd_core::SessionId;
+use utterd_core::hearing::{Finding, Pace, Paced};
+use utterd_rt::{Block, TapRx, TapTx};
+
+use super::pump::{PRIORITY, Pump, Sink};
+use super::{Events, RxEvent};
+use crate::clock::now_us;
+use crate::driver::sched;
+use crate::plugins::{Detector, DetectorFault, DetectorInput, DetectorStream, DetectorStreamSpec, InputFlags};
+use crate::tx::Output;
+use crate::tx::resample::{Pool, Resampler, rescale};
+
+/// Detectors are asked for the best of these that they take and that the line has samples for.
+const RATES: [u32; 2] = [16_000, 8_000];
+/// Without a block for so long it looks whether it is still wanted.
+const IDLE: Duration = Duration::from_millis(100);
+/// Frames that may fail before it is given up.
+const FAULTS: u32 = 10;
+/// It may be so late, and so many frames in a row.
+const LATE_US: u64 = 500_000;
+const LATE_FRAMES: u32 = 100;
+/// A hole longer than this is a new beginning.
+const HOLE_S: u64 = 2;
+
+/// What is to be heard, and for whom.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    pub session: SessionId,
+    pub output: Output,
+    pub generation: u64,
+    pub detector: String,
+    pub language: String,
+    pub one_stage: bool,
+}
+
+/// What a detector must know of its session; written by the actor.
+#[derive(Debug, Default)]
+pub(super) struct Context(AtomicU8);
+
+impl Context {
+    pub(super) fn set(&self, speaking: bool, protected: bool, muted: bool) {
+        self.0
+            .store(u8::from(speaking) | u8::from(protected) << 1 | u8::from(muted) << 2, Relaxed);
+    }
+
+    fn flags(&self) -> InputFlags {
+        let bits = self.0.load(Relaxed);
+        InputFlags {
+            ai_speaking: bits & 1 != 0,
+            protected: bits & 2 != 0,
+            muted: bits & 4 != 0,
+            gap: false,
+        }
+    }
+}
+
+/// The hold on a listener; letting go of it ends it.
+pub(super) struct Running {
+    is_over: Arc<AtomicBool>,
+    thread: Thread,
+    pub(super) generation: u64,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.is_over.store(true, Release);
+        self.thread.unpark();
+    }
+}
+
+/// What a listener is started with.
+pub(super) struct Start {
+    pub(super) listen: Listen,
+    pub(super) detector: Arc<Detector>,
+    pub(super) context: Arc<Context>,
+    pub(super) line_rate: u32,
+    /// Where the cleaned sound goes.
+    pub(super) clean: Option<TapTx>,
+    pub(super) events: Arc<Events>,
+}
+
+impl Start {
+    pub(super) fn start(self, pump: &Pump) -> io::Result<Running> {
+        let (tap, end) = utterd_rt::tap(2 * self.line_rate.max(32_768) as usize);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = is_over.clone();
+        let (output, generation) = (self.listen.output, self.listen.generation);
+        let thread = thread::Builder::new()
+            .name("utterd-listen".into())
+            .spawn(move || crate::or_end("a detector's thread", || self.run(end, &seen)))?;
+        let thread = thread.thread().clone();
+        pump.sink(
+            output,
+            Sink {
+                tap,
+                reader: thread.clone(),
+            },
+        );
+        Ok(Running {
+            is_over,
+            thread,
+            generation,
+        })
+    }
+
+    fn run(mut self, mut tap: TapRx, is_over: &AtomicBool) {
+        let rate = if RATES.contains(&self.line_rate) && self.detector.takes(self.line_rate) {
+            self.line_rate
+        } else {
+            let fits = |r: &&u32| self.detector.takes(**r);
+            RATES.iter().find(fits).copied().unwrap_or(self.line_rate)
+        };
+        let spec = DetectorStreamSpec {
+            session: self.listen.session.get(),
+            rate,
+            frame: rate as usize / 100,
+            language: &self.listen.language,
+            one_stage: self.listen.one_stage,
+        };
+        let stream = match self.detector.open(spec) {
+            Ok(stream) => stream,
+            Err(error) => return self.give_up(error.to_string()),
+        };
+        if self.detector.hard_rt()
+            && let Err(error) = sched::become_realtime(PRIORITY)
+        {
+            tracing::info!(detector = self.detector.id(), %error, "a detector runs at ordinary priority");
+        }
+        sched::flush_denormals();
+        let delay = self.detector.info().clean_delay_ms as u64 * u64::from(rate) / 1_000;
+        let clean = self.clean.take().map(|tap| Cleaned::new(tap, rate, self.line_rate, delay));
+        let mut hearing = Hearing::new(stream, rate, self.line_rate, clean);
+        while !is_over.load(Acquire) {
+            let Some(block) = tap.peek() else {
+                thread::park_timeout(IDLE);
+                continue;
+            };
+            let read = tap.take(|_, first, second| hearing.take(block, first, second));
+            debug_assert!(read.is_some(), "it was there");
+            if let Err(why) = hearing.hear(&self) {
+                return self.give_up(why);
+            }
+        }
+    }
+
+    fn give_up(&self, message: String) {
+        (self.events)(RxEvent::DetectorFailed {
+            session: self.listen.session,
+            generation: self.listen.generation,
+            detector: self.listen.detector.clone(),
+            message,
+        });
+    }
+}
+
+/// What the detector has heard and will hear.
+struct Hearing {
+    stream: DetectorStream,
+    rate: u32,
+    line_rate: u32,
+    pool: Pool,
+    near: Way,
+    far: Way,
+    /// Zeros that the far end is behind by, in the detector's samples.
+    far_delay: u64,
+    /// The detector's time, and the line's frame at its beginning.
+    t: u64,
+    begin: Option<u64>,
+    /// The line's frame that follows, and the time of one.
+    expected: u64,
+    anchor: (u64, u64),
+    lost: u32,
+    gap: bool,
+    faults: u32,
+    pace: Pace,
+    late: u32,
+    clean: Option<Cleaned>,
+    frame: Vec<f32>,
+    far_frame: Vec<f32>,
+    out: Vec<f32>,
+    whole: Vec<f32>,
+}
+
+/// One end on its way to the detector's rate.
+struct Way {
+    resampler: Resampler,
+    ready: VecDeque<f32>,
+    out: Vec<f32>,
+}
+
+impl Way {
+    fn new(pool: &Pool, from: u32, to: u32) -> Way {
+        Way {
+            resampler: Resampler::new(pool, from, to),
+            ready: VecDeque::new(),
+            out: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, samples: &[f32]) {
+        self.out.clear();
+        self.resampler.push(samples, &mut self.out);
+        self.ready.extend(&self.out);
+    }
+}
+
+impl Hearing {
+    fn new(stream: DetectorStream, rate: u32, line_rate: u32, clean: Option<Cleaned>) -> Hearing {
+        let pool = Pool::default();
+        let frame = rate as usize / 100;
+        Hearing {
+            stream,
+            rate,
+            line_rate,
+            near: Way::new(&pool, line_rate, rate),
+            far: Way::new(&pool, line_rate, rate),
+            pool,
+            far_delay: 0,
+            t: 0,
+            begin: None,
+            expected: 0,
+            anchor: (0, 0),
+            lost: 0,
+            gap: false,
+            faults: 0,
+            pace: Pace::new(),
+            late: 0,
+            clean,
+            frame: vec![0.0; frame],
+            far_frame: vec![0.0; frame],
+            out: vec![0.0; frame],
+            whole: Vec::new(),
+        }
+    }
+
+    /// A block of the line, which may come after a hole.
+    fn take(&mut self, block: Block, first: &[f32], second: &[f32]) {
+        let missing = block.frame.wrapping_sub(self.expected);
+        if self.begin.is_none() || missing > HOLE_S * u64::from(self.line_rate) {
+            self.begin_at(block);
+        } else if missing > 0 {
+            self.lost += rescale(missing, self.line_rate, self.rate) as u32;
+            self.gap = true;
+            self.whole.clear();
+            self.whole.resize(missing as usize, 0.0);
+            self.near.push(&self.whole);
+            self.far.push(&self.whole);
+        }
+        self.shift_far(rescale(block.far_delay.into(), self.line_rate, self.rate));
+        self.expected = block.frame + u64::from(block.frames);
+        self.anchor = (block.frame, block.at_us);
+        self.whole.clear();
+        self.whole.extend_from_slice(first);
+        self.whole.extend_from_slice(second);
+        let (far, near) = self.whole.split_at_mut(block.frames as usize);
+        self.far.push(far);
+        if near.is_empty() {
+            far.fill(0.0);
+            self.near.push(far);
+        } else {
+            // A resampler would spread what is no number over all that follows.
+            near.iter_mut().filter(|s| !s.is_finite()).for_each(|s| *s = 0.0);
+            self.near.push(near);
+        }
+    }
+
+    fn begin_at(&mut self, block: Block) {
+        if self.begin.is_some() {
+            self.stream.reset();
+        }
+        self.begin = Some(block.frame);
+        (self.t, self.far_delay, self.lost) = (0, 0, 0);
+        self.near = Way::new(&self.pool, self.line_rate, self.rate);
+        self.far = Way::new(&self.pool, self.line_rate, self.rate);
+        if let Some(clean) = &mut self.clean {
+            clean.begin_at(block.frame);
+        }
+    }
+
+    fn shift_far(&mut self, delay: u64) {
+        if delay == self.far_delay {
+            return;
+        }
+        self.gap = true;
+        if delay > self.far_delay {
+            let more = (delay - self.far_delay) as usize;
+            self.far.ready.extend(std::iter::repeat_n(0.0, more));
+        } else {
+            let less = ((self.far_delay - delay) as usize).min(self.far.ready.len());
+            self.far.ready.drain(..less);
+        }
+        self.far_delay = delay;
+    }
+
+    /// Every whole frame there is.
+    fn hear(&mut self, of: &Start) -> Result<(), String> {
+        let frame = self.frame.len();
+        while self.near.ready.len() >= frame && self.far.ready.len() >= frame {
+            for (to, way) in [(&mut self.frame, &mut self.near), (&mut self.far_frame, &mut self.far)] {
+                for (to, sample) in to.iter_mut().zip(way.ready.drain(..frame)) {
+                    *to = sample;
+                }
+            }
+            let mut flags = of.context.flags();
+            flags.gap = std::mem::take(&mut self.gap);
+            if flags.muted {
+                self.frame.fill(0.0);
+            }
+            let input = DetectorInput {
+                t: self.t,
+                near: &self.frame,
+                far: Some(&self.far_frame),
+                far_delay: i32::try_from(self.far_delay).unwrap_or(i32::MAX),
+                lost: std::mem::take(&mut self.lost),
+                flags,
+            };
+            let clean = self.clean.is_some().then_some(self.out.as_mut_slice());
+            match self.stream.process(input, clean) {
+                Ok(heard) => {
+                    for kind in heard.kinds() {
+                        match self.pace.take(self.time_of(self.t), kind) {
+                            Paced::Pass => {}
+                            Paced::Drop { first } => {
+                                if first {
+                                    tracing::warn!(detector = of.detector.id(), session = %of.listen.session, "fires faster than people speak: not listened to");
+                                }
+                                continue;
+                            }
+                            Paced::GiveUp => return Err("it fires constantly".into()),
+                        }
+                        let finding = Finding {
+                            kind,
+                            at_us: self.time_of(heard.t_event),
+                            probability: heard.prob,
+                            confidence: heard.confidence,
+                            detector: Arc::from(of.listen.detector.as_str()),
+                        };
+                        (of.events)(RxEvent::Finding {
+                            session: of.listen.session,
+                            generation: of.listen.generation,
+                            finding,
+                        });
+                    }
+                }
+                Err(fault) => {
+                    self.faults += 1;
+                    self.out.copy_from_slice(&self.frame);
+                    if fault == DetectorFault::Panicked || self.faults > FAULTS {
+                        return Err(fault.to_string());
+                    }
+                }
+            }
+            if let Some(clean) = &mut self.clean {
+                clean.push(&self.out);
+            }
+            self.t += frame as u64;
+            let end_us = self.time_of(self.t);
+            self.late = if now_us() > end_us + LATE_US { self.late + 1 } else { 0 };
+            if self.late > LATE_FRAMES {
+                return Err("it is slower than the sound".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn time_of(&self, t: u64) -> u64 {
+        let frame = self.begin.unwrap_or_default() + rescale(t, self.rate, self.line_rate);
+        let (at, at_us) = self.anchor;
+        let us = |frames: u64| frames * 1_000_000 / u64::from(self.line_rate);
+        if frame >= at {
+            at_us + us(frame - at)
+        } else {
+            at_us.saturating_sub(us(at - frame))
+        }
+    }
+}
+
+/// The cleaned sound on its way back to the line's rate and place.
+struct Cleaned {
+    tap: TapTx,
+    rate: u32,
+    line_rate: u32,
+    /// The detector's cleaned signal is so many of its samples late.
+    delay: u64,
+    skip: u64,
+    pool: Pool,
+    resampler: Resampler,
+    frame: u64,
+    out: Vec<f32>,
+}
+
+impl Cleaned {
+    fn new(tap: TapTx, rate: u32, line_rate: u32, delay: u64) -> Cleaned {
+        let pool = Pool::default();
+        Cleaned {
+            tap,
+            rate,
+            line_rate,
+            delay,
+            skip: delay,
+            resampler: Resampler::new(&pool, rate, line_rate),
+            pool,
+            frame: 0,
+            out: Vec::new(),
+        }
+    }
+
+    fn begin_at(&mut self, frame: u64) {
+        self.frame = frame;
+        self.skip = self.delay;
+        self.resampler = Resampler::new(&self.pool, self.rate, self.line_rate);
+    }
+
+    fn push(&mut self, samples: &[f32]) {
+        let skipped = self.skip.min(samples.len() as u64);
+        self.skip -= skipped;
+        self.out.clear();
+        self.resampler.push(&samples[skipped as usize..], &mut self.out);
+        if !self.out.is_empty() {
+            self.tap.push(self.frame, 0, 0, &self.out, None);
+            self.frame += self.out.len() as u64;
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The streams' thread: brings the line of each output to the readers and recordings of its sessions. `[worker]`
+//!
+//! It looks every 5 ms while somebody reads or records and sleeps otherwise; then the taps are off, too. It never waits for a reader or a disk.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use utterd_core::{ErrorKind, Failure, RecordingEvent, RecordingId, Token};
+use utterd_rt::TapRx;
+
+use super::disk::Shelf;
+use super::ears::Ears;
+use super::group::{Group, Joining, Told};
+use super::line::Line;
+use super::pump::{Pump, Sink};
+use super::reader::Reader;
+use super::recorder::{Recorder, Tell};
+use super::{Acquire, Events, Record, RxEvent};
+use crate::clock::now_us;
+use crate::tx::resample::{Pool, samples_to_us};
+use crate::tx::{Output, Tx};
+
+const TICK: Duration = Duration::from_millis(5);
+/// A stream whose line stands still begins after this long all the same.
+const PATIENCE_US: u64 = 500_000;
+/// Readers of all sessions; each holds a file descriptor and its pipe's memory.
+const READERS: usize = 256;
+/// Sound that may wait for this thread.
+const RING_S: usize = 2;
+
+pub(super) enum Command {
+    Engine {
+        output: Output,
+        rate: u32,
+    },
+    Acquire(Acquire),
+    Track {
+        track: u64,
+        session: u64,
+    },
+    /// The microphone is open for the session of this name, or closed.
+    Capture {
+        name: String,
+        output: Output,
+        is_open: bool,
+    },
+    Readers {
+        session: u64,
+        delivers: bool,
+    },
+    Muted {
+        session: u64,
+        is_muted: bool,
+    },
+    Clean {
+        session: u64,
+        tap: Option<TapRx>,
+    },
+    Record(Record),
+    Begin(RecordingId),
+    StopRecording(RecordingId, &'static str),
+    SessionOpened {
+        session: u64,
+        name: String,
+        output: Output,
+    },
+    SessionClosed {
+        name: String,
+    },
+    Stop,
+}
+
+pub(super) struct Streams {
+    pub(super) commands: Receiver<Command>,
+    pub(super) pump: Pump,
+    pub(super) tx: Tx,
+    pub(super) events: Arc<Events>,
+    pub(super) shelf: Shelf,
+    /// Taps of lanes, by track, as the feeder makes them.
+    pub(super) lanes: Receiver<(u64, TapRx)>,
+    pub(super) lane_taps: Sender<(u64, TapRx)>,
+    pub(super) sessions: BTreeMap<u64, Ears>,
+    /// Who has the microphone; sessions that nobody listens to are not known by id here.
+    pub(super) open: Option<String>,
+    pub(super) tracks: HashMap<u64, u64>,
+    pub(super) local: Port,
+    pub(super) null: Port,
+    pub(super) pool: Pool,
+}
+
+pub(super) struct Port {
+    rate: u32,
+    line: Option<Line>,
+}
+
+impl Default for Port {
+    fn default() -> Port {
+        Port { rate: 48_000, line: None }
+    }
+}
+
+impl Streams {
+    pub(super) fn run(mut self) {
+        loop {
+            let first = if self.local.line.is_some() || self.null.line.is_some() {
+                self.commands.recv_timeout(TICK)
+            } else {
+                self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            let mut next = first;
+            loop {
+                match next {
+                    Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(command) => self.obey(command),
+                    Err(RecvTimeoutError::Timeout) => break,
+                }
+                next = self.commands.try_recv().map_err(|_| RecvTimeoutError::Timeout);
+            }
+            self.hear(Output::Local);
+            self.hear(Output::Null);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Engine { output, rate } => {
+                let port = self.port(output);
+                let is_other = std::mem::replace(&mut port.rate, rate) != rate;
+                if let Some(line) = &mut port.line {
+                    line.engine(rate);
+                }
+                for ears in self.sessions.values_mut().filter(|e| e.output == output) {
+                    ears.lanes.retain(|lane| !lane.is_abandoned());
+                    if is_other {
+                        ears.rate_changed(rate);
+                    }
+                }
+            }
+            Command::Acquire(acquire) => self.acquire(acquire),
+            Command::Track { track, session } => {
+                self.tracks.insert(track, session);
+                if self.sessions.get(&session).is_some_and(Ears::wants_lanes) {
+                    self.tx.tap(track, self.lane_taps.clone());
+                }
+            }
+            Command::Capture { name, output, is_open } => {
+                if output == Output::Local {
+                    if is_open {
+                        self.open = Some(name);
+                    } else {
+                        self.open.take_if(|open| *open == name);
+                    }
+                    for ears in self.sessions.values_mut() {
+                        ears.is_open = self.open.as_ref() == Some(&ears.name) && ears.output == Output::Local;
+                    }
+                }
+            }
+            Command::Readers { session, delivers } => {
+                if let Some(ears) = self.sessions.get_mut(&session) {
+                    ears.delivers = delivers;
+                }
+            }
+            Command::Muted { session, is_muted } => {
+                if let Some(ears) = self.sessions.get_mut(&session) {
+                    ears.is_muted = is_muted;
+                }
+            }
+            Command::Clean { session, tap } => {
+                if let Some(ears) = self.sessions.get_mut(&session) {
+                    ears.set_clean(tap);
+                }
+            }
+            Command::Record(record) => self.record(record),
+            Command::Begin(id) => {
+                if let Some(recorder) = self.recorder(id) {
+                    recorder.begin();
+                }
+            }
+            Command::StopRecording(id, reason) => {
+                let has = |ears: &&mut Ears| ears.recorder.as_ref().is_some_and(|r| r.id == id);
+                // One that has ended by itself has told its end.
+                if let Some(ears) = self.sessions.values_mut().find(has)
+                    && let Some(recorder) = &mut ears.recorder
+                {
+                    recorder.stop_at(now_us(), reason);
+                }
+            }
+            Command::SessionOpened { session, name, output } => {
+                let mut ears = Ears::new(name, output);
+                ears.is_open = output == Output::Local && self.open.as_ref() == Some(&ears.name);
+                self.sessions.insert(session, ears);
+            }
+            Command::SessionClosed { name } => {
+                // A recording that is on its way to its end still hears what was played before.
+                for ears in self.sessions.values_mut().filter(|e| e.name == name) {
+                    ears.close();
+                }
+                self.sessions.retain(|_, ears| !ears.is_gone());
+                let sessions = &self.sessions;
+                self.tracks.retain(|_, session| sessions.contains_key(session));
+            }
+            Command::Stop => {}
+        }
+    }
+
+    fn port(&mut self, output: Output) -> &mut Port {
+        match output {
+            Output::Local => &mut self.local,
+            Output::Null => &mut self.null,
+        }
+    }
+
+    fn recorder(&mut self, id: RecordingId) -> Option<&mut Recorder> {
+        let all = self.sessions.values_mut().filter_map(|e| e.recorder.as_mut());
+        all.into_iter().find(|r| r.id == id)
+    }
+
+    fn acquire(&mut self, acquire: Acquire) {
+        let readers: usize = self.sessions.values().map(Ears::readers).sum();
+        let token = acquire.token;
+        if readers >= READERS {
+            let message = format!("{readers} streams are open: close some");
+            return self.refuse(token, ErrorKind::LimitExceeded, message);
+        }
+        let line_rate = self.port(acquire.output).rate;
+        let format = acquire.format;
+        let (reader, stream) = match Reader::new(format.encoding, format.channels) {
+            Ok(both) => both,
+            Err(error) => return self.refuse(token, ErrorKind::LimitExceeded, format!("no pipe for the stream: {error}")),
+        };
+        let Some(ears) = self.sessions.get_mut(&acquire.session) else {
+            return self.refuse(token, ErrorKind::SessionClosed, "the session is closed".to_owned());
+        };
+        let rate = format.rate.unwrap_or(line_rate);
+        let key = (acquire.direction, rate);
+        ears.groups.entry(key).or_insert_with(|| Group::new(rate)).join(Joining {
+            token,
+            reader,
+            stream,
+            format,
+            since_us: now_us(),
+        });
+        self.tap_lanes(acquire.session);
+        self.open_line(acquire.output);
+    }
+
+    fn refuse(&self, token: Token, kind: ErrorKind, message: String) {
+        (self.events)(RxEvent::Refused {
+            token,
+            failure: Failure::new(kind, message),
+        });
+    }
+
+    fn record(&mut self, record: Record) {
+        let events = Arc::clone(&self.events);
+        let tell: Tell = Arc::new(move |recording, event| events(RxEvent::Recording { recording, event }));
+        let rate = self.port(record.output).rate;
+        let started = Recorder::start(record.recording, self.shelf.clone(), record.file, rate, tell.clone());
+        let recorder = match started {
+            Ok(recorder) => recorder,
+            Err(error) => {
+                let failure = Failure::new(ErrorKind::Failed, format!("no thread for the recording: {error}"));
+                return tell(record.recording, RecordingEvent::Refused(failure));
+            }
+        };
+        if let Some(ears) = self.sessions.get_mut(&record.session) {
+            ears.recorder = Some(recorder);
+            self.tap_lanes(record.session);
+            self.open_line(record.output);
+        }
+    }
+
+    /// From now on what the session plays is heard here.
+    fn tap_lanes(&mut self, session: u64) {
+        if self.sessions.get(&session).is_some_and(Ears::wants_lanes) {
+            for (track, _) in self.tracks.iter().filter(|(_, s)| **s == session) {
+                self.tx.tap(*track, self.lane_taps.clone());
+            }
+        }
+    }
+
+    fn open_line(&mut self, output: Output) {
+        let pump = self.pump.clone();
+        let port = self.port(output);
+        if port.line.is_none() {
+            let (tap, end) = utterd_rt::tap(2 * RING_S * port.rate.max(32_768) as usize);
+            let reader = thread::current();
+            pump.sink(output, Sink { tap, reader });
+            port.line = Some(Line::new(end, port.rate));
+        }
+    }
+
+    fn hear(&mut self, output: Output) {
+        let Some(mut line) = self.port(output).line.take() else {
+            return;
+        };
+        let now = now_us();
+        let rate = line.rate();
+        let mut told: Vec<(u64, Told)> = Vec::new();
+        let mut own = Vec::new();
+        line.tell(now, &mut |stretch| {
+            // A lane's tap is sent here before it carries anything of this stretch.
+            while let Ok((track, tap)) = self.lanes.try_recv() {
+                if let Some(ears) = self.tracks.get(&track).and_then(|s| self.sessions.get_mut(s)) {
+                    ears.lanes.push(tap);
+                }
+            }
+            for (id, ears) in self.sessions.iter_mut().filter(|(_, e)| e.output == output) {
+                if ears.wants_line() || !ears.lanes.is_empty() {
+                    ears.hear(stretch, rate, &self.pool, &mut own);
+                    told.extend(own.drain(..).map(|t| (*id, t)));
+                }
+            }
+        });
+        for (id, ears) in self.sessions.iter_mut().filter(|(_, e)| e.output == output) {
+            for group in ears.groups.values_mut() {
+                group.give_up_waiting(now, PATIENCE_US, &mut own);
+            }
+            told.extend(own.drain(..).map(|t| (*id, t)));
+            ears.groups.retain(|_, group| group.len() > 0);
+            if let Some(recorder) = &mut ears.recorder {
+                recorder.heard_until(line.end_us(), now);
+            }
+            ears.recorder.take_if(|r| r.is_over());
+        }
+        for (id, told) in told {
+            self.tell(id, told);
+        }
+        self.sessions.retain(|_, ears| !ears.is_gone());
+        // Without anybody who hears, the tap is let go of.
+        if self.sessions.values().any(|e| e.output == output && e.wants_line()) {
+            self.port(output).line = Some(line);
+        }
+    }
+
+    fn tell(&self, session: u64, told: Told) {
+        match told {
+            Told::Joined {
+                token,
+                stream,
+                rate,
+                format,
+                start_us,
+            } => (self.events)(RxEvent::Joined {
+                token,
+                stream,
+                rate,
+                format,
+                start_us,
+            }),
+            Told::Lost { frames, rate, first } => {
+                let name = self.sessions.get(&session).map(|e| e.name.clone()).unwrap_or_default();
+                let lost_us = samples_to_us(frames, rate);
+                (self.events)(RxEvent::Behind {
+                    session: name,
+                    lost_us,
+                    first,
+                });
+            }
+        }
+    }
+}

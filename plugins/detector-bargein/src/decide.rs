@@ -1,0 +1,227 @@
+//! From probabilities to events: quick to suspect, slower to be sure, and it says so when it was nothing.
+//!
+//! Invariants: a suspicion ends within `LONGEST` frames, confirmed or not; every start is followed by one end; no event is told
+//! twice. Not here: what the daemon does about it.
+
+use crate::network::OUTPUTS;
+
+/// What can happen in a frame of 10 ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// Somebody seems to speak, since so many frames.
+    Start(u32),
+    /// Sure of it.
+    BargeIn(u32),
+    /// It was a sound of assent, and is over.
+    Assent,
+    /// It is over, or was nothing.
+    End,
+}
+
+/// Probabilities from which something is told. Measured: see `training/` and README.md.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    /// To suspect at once.
+    pub suspect: f32,
+    /// To be sure, of the mean of the second output.
+    pub sure: f32,
+    /// How much of the second output's mean is its latest value.
+    pub pace: f32,
+    /// Enough to be sure when a suspicion must be decided.
+    pub late: f32,
+    /// Below it, of the mean of the first output, speech has ended.
+    pub over: f32,
+}
+
+/// Frames of 10 ms until a suspicion must be decided.
+const LONGEST: u32 = 36;
+/// An end needs so many quiet frames: of a suspicion, and of confirmed speech.
+const QUIET: [u32; 2] = [8, 24];
+/// Speech shorter than this may have been "mhm".
+const ASSENT: u32 = 70;
+
+pub struct Decision {
+    thresholds: Thresholds,
+    stage: Stage,
+    frames: u32,
+    quiet: u32,
+    speech: f32,
+    sure: f32,
+    assent: f32,
+    /// Frames in which a new suspicion needs more than usual: nobody is paused twice by one cough.
+    wary: u32,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    Quiet,
+    Suspected,
+    Speaking,
+}
+
+impl Thresholds {
+    /// `sensitivity` 0 … 1, half of it as shipped. `one_stage`: the first event cancels, so it must be sure.
+    pub fn new(sensitivity: f32, one_stage: bool) -> Thresholds {
+        let (suspect, sure) = if one_stage { (ONE_STAGE, SURE) } else { (SUSPECT, SURE) };
+        let shift = (0.5 - sensitivity.clamp(0.0, 1.0)) * REACH;
+        Thresholds {
+            suspect: logistic(suspect + shift),
+            sure: logistic(sure + shift),
+            pace: 0.12,
+            late: logistic(sure - 0.4 + shift),
+            over: 0.1f32.min(logistic(suspect + shift)),
+        }
+    }
+}
+
+/// As log odds.
+const SUSPECT: f32 = 0.5;
+const ONE_STAGE: f32 = 3.0;
+const SURE: f32 = 0.0;
+/// From the least to the most sensitive, in log odds.
+const REACH: f32 = 8.0;
+
+fn logistic(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+impl Decision {
+    pub fn new(thresholds: Thresholds) -> Decision {
+        Decision {
+            thresholds,
+            stage: Stage::Quiet,
+            frames: 0,
+            quiet: 0,
+            speech: 0.0,
+            sure: 0.0,
+            assent: 0.0,
+            wary: 0,
+        }
+    }
+
+    pub fn reset(&mut self) {
+        *self = Decision::new(self.thresholds);
+    }
+
+    /// One frame's probabilities: of speech, of an interruption, of assent.
+    pub fn feed(&mut self, p: [f32; OUTPUTS]) -> Option<Edge> {
+        self.speech += 0.3 * (p[0] - self.speech);
+        self.sure += self.thresholds.pace * (p[1] - self.sure);
+        self.assent += 0.1 * (p[2] - self.assent);
+        self.frames = self.frames.saturating_add(1);
+        self.wary = self.wary.saturating_sub(1);
+        self.quiet = if self.speech < self.thresholds.over {
+            self.quiet.saturating_add(1)
+        } else {
+            0
+        };
+        match self.stage {
+            Stage::Quiet => {
+                let bar = self.thresholds.suspect
+                    + if self.wary > 0 {
+                        0.5 * (1.0 - self.thresholds.suspect)
+                    } else {
+                        0.0
+                    };
+                if p[0] < bar {
+                    return None;
+                }
+                self.stage = Stage::Suspected;
+                self.frames = 0;
+                self.quiet = 0;
+                self.speech = self.speech.max(p[0] * 0.7);
+                Some(Edge::Start(2))
+            }
+            Stage::Suspected if self.sure > self.thresholds.sure => {
+                self.stage = Stage::Speaking;
+                Some(Edge::BargeIn(self.frames + 2))
+            }
+            Stage::Suspected if self.frames >= LONGEST && self.sure > self.thresholds.late => {
+                self.stage = Stage::Speaking;
+                Some(Edge::BargeIn(self.frames + 2))
+            }
+            Stage::Suspected if self.quiet > QUIET[0] || self.frames >= LONGEST => {
+                self.wary = 40;
+                Some(self.ended())
+            }
+            Stage::Speaking if self.quiet > QUIET[1] => Some(self.ended()),
+            Stage::Suspected | Stage::Speaking => None,
+        }
+    }
+
+    fn ended(&mut self) -> Edge {
+        self.stage = Stage::Quiet;
+        if self.assent > 0.4 && self.frames < ASSENT {
+            Edge::Assent
+        } else {
+            Edge::End
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Probabilities that wander between certain and not at all.
+    fn wandering(seed: u32) -> impl Iterator<Item = [f32; OUTPUTS]> {
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        let mut goal = 0.0f32;
+        let mut p = [0.0f32; OUTPUTS];
+        std::iter::repeat_with(move || {
+            let mut unit = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 24) as f32
+            };
+            if unit() < 0.05 {
+                goal = unit();
+            }
+            for p in &mut p {
+                *p = (*p + 0.3 * (goal - *p) + 0.2 * (unit() - 0.5)).clamp(0.0, 1.0);
+            }
+            p
+        })
+    }
+
+    #[test]
+    fn every_start_has_one_end_and_a_suspicion_ends_in_time() {
+        for seed in 0..200 {
+            let mut decision = Decision::new(Thresholds::new(0.5, seed % 2 == 0));
+            let (mut started, mut sure) = (None, false);
+            for (n, p) in wandering(seed).take(3_000).enumerate() {
+                match decision.feed(p) {
+                    Some(Edge::Start(_)) => {
+                        assert_eq!(started, None, "seed {seed}");
+                        started = Some(n);
+                    }
+                    Some(Edge::BargeIn(_)) => {
+                        assert!(started.is_some() && !sure, "seed {seed}");
+                        sure = true;
+                    }
+                    Some(Edge::End | Edge::Assent) => {
+                        assert!(started.is_some(), "seed {seed}");
+                        started = None;
+                        sure = false;
+                    }
+                    None => {}
+                }
+                let suspected_for = started.filter(|_| !sure).map_or(0, |s| n - s);
+                assert!(suspected_for <= LONGEST as usize, "seed {seed}: {suspected_for}");
+            }
+        }
+    }
+
+    #[test]
+    fn more_sensitive_is_never_later() {
+        for seed in 0..50 {
+            let first = |sensitivity| {
+                let mut decision = Decision::new(Thresholds::new(sensitivity, false));
+                wandering(seed)
+                    .take(2_000)
+                    .position(|p| decision.feed(p).is_some())
+                    .unwrap_or(usize::MAX)
+            };
+            assert!(first(0.9) <= first(0.5) && first(0.5) <= first(0.1), "seed {seed}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+"""Trains the network of detector-bargein and writes it as half floats.
+
+usage: train.py [--from MODEL.f16] [--rate X] OUT.f16 EPOCHS VALIDATION.f16 TRAINING.f16...
+
+The inputs are what `features` (tests/scenarios) wrote. Needs numpy and jax. The seed is fixed; on one machine a run repeats itself.
+"""
+import argparse
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+FEATURES, LABELS, FRAMES, UNITS, OUTPUTS = 113, 4, 1000, 64, 3
+CHUNK, BATCH = 500, 32
+arguments = argparse.ArgumentParser()
+arguments.add_argument('--from', dest='start')
+arguments.add_argument('--rate', type=float, default=3e-3)
+arguments.add_argument('out')
+arguments.add_argument('epochs', type=int)
+arguments.add_argument('validation')
+arguments.add_argument('training', nargs='+')
+given = arguments.parse_args()
+out, epochs, validation, training = given.out, given.epochs, given.validation, given.training
+
+
+def load(paths):
+    rows = [np.fromfile(p, dtype=np.float16).reshape(-1, FRAMES, FEATURES + LABELS) for p in paths]
+    return np.concatenate(rows) if len(rows) > 1 else rows[0]
+
+
+def initial(rng, mean, deviation):
+    def layer(rows, columns, gain=1.0):
+        return [rng.normal(0, gain / np.sqrt(columns), (rows, columns)).astype(np.float32), np.zeros(rows, np.float32)]
+    first = layer(UNITS, FEATURES, 1.4)
+    # Normalisation is folded into the first layer, so the network takes features as they are.
+    first[0] = first[0] / deviation
+    first[1] = -first[0] @ mean
+    return {'input': first, 'gates_input': layer(3 * UNITS, UNITS), 'gates_state': layer(3 * UNITS, UNITS), 'output': layer(OUTPUTS, UNITS)}
+
+
+def run(p, state, x):
+    """Logits of a batch (B, T, FEATURES) and the state behind it."""
+    hidden = jax.nn.relu(x @ p['input'][0].T + p['input'][1])
+    gates = hidden @ p['gates_input'][0].T + p['gates_input'][1]
+
+    def step(s, g):
+        r = s @ p['gates_state'][0].T + p['gates_state'][1]
+        update = jax.nn.sigmoid(g[:, :UNITS] + r[:, :UNITS])
+        reset = jax.nn.sigmoid(g[:, UNITS:2 * UNITS] + r[:, UNITS:2 * UNITS])
+        candidate = jnp.tanh(g[:, 2 * UNITS:] + reset * r[:, 2 * UNITS:])
+        s = update * s + (1 - update) * candidate
+        return s, s
+    state, states = jax.lax.scan(step, state, gates.transpose(1, 0, 2))
+    return states.transpose(1, 0, 2) @ p['output'][0].T + p['output'][1], state
+
+
+def targets(labels):
+    """What each output should say in each frame, and how much it matters."""
+    speech, assent, since = labels[..., 0], labels[..., 1], labels[..., 2]
+    assent = assent * (1 - speech)
+    quiet = 1 - jnp.maximum(speech, assent)
+    # Right after the user's last word nobody can tell yet: not counted.
+    ended = (since < 900) & (speech < 0.5)
+    recent = jnp.cumsum(speech, 1) - jnp.pad(jnp.cumsum(speech, 1), ((0, 0), (25, 0)))[:, :speech.shape[1]] > 0
+    tail = ended & recent & (speech < 0.5)
+    onset = jnp.where(since < 2, 0.4, jnp.where(since < 20, 3.0, 1.0))
+    suspect = speech * onset + assent * 0.3 + quiet * jnp.where(tail, 0.05, 1.5)
+    sure = speech * jnp.where(since < 6, 0.0, jnp.where(since < 35, 2.0, 1.0)) + assent * 0.5 + quiet * jnp.where(tail, 0.0, 4.0)
+    hum = speech * 0.3 + assent * 2.0 + quiet * 0.3
+    return jnp.stack([jnp.maximum(speech, assent), speech, assent], -1), jnp.stack([suspect, sure, hum], -1)
+
+
+def loss(p, state, x, labels):
+    logits, state = run(p, state, x)
+    goal, weight = targets(labels)
+    error = jnp.maximum(logits, 0) - logits * goal + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    return (error * weight).mean(), state
+
+
+@jax.jit
+def step(p, m, v, t, rate, state, x, labels):
+    (value, state), g = jax.value_and_grad(loss, has_aux=True)(p, state, x, labels)
+    norm = jnp.sqrt(sum((a ** 2).sum() for a in jax.tree.leaves(g)))
+    g = jax.tree.map(lambda a: a * jnp.minimum(1.0, 1.0 / (norm + 1e-9)), g)
+    m = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, m, g)
+    v = jax.tree.map(lambda a, b: 0.999 * a + 0.001 * b * b, v, g)
+    c1, c2 = 1 - 0.9 ** t, 1 - 0.999 ** t
+    p = jax.tree.map(lambda w, a, b: w - rate * (a / c1 / (jnp.sqrt(b / c2) + 1e-8) + 1e-4 * w), p, m, v)
+    return p, m, v, value, jax.lax.stop_gradient(state)
+
+
+def restore(p, path):
+    """The weights of an earlier run."""
+    flat, at = np.fromfile(path, '<f2').astype(np.float32), 0
+    for name in ('input', 'gates_input', 'gates_state', 'output'):
+        for k in (0, 1):
+            size = p[name][k].size
+            p[name][k] = flat[at:at + size].reshape(p[name][k].shape)
+            at += size
+    return p
+
+
+def save(p):
+    flat = [np.asarray(p[name][k], np.float16).ravel() for name in ('input', 'gates_input', 'gates_state', 'output') for k in (0, 1)]
+    np.concatenate(flat).astype('<f2').tofile(out)
+
+
+data, held = load(training), load([validation])
+sample = data[:: max(1, len(data) // 200), :, :FEATURES].reshape(-1, FEATURES).astype(np.float32)
+rng = np.random.default_rng(5)
+p = initial(rng, sample.mean(0), sample.std(0) + 0.05)
+if given.start:
+    p = restore(p, given.start)
+m = jax.tree.map(np.zeros_like, p)
+v = jax.tree.map(np.zeros_like, p)
+print(f'{len(data)} scenarios, {sum(a.size for a in jax.tree.leaves(p))} weights', flush=True)
+judge = jax.jit(lambda p, x, y: loss(p, jnp.zeros((x.shape[0], UNITS)), x, y)[0])
+t, steps = 0, epochs * (len(data) // BATCH) * (FRAMES // CHUNK)
+began = time.time()
+for epoch in range(epochs):
+    order, total = rng.permutation(len(data)), []
+    for first in range(0, len(order) - BATCH + 1, BATCH):
+        batch = data[np.sort(order[first:first + BATCH])].astype(np.float32)
+        state = jnp.zeros((BATCH, UNITS))
+        for at in range(0, FRAMES, CHUNK):
+            t += 1
+            rate = given.rate * min(1.0, t / 50) * (0.5 + 0.5 * np.cos(np.pi * t / steps)) + 2e-5
+            p, m, v, value, state = step(p, m, v, float(t), rate, state, batch[:, at:at + CHUNK, :FEATURES], batch[:, at:at + CHUNK, FEATURES:])
+            total.append(value)
+    x = held.astype(np.float32)
+    check = np.mean([float(judge(p, x[k:k + 50, :, :FEATURES], x[k:k + 50, :, FEATURES:])) for k in range(0, len(x) - 49, 50)])
+    print(f'epoch {epoch + 1}: {np.mean([float(a) for a in total]):.4f} held out {check:.4f} ({time.time() - began:.0f} s)', flush=True)
+    save(p)

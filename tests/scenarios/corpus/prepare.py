@@ -1,0 +1,109 @@
+"""Builds the corpus of human and synthetic voices, music and sound effects from Debian packages.
+
+usage: prepare.py UNPACKED_DIR OUT_DIR   (what `fetch` unpacked; needs ffmpeg and espeak-ng)
+
+Writes 16 kHz mono 16-bit WAV under OUT/{tune,test}/{human,agent,assent,music,effects}/SPEAKER/N.wav. A speaker, a language, a piece of
+music or an effect belongs to one split only, so that nothing heard in tuning is heard again in the test.
+"""
+import os, random, re, subprocess, sys
+
+root, out = sys.argv[1], sys.argv[2]
+random.seed(5)
+A = 'usr/share/asterisk/sounds/'
+T = 'usr/share/tuxpaint/stamps'
+K = 'usr/share/klettres/'
+# split, speaker, language, folder, pattern, most clips
+HUMAN = [
+    ('tune', 'allison', 'en', A + 'en_US_f_Allison', r'\.g722$', 330),
+    ('tune', 'allison', 'es', A + 'es_MX_f_Allison', r'\.g722$', 260),
+    ('tune', 'june', 'fr', A + 'fr_CA_f_June', r'\.g722$', 280),
+    ('tune', 'ivrvoice', 'ru', A + 'ru_RU_f_IvrvoiceRU', r'\.g722$', 280),
+    ('tune', 'armelle', 'fr', A + 'fr', r'\.(wav|gsm)$', 150),
+    ('tune', 'esco', 'es', A + 'es', r'\.(wav|gsm)$', 150),
+    ('test', 'carlo', 'it', A + 'it_IT_m_Carlo', r'\.g722$', 280),
+    ('test', 'menardi', 'it', A + 'it_IT_f_Menardi', r'\.(wav|g722)$', 280),
+    ('tune', 'fillets', 'cs', 'usr/share/games/fillets-ng/sound', r'/cs/.*\.ogg$', 420),
+    ('test', 'fillets', 'nl', 'usr/share/games/fillets-ng/sound', r'/nl/.*\.ogg$', 330),
+    ('tune', 'gcin', 'zh', 'usr/share/gcin-voice', r'\.ogg$', 150),
+] + [('tune', 'tux', lang, T, rf'_desc_{lang}\.ogg$', 170) for lang in ('fr', 'ru', 'es', 'bg', 'be')] \
+  + [('test', 'tux', lang, T, rf'_desc_{lang}\.ogg$', 150) for lang in ('el', 'ro', 'ca', 'da')] \
+  + [('tune', 'klettres', lang, K + lang, r'\.ogg$', 45)
+     for lang in ('en', 'en_GB', 'es', 'cs', 'ru', 'uk', 'fr', 'nds', 'nn', 'nb', 'ml', 'ar', 'sl', 'lug', 'kn')] \
+  + [('test', 'klettres', lang, K + lang, r'\.ogg$', 45) for lang in ('de', 'hu', 'he', 'pt_BR', 'lt', 'id', 'tn', 'nl', 'it', 'da')]
+MUSIC = [
+    ('tune', 'usr/share/asterisk/moh', r'(manolo|macroform-cold|macroform-robot).*\.(g722|wav)$', 6),
+    ('test', 'usr/share/asterisk/moh', r'(reno|macroform-the).*\.(g722|wav)$', 4),
+    ('tune', 'usr/share/games/fillets-ng/music', r'rybky0[1-9].*\.ogg$', 8),
+    ('test', 'usr/share/games/fillets-ng/music', r'rybky1.*\.ogg$', 6),
+    ('tune', 'usr/share/pingus|usr/share/games/pingus', r'music.*\.(ogg|wav)$', 8),
+    ('test', 'usr/share/games/frozen-bubble/snd', r'(main|intro).*\.ogg$', 4),
+]
+EFFECTS = [
+    ('tune', 'usr/share/games/fillets-ng/sound', r'/en/.*\.ogg$', 120),
+    ('tune', 'usr/share/sounds/freedesktop', r'\.oga$', 30),
+    ('tune', 'usr/share/sonic-pi/samples', r'/(perc|elec|drum|tabla|vinyl|misc).*\.flac$', 90),
+    ('test', 'usr/share/sounds', r'[Oo]xygen.*\.ogg$', 50),
+    ('test', 'usr/share/sonic-pi/samples', r'/(ambi|bd|glitch|mehackit|sn|hat|ride).*\.flac$', 70),
+    ('test', 'usr/share/games/frozen-bubble/snd', r'^(?!.*(main|intro)).*\.ogg$', 20),
+]
+TUNE_VOICES = 'en en-us en-gb-scotland de es es-419 fr ru pl sv pt cs fi tr cmn hi ar fa bg ko vi sw uk et lv ms'.split()
+TEST_VOICES = 'it nl pt-br ro hu el da nb lt id eo he ja ta ka sq en-gb-x-rp ca'.split()
+
+
+def files(folders, pattern, most):
+    found = []
+    for folder in folders.split('|'):
+        for where, _, names in os.walk(os.path.join(root, folder)):
+            for name in names:
+                path = os.path.join(where, name)
+                if re.search(pattern, path) and not re.search(r'silence|beep|tt-monkeys|ascending|descending|confbridge-(join|leave)\.', path):
+                    found.append(path)
+    found.sort()
+    random.shuffle(found)
+    return found[:most]
+
+
+def convert(paths, folder, seconds):
+    os.makedirs(folder, exist_ok=True)
+    for first in range(0, len(paths), 40):
+        command, outputs = ['ffmpeg', '-nostdin', '-v', 'error', '-y'], []
+        for n, path in enumerate(paths[first:first + 40]):
+            command += (['-f', 'g722'] if path.endswith('.g722') else []) + ['-i', path]
+            outputs += ['-map', f'{n}:a:0', '-t', str(seconds), '-ac', '1', '-ar', '16000', '-c:a', 'pcm_s16le', f'{folder}/{first + n:04}.wav']
+        subprocess.run(command + outputs, check=False)
+
+
+for split, speaker, lang, folder, pattern, most in HUMAN:
+    found = files(folder, pattern, most)
+    print(split, speaker, lang, len(found), flush=True)
+    convert(found, f'{out}/{split}/human/{speaker}-{lang}', 9)
+for n, (split, folder, pattern, most) in enumerate(MUSIC):
+    convert(files(folder, pattern, most), f'{out}/{split}/music/m{n}', 90)
+for n, (split, folder, pattern, most) in enumerate(EFFECTS):
+    convert(files(folder, pattern, most), f'{out}/{split}/effects/e{n}', 4)
+
+
+def speak(voices, folder, count, seconds, text):
+    """espeak-ng in many voices; every clip with a variant, pace and pitch of its own."""
+    for voice in voices:
+        paths = []
+        for n in range(count):
+            variant = random.choice(['', '+f2', '+f3', '+f5', '+m3', '+m7', '+croak', '+klatt4', '+m1'])
+            path = f'{out}/espeak-{n}.wav'
+            subprocess.run(['espeak-ng', '-v', voice + variant, '-s', str(random.randrange(130, 220)), '-p', str(random.randrange(15, 90)), '-w', path, text()], check=False)
+            if os.path.exists(path):
+                paths.append(path)
+        convert(paths, f'{folder}/{voice}', seconds)
+        for path in paths:
+            os.remove(path)
+
+
+def digits():
+    """Digits are read in every language without a text of it."""
+    return ' '.join(str(random.choice([random.randrange(10), random.randrange(100), random.randrange(100000)])) + random.choice(['', '', ',', '.'])
+                    for _ in range(random.randrange(6, 14)))
+
+
+for split, voices in (('tune', TUNE_VOICES), ('test', TEST_VOICES)):
+    speak(voices, f'{out}/{split}/agent', 7, 15, digits)
+    speak(voices[::2], f'{out}/{split}/assent', 4, 2, lambda: random.choice(['mhm', 'mm hm', 'hmm', 'uh huh', 'aha', 'mm']))

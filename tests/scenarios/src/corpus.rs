@@ -1,0 +1,118 @@
+//! The recordings that scenarios are made of, as `corpus/fetch` laid them out: `SPLIT/{human,agent,assent,music,effects}/NAME/*.wav`.
+//!
+//! A recording's onset is measured here. One whose onset cannot be told (it begins with a long hiss, or stands in noise) is kept
+//! for background use only: a label that is wrong by 100 ms would measure the labeller.
+
+use crate::signal::{RATE, ms, power};
+use std::path::{Path, PathBuf};
+
+pub struct Corpus {
+    pub split: String,
+    pub human: Vec<Voice>,
+    pub agent: Vec<Voice>,
+    pub assent: Vec<Voice>,
+    pub music: Vec<Voice>,
+    pub effects: Vec<Voice>,
+}
+
+pub struct Voice {
+    /// Speaker and language, or the name of a synthetic voice.
+    pub name: String,
+    pub clips: Vec<Clip>,
+}
+
+pub struct Clip {
+    pub samples: Vec<f32>,
+    /// Where speech begins and ends; equal when it cannot be told.
+    pub onset: usize,
+    pub end: usize,
+    /// Starts with a voiced sound or a clear burst: its onset may be used for timing.
+    pub sharp: bool,
+}
+
+impl Corpus {
+    pub fn load(root: &Path, split: &str) -> Result<Corpus, String> {
+        let folder = root.join(split);
+        let corpus = Corpus {
+            split: split.into(),
+            human: voices(&folder.join("human"))?,
+            agent: voices(&folder.join("agent"))?,
+            assent: voices(&folder.join("assent"))?,
+            music: voices(&folder.join("music"))?,
+            effects: voices(&folder.join("effects"))?,
+        };
+        match [&corpus.human, &corpus.agent, &corpus.assent, &corpus.music, &corpus.effects]
+            .iter()
+            .any(|v| v.is_empty())
+        {
+            true => Err(format!(
+                "{}: human, agent, assent, music and effects are all needed",
+                folder.display()
+            )),
+            false => Ok(corpus),
+        }
+    }
+}
+
+fn sorted(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}; make corpus builds it", folder.display()))?;
+    let mut all: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
+    all.sort();
+    Ok(all)
+}
+
+fn voices(folder: &Path) -> Result<Vec<Voice>, String> {
+    let mut all = Vec::new();
+    for voice in sorted(folder)? {
+        let mut clips = Vec::new();
+        for path in sorted(&voice)? {
+            if let Some(samples) = read(&path) {
+                clips.extend(Clip::new(samples));
+            }
+        }
+        if !clips.is_empty() {
+            let name = voice.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            all.push(Voice { name, clips });
+        }
+    }
+    Ok(all)
+}
+
+/// 16-bit mono at 16 kHz; None for anything else, or a file cut short.
+fn read(path: &Path) -> Option<Vec<f32>> {
+    let mut wav = hound::WavReader::open(path).ok()?;
+    let spec = wav.spec();
+    (spec.sample_rate as usize == RATE && spec.channels == 1 && spec.bits_per_sample == 16).then_some(())?;
+    wav.samples::<i16>().map(|s| s.ok().map(|s| f32::from(s) / 32_768.0)).collect()
+}
+
+impl Clip {
+    fn new(samples: Vec<f32>) -> Option<Clip> {
+        let frames: Vec<f32> = samples.chunks_exact(ms(5.0)).map(power).collect();
+        if frames.len() < 30 {
+            return None;
+        }
+        let mut ranked = frames.clone();
+        ranked.sort_by(f32::total_cmp);
+        let (floor, loud) = (ranked[ranked.len() / 20], ranked[ranked.len() * 19 / 20]);
+        if loud < 1e-6 {
+            return None;
+        }
+        // 32 dB below the loud parts, and clear of the recording's own noise.
+        let bar = (loud * 6.3e-4).max(floor * 6.0).min(loud * 0.1);
+        let first = (0..frames.len() - 6).find(|n| frames[*n..n + 6].iter().filter(|p| **p > bar).count() >= 5)?;
+        let last = frames.iter().rposition(|p| *p > bar)?;
+        let (onset, end) = (first * ms(5.0), (last + 1) * ms(5.0));
+        let head = &samples[onset..(onset + ms(60.0)).min(samples.len())];
+        let crossings = head.windows(2).filter(|w| (w[0] >= 0.0) != (w[1] >= 0.0)).count();
+        let hisses = crossings * 100 > head.len() * 28;
+        let soft = power(head) < loud * 0.01;
+        let noisy = floor > loud * 0.003;
+        Some(Clip {
+            sharp: !hisses && !soft && !noisy && end > onset + ms(150.0),
+            onset,
+            end,
+            samples,
+        })
+    }
+}

@@ -1,0 +1,364 @@
+//! A whole scenario: dice decide who speaks where, over what echo and noise, at what rate and level.
+
+use crate::corpus::{Corpus, Voice};
+use crate::dice::Dice;
+use crate::path::Path;
+use crate::signal::{Biquad, active_level, colour, db, halve, level_to, mix, ms, mu_law, scale, triple, warp};
+use crate::{events, noise};
+use serde_json::{Value, json};
+
+/// What happens in it besides the agent's speech.
+pub const KINDS: [&str; 13] = [
+    "interrupt",
+    "echo",
+    "backchannel",
+    "cough",
+    "click",
+    "dtmf",
+    "music",
+    "talker",
+    "effect",
+    "jump",
+    "interrupt-jump",
+    "silence",
+    "interrupt-early",
+];
+
+pub struct Recipe {
+    pub kind: &'static str,
+    pub rate: u32,
+    pub length_ms: f32,
+    /// Many things at once, warped voices, soft onsets: what a network should have heard once.
+    pub training: bool,
+}
+
+pub struct Scenario {
+    pub kind: &'static str,
+    pub rate: u32,
+    pub far: Vec<f32>,
+    pub near: Vec<f32>,
+    /// User speech, onset to end of each, in ms.
+    pub user: Vec<(f32, f32)>,
+    /// "mhm", the same.
+    pub backchannels: Vec<(f32, f32)>,
+    /// What else begins and ends: kind, from, to.
+    pub others: Vec<(&'static str, f32, f32)>,
+    /// Where the agent's voice sounds.
+    pub agent: (f32, f32),
+    pub erl_db: f32,
+    pub snr_db: f32,
+    pub noise: &'static str,
+    pub speaker: String,
+    pub path: Path,
+}
+
+impl Scenario {
+    pub fn label(&self, file: &str) -> Value {
+        let spans = |s: &[(f32, f32)]| s.iter().map(|(a, b)| json!({"onset_ms": a, "end_ms": b})).collect::<Vec<_>>();
+        json!({
+            "file": file, "category": self.kind, "rate": self.rate, "audio_ms": self.near.len() as f32 * 1_000.0 / self.rate as f32,
+            "user": spans(&self.user), "backchannels": spans(&self.backchannels),
+            "others": self.others.iter().map(|(k, a, b)| json!({"kind": k, "from_ms": a, "to_ms": b})).collect::<Vec<_>>(),
+            "agent_from_ms": self.agent.0, "agent_to_ms": self.agent.1, "erl_db": self.erl_db, "snr_db": self.snr_db, "noise": self.noise,
+            "speaker": self.speaker, "delay_ms": self.path.delay_ms, "line": self.path.line, "bent": self.path.bent,
+            "drift_ppm": self.path.drift_ppm, "jumps": self.path.jumps,
+        })
+    }
+}
+
+pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
+    let mut dice = Dice::new(seed);
+    let dice = &mut dice;
+    let n = ms(recipe.length_ms);
+    let training = recipe.training;
+    let kind = recipe.kind;
+    let user = talker(corpus, dice);
+    let telephone = recipe.rate == 8_000 && dice.chance(0.8);
+
+    let mut far = agent(n, corpus, user, dice, recipe);
+    let far_level = (-20.0 + 5.0 * dice.normal()).clamp(-38.0, -8.0);
+    level_to(&mut far, far_level);
+    if telephone {
+        band(&mut far);
+    }
+    if recipe.rate == 8_000 && dice.chance(0.5) {
+        far.iter_mut().for_each(|s| *s = mu_law(*s));
+    }
+    let jumps = kind.ends_with("jump") || training && dice.chance(0.2);
+    let mut path = Path::draw(dice, recipe.length_ms, jumps);
+    let mut near = path.echo(&far, dice);
+    if training && dice.chance(0.06) || kind == "silence" && dice.chance(0.4) {
+        near.fill(0.0);
+        path.erl_db = 99.0;
+    }
+
+    let level = (-24.0 + 6.0 * dice.normal()).clamp(-42.0, -9.0);
+    let snr_db = dice.between(0.0, 30.0);
+    let mut s = Scenario {
+        kind,
+        rate: recipe.rate,
+        far: Vec::new(),
+        near: Vec::new(),
+        user: Vec::new(),
+        backchannels: Vec::new(),
+        others: Vec::new(),
+        agent: sounding(&far),
+        erl_db: path.erl_db,
+        snr_db,
+        noise: dice.pick::<&str>(if corpus.split == "test" {
+            &noise::TEST[..]
+        } else {
+            &noise::TUNE[..]
+        }),
+        speaker: corpus.human[user].name.clone(),
+        path,
+    };
+    let mut noise = noise::noise(s.noise, n, corpus, dice);
+    level_to(&mut noise, level - snr_db);
+    if training && dice.chance(0.1) {
+        let from = dice.below(n);
+        noise[..from].iter_mut().for_each(|s| *s *= 0.05);
+    }
+    mix(&mut near, &noise, 0);
+
+    others(&mut s, &mut near, n, level, corpus, user, dice, training);
+    speech(&mut s, &mut near, level, &corpus.human[user], dice, recipe);
+
+    if training {
+        let gain = if dice.chance(0.3) { dice.between(-18.0, 12.0) } else { 0.0 };
+        scale(&mut near, db(gain));
+        if dice.chance(0.3) {
+            colour(&mut near, dice);
+        }
+    }
+    if telephone {
+        band(&mut near);
+    }
+    let hiss = db(dice.between(-95.0, -65.0));
+    near.iter_mut().for_each(|s| *s = (*s + hiss * dice.normal()).clamp(-1.0, 1.0));
+    let dc = if training && dice.chance(0.05) {
+        dice.between(-0.1, 0.1)
+    } else {
+        0.0
+    };
+    near.iter_mut().for_each(|s| *s += dc);
+    match recipe.rate {
+        8_000 => {
+            near = halve(&near);
+            far = halve(&far);
+            if dice.chance(0.85) {
+                near.iter_mut().for_each(|s| *s = mu_law(*s));
+            }
+        }
+        48_000 => {
+            near = triple(&near);
+            far = triple(&far);
+        }
+        _ => {}
+    }
+    let word = |s: &mut Vec<f32>| {
+        s.iter_mut()
+            .for_each(|s| *s = (*s * 32_767.0).round().clamp(-32_768.0, 32_767.0) / 32_768.0)
+    };
+    word(&mut near);
+    word(&mut far);
+    s.near = near;
+    s.far = far;
+    s
+}
+
+/// Who the user is: those who only read letters come up less often than those who speak.
+fn talker(corpus: &Corpus, dice: &mut Dice) -> usize {
+    let mut who = dice.below(corpus.human.len());
+    for _ in 0..2 {
+        if corpus.human[who].name.starts_with("klettres") {
+            who = dice.below(corpus.human.len());
+        }
+    }
+    who
+}
+
+/// What a telephone passes.
+fn band(s: &mut [f32]) {
+    Biquad::high_pass(250.0, 0.7).run(s);
+    Biquad::low_pass(3_500.0, 0.8).run(s);
+}
+
+fn sounding(s: &[f32]) -> (f32, f32) {
+    let first = s.iter().position(|s| s.abs() > 1e-4).unwrap_or(0);
+    let last = s.iter().rposition(|s| s.abs() > 1e-4).unwrap_or(0);
+    (first as f32 / 16.0, last as f32 / 16.0)
+}
+
+/// What the agent plays: one voice, synthetic or a prompt's, sentence after sentence.
+fn agent(n: usize, corpus: &Corpus, user: usize, dice: &mut Dice, recipe: &Recipe) -> Vec<f32> {
+    let mut far = vec![0.0; n];
+    if recipe.training && dice.chance(0.04) {
+        return far;
+    }
+    let voice = if dice.chance(0.5) {
+        dice.pick(&corpus.agent)
+    } else {
+        let other = (user + 1 + dice.below(corpus.human.len() - 1)) % corpus.human.len();
+        &corpus.human[other]
+    };
+    let mut at = if recipe.training && dice.chance(0.3) {
+        dice.below(n / 3)
+    } else {
+        ms(dice.between(0.0, 300.0))
+    };
+    let pause = if recipe.training && dice.chance(0.3) { 2_500.0 } else { 450.0 };
+    while at < n {
+        let clip = dice.pick(&voice.clips);
+        let mut talk = clip.samples[clip.onset..clip.end].to_vec();
+        if recipe.training && dice.chance(0.3) {
+            talk = warp(&talk, dice.between(0.87, 1.15));
+        }
+        level_to(&mut talk, -20.0 + dice.between(-2.0, 2.0));
+        mix(&mut far, &talk, at);
+        at += talk.len() + ms(dice.between(40.0, pause));
+    }
+    far
+}
+
+/// Everything that is no user speech, by the scenario's kind; in training a few of any kind.
+#[expect(clippy::too_many_arguments, reason = "the scenario's draw, used once")]
+fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Corpus, user: usize, dice: &mut Dice, training: bool) {
+    let mut wanted: Vec<&'static str> = match s.kind {
+        "backchannel" | "cough" | "click" | "dtmf" | "music" | "talker" | "effect" => vec![s.kind],
+        _ => Vec::new(),
+    };
+    if training {
+        for kind in [
+            "backchannel",
+            "cough",
+            "click",
+            "click",
+            "dtmf",
+            "effect",
+            "effect",
+            "music",
+            "talker",
+        ] {
+            let p = if matches!(kind, "music" | "talker") { 0.06 } else { 0.15 };
+            if dice.chance(p) {
+                wanted.push(kind);
+            }
+        }
+    }
+    for kind in wanted {
+        let (mut sound, at, loud) = match kind {
+            "music" => {
+                let at = if dice.chance(0.4) { 0 } else { dice.below(n * 2 / 3) };
+                (events::music(n - at, corpus, dice), at, dice.between(-22.0, -2.0))
+            }
+            "talker" => (events::talker(n, corpus, user, dice), 0, dice.between(-26.0, -14.0)),
+            "backchannel" => {
+                let sound = if dice.chance(0.5) {
+                    events::mhm(dice)
+                } else {
+                    let clips = &dice.pick(&corpus.assent).clips;
+                    let clip = dice.pick(clips);
+                    clip.samples[clip.onset..clip.end].to_vec()
+                };
+                (sound, dice.below(n), dice.between(-10.0, 3.0))
+            }
+            "cough" => (events::cough(dice), dice.below(n), dice.between(-8.0, 8.0)),
+            "dtmf" => (events::dtmf(dice), dice.below(n), dice.between(-10.0, 6.0)),
+            "effect" => {
+                let clip = {
+                    let clips = &dice.pick(&corpus.effects).clips;
+                    dice.pick(clips)
+                };
+                (clip.samples.clone(), dice.below(n), dice.between(-14.0, 6.0))
+            }
+            _ => {
+                let which = ["click", "keyboard", "door", "breath", "bang"][dice.below(5)];
+                (events::knock(which, dice), dice.below(n), dice.between(-10.0, 8.0))
+            }
+        };
+        if matches!(kind, "backchannel" | "cough") && dice.chance(0.5) {
+            sound = crate::path::room(&sound, dice, 0.12);
+        }
+        level_to(&mut sound, level + loud);
+        let gain = if active_level(&sound) > 0.4 {
+            0.4 / active_level(&sound)
+        } else {
+            1.0
+        };
+        scale(&mut sound, gain);
+        mix(near, &sound, at);
+        let span = (at as f32 / 16.0, (at + sound.len()).min(n) as f32 / 16.0);
+        match kind {
+            "backchannel" => s.backchannels.push(span),
+            _ => s.others.push((kind, span.0, span.1)),
+        }
+    }
+}
+
+/// The user's words, and their label.
+fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &mut Dice, recipe: &Recipe) {
+    let n = near.len();
+    let times = match (recipe.training, s.kind) {
+        (true, _) => [0, 1, 1, 2, 3][dice.below(5)],
+        (false, kind) if kind.starts_with("interrupt") => 1,
+        _ => 0,
+    };
+    let mut free = 0;
+    for _ in 0..times {
+        let at = match (recipe.training, s.kind) {
+            (true, _) => free + ms(dice.between(0.0, recipe.length_ms * 0.6)),
+            (false, "interrupt-early") => ms(dice.between(400.0, 1_500.0)),
+            _ => ms(dice.between(2_000.0, recipe.length_ms - 2_800.0)),
+        };
+        let mut talk: Vec<f32> = Vec::new();
+        let mut onset = 0;
+        let mut spans: Vec<(usize, usize)> = Vec::new();
+        let goal = ms(dice.between(500.0, 3_500.0)).max(if recipe.training { 0 } else { ms(900.0) });
+        for tries in 0..60 {
+            let clip = dice.pick(&voice.clips);
+            // Training may hear a soft onset; a test that measures time must know it.
+            if talk.is_empty() && !clip.sharp && (!recipe.training || dice.chance(0.6)) && tries < 58 {
+                continue;
+            }
+            let lead = ms(40.0).min(clip.onset);
+            let mut words = clip.samples[clip.onset - lead..clip.end].to_vec();
+            level_to(&mut words, -20.0 + if talk.is_empty() { 0.0 } else { dice.between(-3.0, 3.0) });
+            // What stands before the onset is the recording's own noise: it fades in.
+            words[..lead]
+                .iter_mut()
+                .enumerate()
+                .for_each(|(k, w)| *w *= (k as f32 / lead.max(1) as f32).powi(2));
+            if talk.is_empty() {
+                onset = lead;
+            } else {
+                talk.resize(talk.len() + ms(dice.between(30.0, 250.0)), 0.0);
+            }
+            spans.push((talk.len() + lead, talk.len() + words.len()));
+            talk.extend(words);
+            if talk.len() > goal {
+                break;
+            }
+        }
+        let by = if recipe.training && dice.chance(0.6) {
+            dice.between(0.82, 1.2)
+        } else {
+            1.0
+        };
+        if by != 1.0 {
+            talk = warp(&talk, by);
+            onset = (onset as f32 / by) as usize;
+        }
+        if dice.chance(0.4) {
+            talk = crate::path::room(&talk, dice, 0.15);
+        }
+        level_to(&mut talk, level + if recipe.training { dice.between(-5.0, 5.0) } else { 0.0 });
+        if at + talk.len() / 2 > n {
+            break;
+        }
+        mix(near, &talk, at);
+        let end = spans.last().map_or(talk.len(), |s| (s.1 as f32 / by) as usize);
+        s.user.push(((at + onset) as f32 / 16.0, ((at + end).min(n)) as f32 / 16.0));
+        free = at + talk.len() + ms(dice.between(300.0, 1_200.0));
+    }
+}
