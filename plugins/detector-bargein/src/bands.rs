@@ -75,7 +75,9 @@ impl Analysis {
             if to > bins {
                 break;
             }
-            let sum: f32 = (from..to).map(|k| self.spectrum.re[k] * self.spectrum.re[k] + self.spectrum.im[k] * self.spectrum.im[k]).sum();
+            let sum: f32 = (from..to)
+                .map(|k| self.spectrum.re[k] * self.spectrum.re[k] + self.spectrum.im[k] * self.spectrum.im[k])
+                .sum();
             *power += sum * self.scale;
             self.now.total += *power;
         }

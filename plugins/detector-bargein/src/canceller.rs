@@ -103,7 +103,8 @@ impl Canceller {
             self.clean.copy_from_slice(near);
             return;
         }
-        self.fourier.forward(&mut self.history[self.newest], |time| time.copy_from_slice(&self.far));
+        self.fourier
+            .forward(&mut self.history[self.newest], |time| time.copy_from_slice(&self.far));
         let (spectrum, power) = (&self.history[self.newest], &mut self.powers[self.newest]);
         for ((p, re), im) in power.iter_mut().zip(&spectrum.re).zip(&spectrum.im) {
             *p = re * re + im * im;
@@ -254,7 +255,15 @@ mod tests {
     }
 
     fn echo(far: &[f32], delay: usize) -> Vec<f32> {
-        (0..far.len()).map(|k| if k >= delay + 40 { 0.3 * far[k - delay] - 0.1 * far[k - delay - 40] } else { 0.0 }).collect()
+        (0..far.len())
+            .map(|k| {
+                if k >= delay + 40 {
+                    0.3 * far[k - delay] - 0.1 * far[k - delay - 40]
+                } else {
+                    0.0
+                }
+            })
+            .collect()
     }
 
     #[test]

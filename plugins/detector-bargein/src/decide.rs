@@ -104,10 +104,19 @@ impl Decision {
         self.assent += 0.1 * (p[2] - self.assent);
         self.frames = self.frames.saturating_add(1);
         self.wary = self.wary.saturating_sub(1);
-        self.quiet = if self.speech < self.thresholds.over { self.quiet.saturating_add(1) } else { 0 };
+        self.quiet = if self.speech < self.thresholds.over {
+            self.quiet.saturating_add(1)
+        } else {
+            0
+        };
         match self.stage {
             Stage::Quiet => {
-                let bar = self.thresholds.suspect + if self.wary > 0 { 0.5 * (1.0 - self.thresholds.suspect) } else { 0.0 };
+                let bar = self.thresholds.suspect
+                    + if self.wary > 0 {
+                        0.5 * (1.0 - self.thresholds.suspect)
+                    } else {
+                        0.0
+                    };
                 if p[0] < bar {
                     return None;
                 }
@@ -132,7 +141,11 @@ impl Decision {
 
     fn ended(&mut self) -> Edge {
         self.stage = Stage::Quiet;
-        if self.assent > 0.4 && self.frames < ASSENT { Edge::Assent } else { Edge::End }
+        if self.assent > 0.4 && self.frames < ASSENT {
+            Edge::Assent
+        } else {
+            Edge::End
+        }
     }
 }
 
@@ -193,7 +206,10 @@ mod tests {
         for seed in 0..50 {
             let first = |sensitivity| {
                 let mut decision = Decision::new(Thresholds::new(sensitivity, false));
-                wandering(seed).take(2_000).position(|p| decision.feed(p).is_some()).unwrap_or(usize::MAX)
+                wandering(seed)
+                    .take(2_000)
+                    .position(|p| decision.feed(p).is_some())
+                    .unwrap_or(usize::MAX)
             };
             assert!(first(0.9) <= first(0.5) && first(0.5) <= first(0.1), "seed {seed}");
         }

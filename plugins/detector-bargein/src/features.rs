@@ -110,7 +110,11 @@ impl Features {
         self.follow_floor();
         self.frames = (self.frames + 1).min(10_000);
         let active = self.far.now.total > 1e-7;
-        self.far_frames = if active { (self.far_frames + 1).min(10_000) } else { self.far_frames };
+        self.far_frames = if active {
+            (self.far_frames + 1).min(10_000)
+        } else {
+            self.far_frames
+        };
         self.far_peak = (self.far_peak * 0.97).max(self.far.now.total);
         self.echo_peak = (self.echo_peak * 0.97).max(self.echo.now.total);
         self.collect();
@@ -151,7 +155,12 @@ impl Features {
     fn follow_floor(&mut self) {
         let rise = if self.frames < 20 { 1.08 } else { 1.007 };
         let follow = |floor: &mut f32, now: f32| {
-            *floor = if now < *floor { *floor + 0.3 * (now - *floor) } else { (*floor * rise).min(now) }.max(SILENCE);
+            *floor = if now < *floor {
+                *floor + 0.3 * (now - *floor)
+            } else {
+                (*floor * rise).min(now)
+            }
+            .max(SILENCE);
         };
         if self.frames == 0 {
             self.floor = self.clean.now.bands;
@@ -192,7 +201,11 @@ impl Features {
         s[6] = self.pitch.strength;
         s[7] = self.pitch.period;
         s[8] = self.far_pitch.strength;
-        s[9] = if self.far.now.total > 1e-7 { self.far_pitch.period - self.pitch.period } else { 1.0 };
+        s[9] = if self.far.now.total > 1e-7 {
+            self.far_pitch.period - self.pitch.period
+        } else {
+            1.0
+        };
         s[10] = self.vad_score;
         s[11] = f32::from(self.wide);
         s[12] = ((self.far_frames + 1) as f32).log10() * 0.3;

@@ -146,8 +146,15 @@ pub mod training {
         }
 
         /// Calls `frame` every 10 ms with the features and the three probabilities.
-        pub fn feed(&mut self, near: &[f32], far: Option<&[f32]>, clean: Option<&mut [f32]>, mut frame: impl FnMut(&[f32; FEATURES], [f32; 3])) {
-            self.0.feed(near, far, clean, |_, probabilities, features| frame(features, probabilities));
+        pub fn feed(
+            &mut self,
+            near: &[f32],
+            far: Option<&[f32]>,
+            clean: Option<&mut [f32]>,
+            mut frame: impl FnMut(&[f32; FEATURES], [f32; 3]),
+        ) {
+            self.0
+                .feed(near, far, clean, |_, probabilities, features| frame(features, probabilities));
         }
     }
 }

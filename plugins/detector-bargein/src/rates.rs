@@ -91,7 +91,12 @@ mod tests {
         Down::new().feed(&input, &mut low);
         Up::new().feed(&low, &mut out);
         for k in 1_000..4_000 {
-            assert!((out[k] - tone(k - ROUND_TRIP)).abs() < 0.02, "{k}: {} {}", out[k], tone(k - ROUND_TRIP));
+            assert!(
+                (out[k] - tone(k - ROUND_TRIP)).abs() < 0.02,
+                "{k}: {} {}",
+                out[k],
+                tone(k - ROUND_TRIP)
+            );
         }
     }
 }

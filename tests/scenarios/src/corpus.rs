@@ -41,8 +41,14 @@ impl Corpus {
             music: voices(&folder.join("music"))?,
             effects: voices(&folder.join("effects"))?,
         };
-        match [&corpus.human, &corpus.agent, &corpus.assent, &corpus.music, &corpus.effects].iter().any(|v| v.is_empty()) {
-            true => Err(format!("{}: human, agent, assent, music and effects are all needed", folder.display())),
+        match [&corpus.human, &corpus.agent, &corpus.assent, &corpus.music, &corpus.effects]
+            .iter()
+            .any(|v| v.is_empty())
+        {
+            true => Err(format!(
+                "{}: human, agent, assent, music and effects are all needed",
+                folder.display()
+            )),
             false => Ok(corpus),
         }
     }

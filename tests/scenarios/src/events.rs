@@ -13,7 +13,12 @@ pub fn cough(dice: &mut Dice) -> Vec<f32> {
         let n = ms(dice.between(120.0, 380.0));
         let (attack, decay) = (ms(dice.between(2.0, 18.0)) as f32, n as f32 * dice.between(0.12, 0.4));
         let mut formants: Vec<(Biquad, f32)> = [500.0, 1_300.0, 2_600.0, 3_800.0]
-            .map(|f| (Biquad::band_pass(f * size * dice.between(0.8, 1.2), dice.between(1.5, 5.0)), dice.between(0.3, 1.5)))
+            .map(|f| {
+                (
+                    Biquad::band_pass(f * size * dice.between(0.8, 1.2), dice.between(1.5, 5.0)),
+                    dice.between(0.3, 1.5),
+                )
+            })
             .into();
         let (voice, pitch) = (dice.between(0.0, 0.8), dice.between(90.0, 320.0));
         let mut phase = 0.0f32;
@@ -40,11 +45,18 @@ pub fn mhm(dice: &mut Dice) -> Vec<f32> {
         let n = ms(dice.between(110.0, if twice { 260.0 } else { 420.0 }));
         let from = base * if part == 1 { dice.between(1.05, 1.35) } else { 1.0 };
         let to = from * dice.between(0.8, 1.25);
-        let first = if open { dice.between(450.0, 750.0) } else { dice.between(220.0, 320.0) };
+        let first = if open {
+            dice.between(450.0, 750.0)
+        } else {
+            dice.between(220.0, 320.0)
+        };
         let mut formants = [
             (Biquad::band_pass(first, 4.0), 1.0),
             (Biquad::band_pass(dice.between(900.0, 1_400.0), 5.0), if open { 0.6 } else { 0.08 }),
-            (Biquad::band_pass(dice.between(2_100.0, 2_700.0), 6.0), if open { 0.3 } else { 0.05 }),
+            (
+                Biquad::band_pass(dice.between(2_100.0, 2_700.0), 6.0),
+                if open { 0.3 } else { 0.05 },
+            ),
         ];
         let (mut phase, breath) = (0.0f32, dice.between(0.01, 0.06));
         s.extend((0..n).map(|k| {
@@ -92,17 +104,23 @@ pub fn knock(kind: &str, dice: &mut Dice) -> Vec<f32> {
         "door" => {
             let mut body = Biquad::low_pass(dice.between(150.0, 900.0), 1.2);
             let decay = ms(dice.between(30.0, 200.0)) as f32;
-            s.iter_mut().enumerate().for_each(|(k, s)| *s = body.step(dice.normal()) * (-(k as f32) / decay).exp());
+            s.iter_mut()
+                .enumerate()
+                .for_each(|(k, s)| *s = body.step(dice.normal()) * (-(k as f32) / decay).exp());
         }
         "breath" => {
             let mut air = Biquad::band_pass(dice.between(600.0, 2_500.0), 0.7);
             let n = n as f32;
-            s.iter_mut().enumerate().for_each(|(k, s)| *s = air.step(dice.normal()) * (std::f32::consts::PI * k as f32 / n).sin().powi(2));
+            s.iter_mut()
+                .enumerate()
+                .for_each(|(k, s)| *s = air.step(dice.normal()) * (std::f32::consts::PI * k as f32 / n).sin().powi(2));
         }
         _ => {
             let mut band = Biquad::band_pass(dice.scale(300.0, 4_000.0), 0.8);
             let decay = ms(dice.between(10.0, 300.0)) as f32;
-            s.iter_mut().enumerate().for_each(|(k, s)| *s = band.step(dice.normal()) * (-(k as f32) / decay).exp());
+            s.iter_mut()
+                .enumerate()
+                .for_each(|(k, s)| *s = band.step(dice.normal()) * (-(k as f32) / decay).exp());
         }
     }
     s
@@ -112,7 +130,10 @@ pub fn knock(kind: &str, dice: &mut Dice) -> Vec<f32> {
 pub fn dtmf(dice: &mut Dice) -> Vec<f32> {
     let mut s = Vec::new();
     for _ in 0..1 + dice.below(5) {
-        let (low, high) = (*dice.pick(&[697.0, 770.0, 852.0, 941.0]), *dice.pick(&[1_209.0, 1_336.0, 1_477.0, 1_633.0]));
+        let (low, high) = (
+            *dice.pick(&[697.0, 770.0, 852.0, 941.0]),
+            *dice.pick(&[1_209.0, 1_336.0, 1_477.0, 1_633.0]),
+        );
         let n = ms(dice.between(50.0, 250.0));
         s.extend((0..n).map(|k| {
             let t = k as f32 / RATE as f32 * TAU;
@@ -146,7 +167,10 @@ pub fn music(n: usize, corpus: &Corpus, dice: &mut Dice) -> Vec<f32> {
             for k in from..(from + 3 * beat).min(n) {
                 let t = (k - from) as f32;
                 let w = t / RATE as f32 * TAU * f;
-                s[k] += (w.sin() + bright * (2.0 * w).sin() + bright * bright * (3.0 * w).sin()) * (t / 80.0).min(1.0) * (-t / decay).exp() * 0.2;
+                s[k] += (w.sin() + bright * (2.0 * w).sin() + bright * bright * (3.0 * w).sin())
+                    * (t / 80.0).min(1.0)
+                    * (-t / decay).exp()
+                    * 0.2;
             }
         }
     }

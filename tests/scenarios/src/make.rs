@@ -9,7 +9,19 @@ use serde_json::{Value, json};
 
 /// What happens in it besides the agent's speech.
 pub const KINDS: [&str; 13] = [
-    "interrupt", "echo", "backchannel", "cough", "click", "dtmf", "music", "talker", "effect", "jump", "interrupt-jump", "silence", "interrupt-early",
+    "interrupt",
+    "echo",
+    "backchannel",
+    "cough",
+    "click",
+    "dtmf",
+    "music",
+    "talker",
+    "effect",
+    "jump",
+    "interrupt-jump",
+    "silence",
+    "interrupt-early",
 ];
 
 pub struct Recipe {
@@ -93,7 +105,11 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         agent: sounding(&far),
         erl_db: path.erl_db,
         snr_db,
-        noise: *dice.pick::<&str>(if corpus.split == "test" { &noise::TEST[..] } else { &noise::TUNE[..] }),
+        noise: *dice.pick::<&str>(if corpus.split == "test" {
+            &noise::TEST[..]
+        } else {
+            &noise::TUNE[..]
+        }),
         speaker: corpus.human[user].name.clone(),
         path,
     };
@@ -120,7 +136,11 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     }
     let hiss = db(dice.between(-95.0, -65.0));
     near.iter_mut().for_each(|s| *s = (*s + hiss * dice.normal()).clamp(-1.0, 1.0));
-    let dc = if training && dice.chance(0.05) { dice.between(-0.1, 0.1) } else { 0.0 };
+    let dc = if training && dice.chance(0.05) {
+        dice.between(-0.1, 0.1)
+    } else {
+        0.0
+    };
     near.iter_mut().for_each(|s| *s += dc);
     match recipe.rate {
         8_000 => {
@@ -136,7 +156,10 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         }
         _ => {}
     }
-    let word = |s: &mut Vec<f32>| s.iter_mut().for_each(|s| *s = (*s * 32_767.0).round().clamp(-32_768.0, 32_767.0) / 32_768.0);
+    let word = |s: &mut Vec<f32>| {
+        s.iter_mut()
+            .for_each(|s| *s = (*s * 32_767.0).round().clamp(-32_768.0, 32_767.0) / 32_768.0)
+    };
     word(&mut near);
     word(&mut far);
     s.near = near;
@@ -179,7 +202,11 @@ fn agent(n: usize, corpus: &Corpus, user: usize, dice: &mut Dice, recipe: &Recip
         let other = (user + 1 + dice.below(corpus.human.len() - 1)) % corpus.human.len();
         &corpus.human[other]
     };
-    let mut at = if recipe.training && dice.chance(0.3) { dice.below(n / 3) } else { ms(dice.between(0.0, 300.0)) };
+    let mut at = if recipe.training && dice.chance(0.3) {
+        dice.below(n / 3)
+    } else {
+        ms(dice.between(0.0, 300.0))
+    };
     let pause = if recipe.training && dice.chance(0.3) { 2_500.0 } else { 450.0 };
     while at < n {
         let clip = dice.pick(&voice.clips);
@@ -202,7 +229,17 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
         _ => Vec::new(),
     };
     if training {
-        for kind in ["backchannel", "cough", "click", "click", "dtmf", "effect", "effect", "music", "talker"] {
+        for kind in [
+            "backchannel",
+            "cough",
+            "click",
+            "click",
+            "dtmf",
+            "effect",
+            "effect",
+            "music",
+            "talker",
+        ] {
             let p = if matches!(kind, "music" | "talker") { 0.06 } else { 0.15 };
             if dice.chance(p) {
                 wanted.push(kind);
@@ -229,7 +266,10 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
             "cough" => (events::cough(dice), dice.below(n), dice.between(-8.0, 8.0)),
             "dtmf" => (events::dtmf(dice), dice.below(n), dice.between(-10.0, 6.0)),
             "effect" => {
-                let clip = { let clips = &dice.pick(&corpus.effects).clips; dice.pick(clips) };
+                let clip = {
+                    let clips = &dice.pick(&corpus.effects).clips;
+                    dice.pick(clips)
+                };
                 (clip.samples.clone(), dice.below(n), dice.between(-14.0, 6.0))
             }
             _ => {
@@ -241,7 +281,11 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
             sound = crate::path::room(&sound, dice, 0.12);
         }
         level_to(&mut sound, level + loud);
-        let gain = if active_level(&sound) > 0.4 { 0.4 / active_level(&sound) } else { 1.0 };
+        let gain = if active_level(&sound) > 0.4 {
+            0.4 / active_level(&sound)
+        } else {
+            1.0
+        };
         scale(&mut sound, gain);
         mix(near, &sound, at);
         let span = (at as f32 / 16.0, (at + sound.len()).min(n) as f32 / 16.0);
@@ -281,7 +325,10 @@ fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &
             let mut words = clip.samples[clip.onset - lead..clip.end].to_vec();
             level_to(&mut words, -20.0 + if talk.is_empty() { 0.0 } else { dice.between(-3.0, 3.0) });
             // What stands before the onset is the recording's own noise: it fades in.
-            words[..lead].iter_mut().enumerate().for_each(|(k, w)| *w *= (k as f32 / lead.max(1) as f32).powi(2));
+            words[..lead]
+                .iter_mut()
+                .enumerate()
+                .for_each(|(k, w)| *w *= (k as f32 / lead.max(1) as f32).powi(2));
             if talk.is_empty() {
                 onset = lead;
             } else {
@@ -293,7 +340,11 @@ fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &
                 break;
             }
         }
-        let by = if recipe.training && dice.chance(0.6) { dice.between(0.82, 1.2) } else { 1.0 };
+        let by = if recipe.training && dice.chance(0.6) {
+            dice.between(0.82, 1.2)
+        } else {
+            1.0
+        };
         if by != 1.0 {
             talk = warp(&talk, by);
             onset = (onset as f32 / by) as usize;

@@ -124,7 +124,11 @@ fn modulate(s: &mut [f32], dice: &mut Dice, a_second: f32, range: f32) {
 }
 
 fn harmonics(kind: &str, s: &mut [f32], dice: &mut Dice) {
-    let base = if kind == "hum" { *dice.pick(&[50.0, 60.0]) } else { dice.between(40.0, 130.0) };
+    let base = if kind == "hum" {
+        *dice.pick(&[50.0, 60.0])
+    } else {
+        dice.between(40.0, 130.0)
+    };
     let jitter = if kind == "hum" { 0.0 } else { 0.004 };
     let gains: Vec<f32> = (1..24).map(|h| dice.unit() / h as f32).collect();
     let (mut phase, mut pace) = (0.0f32, 1.0f32);

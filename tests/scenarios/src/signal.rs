@@ -156,7 +156,11 @@ fn sinc(taps: usize, cut: f32) -> Vec<f32> {
     let mut all: Vec<f32> = (0..taps)
         .map(|n| {
             let t = n as f32 - middle;
-            let ideal = if t == 0.0 { 2.0 * cut } else { (2.0 * PI * cut * t).sin() / (PI * t) };
+            let ideal = if t == 0.0 {
+                2.0 * cut
+            } else {
+                (2.0 * PI * cut * t).sin() / (PI * t)
+            };
             let e = (n as f32 + 0.5) / taps as f32;
             ideal * (0.42 - 0.5 * (2.0 * PI * e).cos() + 0.08 * (4.0 * PI * e).cos())
         })
@@ -171,7 +175,9 @@ pub fn mu_law(s: f32) -> f32 {
     let x = (s.clamp(-1.0, 1.0).abs() * 8_159.0).min(8_158.0) + 33.0;
     let exponent = (x.log2().floor() as i32 - 5).clamp(0, 7);
     let step = (1 << (exponent + 1)) as f32;
-    let mantissa = ((x - (32 << exponent) as f32 - (1 << exponent) as f32 * 0.0) / step).floor().clamp(0.0, 15.0);
+    let mantissa = ((x - (32 << exponent) as f32 - (1 << exponent) as f32 * 0.0) / step)
+        .floor()
+        .clamp(0.0, 15.0);
     let y = (32 << exponent) as f32 + (mantissa + 0.5) * step - 33.0;
     (y / 8_159.0).max(0.0) * s.signum()
 }

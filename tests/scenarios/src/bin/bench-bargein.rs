@@ -23,8 +23,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| args.iter().position(|a| a == name).and_then(|n| args.get(n + 1)).cloned();
     let number = |name: &str, or: f32| option(name).map_or(Ok(or), |s| s.parse::<f32>().map_err(|e| format!("{name} {s}: {e}")));
-    let root = args.first().filter(|a| !a.starts_with("--")).ok_or("usage: bench-bargein CORPUS [options]")?;
-    let (minutes, seed, erl_from) = (number("--minutes", 90.0)?, number("--seed", 1.0)? as u64, number("--erl-from", 10.0)?);
+    let root = args
+        .first()
+        .filter(|a| !a.starts_with("--"))
+        .ok_or("usage: bench-bargein CORPUS [options]")?;
+    let (minutes, seed, erl_from) = (
+        number("--minutes", 90.0)?,
+        number("--seed", 1.0)? as u64,
+        number("--erl-from", 10.0)?,
+    );
     let split = option("--split").unwrap_or("test".into());
     let corpus = Corpus::load(Path::new(root), &split)?;
     let is_sweep = args.iter().any(|a| a == "--sweep");
@@ -51,9 +58,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let deaf = if is_sweep { Vec::new() } else { listen(&scenario, false).0 };
         tracks.push(Track { scenario, heard, deaf });
     }
-    println!("{} scenarios, {done:.0} minutes, seed {seed}, {split} set, echo at ERL {erl_from} dB and above", tracks.len());
+    println!(
+        "{} scenarios, {done:.0} minutes, seed {seed}, {split} set, echo at ERL {erl_from} dB and above",
+        tracks.len()
+    );
     for (rate, (spent, seconds)) in ["8", "16", "48"].iter().zip(cost) {
-        println!("{rate} kHz: {:.2} % of a core while the agent speaks", 100.0 * spent / seconds.max(1e-9));
+        println!(
+            "{rate} kHz: {:.2} % of a core while the agent speaks",
+            100.0 * spent / seconds.max(1e-9)
+        );
     }
     if args.iter().any(|a| a == "--list") {
         list(&tracks);
@@ -76,7 +89,12 @@ fn categories(tracks: &[Track]) {
             e if e < 40.0 => "ERL 20-30",
             _ => "no echo",
         };
-        for name in [track.scenario.kind, "~all", &format!("~{} kHz", track.scenario.rate / 1_000), &format!("~{erl}")] {
+        for name in [
+            track.scenario.kind,
+            "~all",
+            &format!("~{} kHz", track.scenario.rate / 1_000),
+            &format!("~{erl}"),
+        ] {
             table.entry(name.to_string()).or_default().add(&track.scenario, &acts);
         }
     }
@@ -104,8 +122,21 @@ fn list(tracks: &[Track]) {
         if score.missed + score.false_cancels > 0 || late {
             println!(
                 "{} {} Hz, missed {}, false cancels {}, pause {:?}: snr {:.0} erl {:.0} delay {:.0} jumps {:?} bent {:.1} noise {} speaker {} user {:?} others {:?} assent {:?} acts {acts:?}",
-                s.kind, s.rate, score.missed, score.false_cancels, score.pause_ms, s.snr_db, s.erl_db, s.path.delay_ms, s.path.jumps, s.path.bent, s.noise, s.speaker, s.user,
-                s.others, s.backchannels
+                s.kind,
+                s.rate,
+                score.missed,
+                score.false_cancels,
+                score.pause_ms,
+                s.snr_db,
+                s.erl_db,
+                s.path.delay_ms,
+                s.path.jumps,
+                s.path.bent,
+                s.noise,
+                s.speaker,
+                s.user,
+                s.others,
+                s.backchannels
             );
         }
     }
@@ -128,7 +159,10 @@ fn peers(tracks: &[Track], svg: Option<&str>) -> Result<(), Box<dyn std::error::
         println!("{}", row(&format!("sensitivity {s}"), &score));
         pauses.push((score.false_pauses as f32 / score.minutes, quantile(&score.pause_ms, 0.95)));
     }
-    curves.push(Curve { name: "pause".into(), points: pauses });
+    curves.push(Curve {
+        name: "pause".into(),
+        points: pauses,
+    });
     type Listener = fn(&Track, f32) -> Vec<(f32, Act)>;
     let with: Listener = |t, s| cancels(&t.heard, t.scenario.rate, Thresholds::new(s, true));
     let without: Listener = |t, s| cancels(&t.deaf, t.scenario.rate, Thresholds::new(s, true));
@@ -149,14 +183,21 @@ fn peers(tracks: &[Track], svg: Option<&str>) -> Result<(), Box<dyn std::error::
         let mut line = |name: &str, score: Score| {
             println!("{}", row(name, &score));
             let point = (score.false_cancels as f32 / score.minutes, quantile(&score.cancel_ms, 0.95));
-            curves.push(Curve { name: name.into(), points: vec![point] });
+            curves.push(Curve {
+                name: name.into(),
+                points: vec![point],
+            });
         };
         line("webrtc-vad 30 ms", total(tracks, |t| webrtc(&t.scenario, 3)));
         line("webrtc-vad 200 ms", total(tracks, |t| webrtc(&t.scenario, 20)));
         line("earshot 200 ms", total(tracks, |t| earshot(&t.scenario, 13)));
     }
     if let Some(path) = svg {
-        roc::draw(Path::new(path), "Sooner or surer: voices, languages and noise that training never heard", &curves)?;
+        roc::draw(
+            Path::new(path),
+            "Sooner or surer: voices, languages and noise that training never heard",
+            &curves,
+        )?;
         println!("\n{path}");
     }
     Ok(())
@@ -173,10 +214,24 @@ fn sweep(tracks: &[Track]) -> Result<(), Box<dyn std::error::Error>> {
         line(format!("suspect {suspect}"), Thresholds { suspect, sure: 0.6, over });
     }
     for over in [0.05, 0.1, 0.15, 0.2, 0.3, 0.4] {
-        line(format!("0.6 over {over}"), Thresholds { suspect: 0.6, sure: 0.6, over });
+        line(
+            format!("0.6 over {over}"),
+            Thresholds {
+                suspect: 0.6,
+                sure: 0.6,
+                over,
+            },
+        );
     }
     for sure in [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] {
-        line(format!("0.6 sure {sure}"), Thresholds { suspect: 0.6, sure, over: 0.2 });
+        line(
+            format!("0.6 sure {sure}"),
+            Thresholds {
+                suspect: 0.6,
+                sure,
+                over: 0.2,
+            },
+        );
     }
     Ok(())
 }

@@ -40,7 +40,12 @@ fn main() -> Result<(), String> {
         probe.feed(&scenario.near, far, None, |features, _| {
             let now = (frame + 1) as f32 * 10.0;
             let inside = |s: &[(f32, f32)]| s.iter().any(|(a, b)| now > *a && now - 10.0 < *b);
-            let since = scenario.user.iter().filter(|(a, _)| now > *a).map(|(a, _)| (now - a) / 10.0).fold(999.0, f32::min);
+            let since = scenario
+                .user
+                .iter()
+                .filter(|(a, _)| now > *a)
+                .map(|(a, _)| (now - a) / 10.0)
+                .fold(999.0, f32::min);
             for value in features.iter().copied().chain([
                 f32::from(inside(&scenario.user)),
                 f32::from(inside(&scenario.backchannels)),
@@ -61,5 +66,9 @@ fn main() -> Result<(), String> {
 fn half(x: f32) -> u16 {
     let bits = x.clamp(-60_000.0, 60_000.0).to_bits();
     let (sign, exponent, fraction) = ((bits >> 16 & 0x8000) as u16, (bits >> 23 & 0xff) as i32 - 112, bits & 0x7f_ffff);
-    if exponent <= 0 { sign } else { sign | (exponent as u16) << 10 | (fraction >> 13) as u16 }
+    if exponent <= 0 {
+        sign
+    } else {
+        sign | (exponent as u16) << 10 | (fraction >> 13) as u16
+    }
 }
