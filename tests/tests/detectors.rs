@@ -131,7 +131,10 @@ fn one_that_fires_constantly_is_given_up_and_another_takes_its_place() {
     let (world, session) = (&faulty.world, faulty.session());
     session.say(LONG, opts! {});
     let line = faulty.given_up();
-    assert!(line.contains("detector=faulty") && line.contains("detector-energy"), "{line}");
+    assert!(
+        line.contains("fires constantly") && line.contains("instead=\"detector-energy\""),
+        "{line}"
+    );
     let told = session.events().iter().filter(|e| e.member == "BargeIn").count();
     assert!(told < 40, "{told} signals from a detector that fires at every frame");
     faulty.is_undisturbed(&session);

@@ -90,9 +90,12 @@ impl Decoder {
                 .as_ref()
                 .zip(parameters.bits_per_sample)
                 .map(|(channels, bits)| channels.count() as u64 * u64::from(bits.div_ceil(8)));
-            let frames = |bytes: u64| block.filter(|b| *b > 0).map(|b| bytes / b);
-            there = frames(wav.there);
-            promised = wav.promised.and_then(frames);
+            if let Some(block) = block.filter(|b| *b > 0) {
+                there = Some(wav.there / block);
+                promised = wav.promised.map(|bytes| bytes / block);
+            } else {
+                promised = None;
+            }
         }
         Ok(Self {
             file: own,

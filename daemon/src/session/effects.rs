@@ -67,6 +67,7 @@ struct Account {
 }
 
 impl Hands {
+    #[expect(clippy::too_many_arguments, reason = "one for each room that effects reach")]
     pub fn new(
         tx: Tx,
         rx: Rx,

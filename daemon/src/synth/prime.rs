@@ -26,7 +26,7 @@ impl Shared {
                 Err(error) => tracing::error!(%error, "no thread to synthesise pinned phrases"),
             }
         }
-        if !primes.as_ref().is_some_and(|jobs| jobs.send(job).is_ok()) {
+        if primes.as_ref().is_none_or(|jobs| jobs.send(job).is_err()) {
             self.note(failed(synthesis, "no thread to synthesise pinned phrases".to_owned()));
         }
     }

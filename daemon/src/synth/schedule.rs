@@ -42,6 +42,7 @@ pub(super) struct Shared {
 }
 
 /// For the notes thread, in order.
+#[expect(clippy::large_enum_variant, reason = "a note is moved once")]
 pub(super) enum Note {
     Say(SynthEvent),
     /// An utterance is complete with what is there.

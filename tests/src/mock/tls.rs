@@ -161,7 +161,9 @@ fn serve(shared: &Shared, mut outside: TcpStream) -> std::io::Result<()> {
         }
         match tls.read_tls(&mut outside) {
             Ok(0) => return inside.shutdown(Shutdown::Both),
-            Ok(_) => drop(tls.process_new_packets().map_err(std::io::Error::other)?),
+            Ok(_) => {
+                tls.process_new_packets().map_err(std::io::Error::other)?;
+            }
             Err(e) if is_later(&e) => {}
             Err(e) => return inside.shutdown(Shutdown::Both).and(Err(e)),
         }

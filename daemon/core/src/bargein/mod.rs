@@ -190,7 +190,11 @@ impl Core {
         let mut minded = BTreeSet::new();
         loop {
             let changed: Vec<SessionId> = self.dirty.iter().copied().collect();
-            if changed.into_iter().fold(false, |again, id| self.attend(id) || again) {
+            let mut again = false;
+            for id in changed {
+                again |= self.attend(id);
+            }
+            if again {
                 continue;
             }
             let fresh: Vec<SessionId> = self.dirty.difference(&minded).copied().collect();
