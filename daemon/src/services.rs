@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam::channel::Sender;
 use utterd_config::Source;
@@ -112,6 +113,19 @@ impl House {
     }
 }
 
+/// What a detector has done so far.
+fn heard(detector: &Detector) -> BTreeMap<&'static str, Value<'static>> {
+    let counts = detector.counts();
+    let us = |time: Duration| Value::from(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    BTreeMap::from([
+        ("hard-rt", Value::from(detector.hard_rt())),
+        ("frames", Value::from(counts.frames)),
+        ("faults", Value::from(counts.faults)),
+        ("busy-us", us(counts.busy)),
+        ("worst-us", us(counts.worst)),
+    ])
+}
+
 impl Services for House {
     fn voices(&self) -> Vec<VoiceInfo> {
         let of = |backend: Arc<TtsBackend>| {
@@ -150,7 +164,11 @@ impl Services for House {
                 None => "ready",
             },
             path: p.path.display().to_string(),
-            details: self.states.failed(&p.id).map(failing).unwrap_or_default(),
+            details: match (self.states.failed(&p.id), p.detector()) {
+                (Some(failed), _) => failing(failed),
+                (None, Some(detector)) => heard(detector),
+                (None, None) => BTreeMap::new(),
+            },
         });
         let rejected = self.plugins.rejected.iter().map(|r| PluginInfo {
             id: String::new(),

@@ -106,6 +106,7 @@ fn what_a_session_says_reaches_its_own_reader_as_the_ear_hears_it_and_no_other_o
     let tx = stream(&one, "tx");
     let first = one.say("what one says", opts! {});
     world.client.expect_finished(first);
+    let_pass(Duration::from_millis(300));
     let second = one.say("and once more after a rest", opts! {});
     world.client.expect_finished(second);
     let heard = world.heard();

@@ -92,7 +92,6 @@ pub(super) struct Wav {
 
 impl Wav {
     pub(super) fn create(shelf: &Shelf, name: &str) -> Result<Wav, Failure> {
-        quiet_file_limit();
         let path = shelf.dir.join(name);
         let failed = |what: &str, at: &Path, error: io::Error| {
             Failure::new(ErrorKind::Failed, format!("{what} {} could not be made: {error}", at.display()))
@@ -206,7 +205,7 @@ pub(super) fn reason(error: &io::Error) -> &'static str {
 }
 
 /// A file that reaches the process's limit (LimitFSIZE=) is an error of its write, not the end of the daemon.
-fn quiet_file_limit() {
+pub(super) fn quiet_file_limit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // SAFETY: ignoring a signal runs no code of ours, and nobody else here handles this one.

@@ -1,7 +1,7 @@
 //! What one session's readers and recording get of each stretch of time.
 //!
-//! Who hears the user: nobody before the session's microphone is open, or while it is muted; readers only while the session listens (the
-//! microphone may stay open for the answer); a recording as long as it is open. Else there is silence, and time goes on.
+//! Who hears the user: nobody while the microphone is muted; readers only while the session listens (the microphone may stay open for the
+//! answer); a recording as long as it is open for the session or the session listens. Else there is silence, and time goes on.
 //! What a detector has cleaned comes later than the raw sound and takes its place frame by frame; where it fails to come, the raw sound goes out.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -59,6 +59,17 @@ impl Ears {
         }
     }
 
+    /// The session is closed: its streams end; a recording may still have something to hear.
+    pub(super) fn close(&mut self) {
+        self.name.clear();
+        self.groups.clear();
+        self.is_open = false;
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.name.is_empty() && self.recorder.is_none()
+    }
+
     pub(super) fn wants_line(&self) -> bool {
         self.recorder.is_some() || self.groups.values().any(|g| g.len() > 0)
     }
@@ -88,7 +99,8 @@ impl Ears {
 
     pub(super) fn hear(&mut self, stretch: &Stretch<'_>, rate: u32, pool: &Pool, told: &mut Vec<Told>) {
         self.mix_agent(stretch);
-        let is_heard = self.is_open && !self.is_muted;
+        // Who listens while another session's capture is open hears through that one.
+        let is_heard = (self.is_open || self.delivers) && !self.is_muted;
         let delivers = is_heard && self.delivers;
         let near = stretch.near.filter(|_| is_heard);
         if let Some(recorder) = &mut self.recorder {

@@ -59,6 +59,11 @@ impl Line {
         self.rate
     }
 
+    /// When the last frame told of ended.
+    pub(super) fn end_us(&self) -> Option<u64> {
+        self.end_us
+    }
+
     /// Another engine drives the output; its frames begin anew.
     pub(super) fn engine(&mut self, rate: u32) {
         self.rate = rate.max(1);

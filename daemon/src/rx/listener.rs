@@ -2,7 +2,7 @@
 //! hear, and hands on what it found and what it cleaned.
 //!
 //! The far end is shifted by playback's and capture's latency, so that an echo stands where it is heard. What was lost is silence of the same
-//! length and is told to the detector. One that fails too often, panics, or cannot keep up is given up, once and with its reason; the session goes
+//! length and is told to the detector. One that fails too often, fires constantly, panics, or cannot keep up is given up, once and with its reason; the session goes
 //! on without it. Hard real-time detectors run below the callback; others at ordinary priority.
 
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use utterd_core::SessionId;
-use utterd_core::hearing::Finding;
+use utterd_core::hearing::{Finding, Pace, Paced};
 use utterd_rt::{Block, TapRx, TapTx};
 
 use super::pump::{PRIORITY, Pump, Sink};
@@ -186,6 +186,7 @@ struct Hearing {
     lost: u32,
     gap: bool,
     faults: u32,
+    pace: Pace,
     late: u32,
     clean: Option<Cleaned>,
     frame: Vec<f32>,
@@ -236,6 +237,7 @@ impl Hearing {
             lost: 0,
             gap: false,
             faults: 0,
+            pace: Pace::new(),
             late: 0,
             clean,
             frame: vec![0.0; frame],
@@ -330,6 +332,16 @@ impl Hearing {
             match self.stream.process(input, clean) {
                 Ok(heard) => {
                     for kind in heard.kinds() {
+                        match self.pace.take(self.time_of(self.t), kind) {
+                            Paced::Pass => {}
+                            Paced::Drop { first } => {
+                                if first {
+                                    tracing::warn!(detector = of.detector.id(), session = %of.listen.session, "fires faster than people speak: not listened to");
+                                }
+                                continue;
+                            }
+                            Paced::GiveUp => return Err("it fires constantly".into()),
+                        }
                         let finding = Finding {
                             kind,
                             at_us: self.time_of(heard.t_event),

@@ -127,6 +127,7 @@ struct Heard {
 impl Rx {
     pub fn start(tx: Tx, shelf: Shelf, detectors: Vec<Arc<Detector>>, events: impl Fn(RxEvent) + Send + Sync + 'static) -> io::Result<Rx> {
         let events: Arc<Events> = Arc::new(events);
+        disk::quiet_file_limit();
         let pump = Pump::start()?;
         let (commands, inbox) = unbounded();
         let (lane_taps, lanes) = unbounded();

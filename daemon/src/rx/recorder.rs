@@ -18,6 +18,8 @@ use crate::tx::resample::samples_to_us;
 
 /// Pieces on their way to the disk: three seconds.
 const PIECES: usize = 60;
+/// A line that stands still must not keep a recording from its end.
+const PATIENCE_US: u64 = 400_000;
 /// Pieces a second.
 const A_SECOND: u32 = 20;
 
@@ -35,6 +37,8 @@ pub(super) struct Recorder {
     /// Until it may begin: the last second.
     before: Option<VecDeque<(f32, f32)>>,
     has_ended: bool,
+    /// The end is ordered: what was played and captured until then is still to come.
+    ending: Option<(u64, &'static str)>,
 }
 
 struct Piece {
@@ -65,6 +69,7 @@ impl Recorder {
             lost: 0,
             before: Some(VecDeque::new()),
             has_ended: false,
+            ending: None,
         })
     }
 
@@ -124,6 +129,25 @@ impl Recorder {
         self.has_ended = true;
         let (closed, _) = bounded(0);
         self.pieces = closed;
+    }
+
+    /// Ends it with the sound of this moment.
+    pub(super) fn stop_at(&mut self, at_us: u64, reason: &'static str) {
+        self.ending.get_or_insert((at_us, reason));
+    }
+
+    /// The line has come this far. It is not waited for longer than a long period takes.
+    pub(super) fn heard_until(&mut self, end_us: Option<u64>, now_us: u64) {
+        if let Some((at_us, reason)) = self.ending
+            && (end_us.is_some_and(|end| end >= at_us) || now_us > at_us + PATIENCE_US)
+        {
+            self.stop(reason, "");
+        }
+    }
+
+    /// Its thread has told how it ended, or was ordered to.
+    pub(super) fn is_over(&self) -> bool {
+        self.has_ended || Arc::strong_count(&self.end) == 1
     }
 
     fn send(&mut self) {

@@ -183,9 +183,9 @@ impl Streams {
                 let has = |ears: &&mut Ears| ears.recorder.as_ref().is_some_and(|r| r.id == id);
                 // One that has ended by itself has told its end.
                 if let Some(ears) = self.sessions.values_mut().find(has)
-                    && let Some(mut recorder) = ears.recorder.take()
+                    && let Some(recorder) = &mut ears.recorder
                 {
-                    recorder.stop(reason, "");
+                    recorder.stop_at(now_us(), reason);
                 }
             }
             Command::SessionOpened { session, name, output } => {
@@ -194,11 +194,13 @@ impl Streams {
                 self.sessions.insert(session, ears);
             }
             Command::SessionClosed { name } => {
-                let gone: Vec<u64> = self.sessions.iter().filter(|(_, e)| e.name == name).map(|(id, _)| *id).collect();
-                for id in gone {
-                    self.sessions.remove(&id);
-                    self.tracks.retain(|_, session| *session != id);
+                // A recording that is on its way to its end still hears what was played before.
+                for ears in self.sessions.values_mut().filter(|e| e.name == name) {
+                    ears.close();
                 }
+                self.sessions.retain(|_, ears| !ears.is_gone());
+                let sessions = &self.sessions;
+                self.tracks.retain(|_, session| sessions.contains_key(session));
             }
             Command::Stop => {}
         }
@@ -319,10 +321,15 @@ impl Streams {
             }
             told.extend(own.drain(..).map(|t| (*id, t)));
             ears.groups.retain(|_, group| group.len() > 0);
+            if let Some(recorder) = &mut ears.recorder {
+                recorder.heard_until(line.end_us(), now);
+            }
+            ears.recorder.take_if(|r| r.is_over());
         }
         for (id, told) in told {
             self.tell(id, told);
         }
+        self.sessions.retain(|_, ears| !ears.is_gone());
         // Without anybody who hears, the tap is let go of.
         if self.sessions.values().any(|e| e.output == output && e.wants_line()) {
             self.port(output).line = Some(line);

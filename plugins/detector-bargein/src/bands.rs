@@ -62,6 +62,11 @@ impl Analysis {
         let half = block.len();
         self.latest.copy_within(half.., 0);
         self.latest[half..].copy_from_slice(block);
+        self.now = Powers::default();
+        if self.latest.iter().map(|s| s * s).sum::<f32>() < 1e-12 {
+            // An agent that is silent costs nothing.
+            return;
+        }
         let (latest, window) = (&self.latest, &self.window);
         fourier.forward(&mut self.spectrum, |time| {
             for ((t, s), w) in time.iter_mut().zip(latest).zip(window) {
@@ -69,7 +74,6 @@ impl Analysis {
             }
         });
         let bins = self.spectrum.re.len();
-        self.now = Powers::default();
         for (n, power) in self.now.bands.iter_mut().enumerate() {
             let (from, to) = (EDGES[n], EDGES[n + 1]);
             if to > bins {

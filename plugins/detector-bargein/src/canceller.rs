@@ -77,6 +77,8 @@ impl Canceller {
         self.forget();
         self.noise.fill(0.0);
         self.idle_blocks = PARTITIONS;
+        self.turn = 0;
+        self.newest = 0;
         self.near_power = 0.0;
         self.clean_power = 0.0;
     }

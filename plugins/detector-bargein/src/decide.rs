@@ -25,6 +25,10 @@ pub struct Thresholds {
     pub suspect: f32,
     /// To be sure, of the mean of the second output.
     pub sure: f32,
+    /// How much of the second output's mean is its latest value.
+    pub pace: f32,
+    /// Enough to be sure when a suspicion must be decided.
+    pub late: f32,
     /// Below it, of the mean of the first output, speech has ended.
     pub over: f32,
 }
@@ -63,15 +67,17 @@ impl Thresholds {
         Thresholds {
             suspect: logistic(suspect + shift),
             sure: logistic(sure + shift),
-            over: 0.35f32.min(logistic(suspect + shift)),
+            pace: 0.12,
+            late: logistic(sure - 0.4 + shift),
+            over: 0.1f32.min(logistic(suspect + shift)),
         }
     }
 }
 
 /// As log odds.
-const SUSPECT: f32 = 1.0;
+const SUSPECT: f32 = 0.5;
 const ONE_STAGE: f32 = 3.0;
-const SURE: f32 = 1.5;
+const SURE: f32 = 0.0;
 /// From the least to the most sensitive, in log odds.
 const REACH: f32 = 8.0;
 
@@ -100,7 +106,7 @@ impl Decision {
     /// One frame's probabilities: of speech, of an interruption, of assent.
     pub fn feed(&mut self, p: [f32; OUTPUTS]) -> Option<Edge> {
         self.speech += 0.3 * (p[0] - self.speech);
-        self.sure += 0.25 * (p[1] - self.sure);
+        self.sure += self.thresholds.pace * (p[1] - self.sure);
         self.assent += 0.1 * (p[2] - self.assent);
         self.frames = self.frames.saturating_add(1);
         self.wary = self.wary.saturating_sub(1);
@@ -127,6 +133,10 @@ impl Decision {
                 Some(Edge::Start(2))
             }
             Stage::Suspected if self.sure > self.thresholds.sure => {
+                self.stage = Stage::Speaking;
+                Some(Edge::BargeIn(self.frames + 2))
+            }
+            Stage::Suspected if self.frames >= LONGEST && self.sure > self.thresholds.late => {
                 self.stage = Stage::Speaking;
                 Some(Edge::BargeIn(self.frames + 2))
             }

@@ -60,6 +60,11 @@ impl Pitch {
     }
 
     fn measure(&mut self) {
+        self.strength = 0.0;
+        self.period = 0.0;
+        if self.latest.iter().map(|s| s * s).sum::<f32>() < 1e-12 {
+            return;
+        }
         let mean = self.latest.iter().sum::<f32>() / WINDOW as f32;
         let mut block = [0.0f32; WINDOW];
         for (b, s) in block.iter_mut().zip(&self.latest) {

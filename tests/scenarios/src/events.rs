@@ -164,13 +164,11 @@ pub fn music(n: usize, corpus: &Corpus, dice: &mut Dice) -> Vec<f32> {
             let tone = scale[dice.below(8)] + 12 * (voice % 2);
             let f = base * 2f32.powf(tone as f32 / 12.0);
             let decay = beat as f32 * dice.between(0.5, 2.0);
-            for k in from..(from + 3 * beat).min(n) {
-                let t = (k - from) as f32;
+            for (t, s) in s[from..(from + 3 * beat).min(n)].iter_mut().enumerate() {
+                let t = t as f32;
                 let w = t / RATE as f32 * TAU * f;
-                s[k] += (w.sin() + bright * (2.0 * w).sin() + bright * bright * (3.0 * w).sin())
-                    * (t / 80.0).min(1.0)
-                    * (-t / decay).exp()
-                    * 0.2;
+                let tone = w.sin() + bright * (2.0 * w).sin() + bright * bright * (3.0 * w).sin();
+                *s += tone * (t / 80.0).min(1.0) * (-t / decay).exp() * 0.2;
             }
         }
     }

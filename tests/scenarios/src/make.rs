@@ -105,7 +105,7 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         agent: sounding(&far),
         erl_db: path.erl_db,
         snr_db,
-        noise: *dice.pick::<&str>(if corpus.split == "test" {
+        noise: dice.pick::<&str>(if corpus.split == "test" {
             &noise::TEST[..]
         } else {
             &noise::TUNE[..]

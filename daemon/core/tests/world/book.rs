@@ -53,6 +53,8 @@ pub(crate) struct Utterance {
     requested: bool,
     /// Code points that marks proved when it fell silent.
     heard_words: Option<u32>,
+    /// Another backend, with another proof of what was heard, may have spoken a part of it.
+    falls_back: bool,
     end: Option<(Outcome, Report, u64)>,
 }
 
@@ -529,6 +531,7 @@ impl Book {
             sound,
             beside,
             heard_words: None,
+            falls_back: options.fallback.as_ref().is_some_and(|others| !others.is_empty()),
             end: None,
         };
         self.utterances.insert(utterance, u);
@@ -848,7 +851,7 @@ fn check_report(u: &Utterance, outcome: &Outcome, report: &Report, chaos: bool) 
             assert!(!report.reason.is_empty());
             assert!(report.stages.is_some());
             let exact = report.errors.is_empty() && !chaos && report.heard_source != HeardSource::Estimated;
-            if let Some(words) = u.heard_words.filter(|_| exact && u.played && u.plain) {
+            if let Some(words) = u.heard_words.filter(|_| exact && u.played && u.plain && !u.falls_back) {
                 let timed = report.backend == "smooth" || report.backend == "timed-pieces";
                 if timed {
                     let heard = report.heard_text.chars().count();

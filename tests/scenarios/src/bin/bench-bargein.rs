@@ -209,29 +209,34 @@ fn sweep(tracks: &[Track]) -> Result<(), Box<dyn std::error::Error>> {
         let score = total(tracks, |t| acts(&t.heard, t.scenario.rate, thresholds));
         println!("{}", row(&name, &score));
     };
-    for suspect in [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98f32] {
-        let over = 0.3f32.min(suspect);
-        line(format!("suspect {suspect}"), Thresholds { suspect, sure: 0.6, over });
+    let base = Thresholds {
+        suspect: 0.7,
+        sure: 0.5,
+        pace: 0.1,
+        late: 0.4,
+        over: 0.15,
+    };
+    for suspect in [0.5, 0.6, 0.7, 0.8, 0.9, 0.95f32] {
+        line(format!("suspect {suspect}"), Thresholds { suspect, ..base });
     }
-    for over in [0.05, 0.1, 0.15, 0.2, 0.3, 0.4] {
-        line(
-            format!("0.6 over {over}"),
-            Thresholds {
-                suspect: 0.6,
-                sure: 0.6,
-                over,
-            },
-        );
+    for pace in [0.04, 0.07, 0.1, 0.15] {
+        for sure in [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8f32] {
+            line(
+                format!("pace {pace} sure {sure}"),
+                Thresholds {
+                    sure,
+                    pace,
+                    late: sure.min(0.4),
+                    ..base
+                },
+            );
+        }
     }
-    for sure in [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] {
-        line(
-            format!("0.6 sure {sure}"),
-            Thresholds {
-                suspect: 0.6,
-                sure,
-                over: 0.2,
-            },
-        );
+    for late in [0.15, 0.25, 0.5, 0.6] {
+        line(format!("late {late}"), Thresholds { late, sure: 0.6, ..base });
+    }
+    for over in [0.05, 0.1, 0.3] {
+        line(format!("over {over}"), Thresholds { over, ..base });
     }
     Ok(())
 }
