@@ -76,9 +76,10 @@ pub(crate) fn backends() -> Vec<Backend> {
 
 impl World {
     pub(crate) fn synthesize(&mut self, order: Synthesis) {
-        let mut fate = self.fates.pop_front().unwrap_or_else(|| self.random_fate());
+        let scripted = self.fates.pop_front();
+        let mut fate = scripted.unwrap_or_else(|| self.random_fate());
         // A client that neither writes nor closes is waited for without end, and no time-out helps.
-        let endless = matches!(order.source, Source::Feed(_)) && matches!(fate, Fate::NeverAnswers | Fate::Stalls);
+        let endless = scripted.is_none() && matches!(order.source, Source::Feed(_)) && matches!(fate, Fate::NeverAnswers | Fate::Stalls);
         if endless || (fate == Fate::Cached && order.cache == CacheUse::No) {
             fate = Fate::Speaks;
         }
