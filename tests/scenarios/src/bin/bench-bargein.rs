@@ -56,7 +56,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         cost[class].0 += spent.as_secs_f64();
         cost[class].1 += seconds;
-        let deaf = if is_sweep || is_quick { Vec::new() } else { listen(&scenario, false).0 };
+        let deaf = if is_sweep || is_quick {
+            Vec::new()
+        } else {
+            listen(&scenario, false).0
+        };
         tracks.push(Track { scenario, heard, deaf });
     }
     println!(
