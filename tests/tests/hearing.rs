@@ -24,13 +24,15 @@ fn voice() -> Vec<f32> {
 
 #[test]
 fn a_voice_in_the_microphone_silences_the_agent_and_cancels_what_it_said() {
-    let mut plan = Plan::default();
-    plan.plugins = PLUGINS
-        .iter()
-        .copied()
-        .chain(["utterd-detector-energy"])
-        .map(str::to_owned)
-        .collect();
+    let plan = Plan {
+        plugins: PLUGINS
+            .iter()
+            .copied()
+            .chain(["utterd-detector-energy"])
+            .map(str::to_owned)
+            .collect(),
+        ..Plan::default()
+    };
     let world = World::with(JackOptions::default(), &plan);
     let options = opts! { "backend" => TONE, "barge-in" => "pause-then-confirm", "detector" => "detector-energy" };
     let session = world.client.open("one", options).unwrap();

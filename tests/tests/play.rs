@@ -360,7 +360,7 @@ fn a_truncated_sound_is_played_as_far_as_it_goes_and_then_fails() {
     std::fs::remove_file(&vanishing).unwrap();
     let (outcome, report) = session.wait(id);
     assert_eq!((outcome.as_str(), report.number("played-us")), ("failed", 257_188));
-    assert_eq!((report.text("heard-text"), report.text("heard-source")), ("one two", "estimated"));
+    assert_eq!((report.text("heard-text"), report.text("heard-source")), ("one", "estimated"));
     let message = report.text("message");
     assert!(
         message.contains("cut.wav") && message.contains("1.000 s") && message.contains("0.257 s"),

@@ -9,12 +9,14 @@ use crate::audio::AudioFormat;
 use crate::effect::Reply;
 use crate::floor::YIELD_AFTER_US;
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
-use crate::request::PlayOptions;
+use crate::request::{ErrorKind, Failure, PlayOptions};
 use crate::say::{Content, Origin};
 use crate::session::Utterance;
 use crate::source::Source;
 use crate::verbs::Answer;
 
+/// Each holds descriptors of the daemon, of which there are only so many.
+const MAX_FEEDS: usize = 256;
 /// The shell calls a feed dry after it had nothing for longer than this: sooner, it is news from before the last samples came.
 const SETTLED_US: Micros = 150_000;
 
@@ -48,6 +50,10 @@ impl Utterance {
 
 impl Core {
     pub(crate) fn inject(&mut self, token: Token, session: SessionId, format: AudioFormat, options: PlayOptions) -> Answer {
+        if self.utterances.values().filter(|u| u.is_feed()).count() >= MAX_FEEDS {
+            let message = format!("{MAX_FEEDS} streams are being written: wait for some to finish");
+            return Err(Failure::new(ErrorKind::LimitExceeded, message));
+        }
         let content = Content {
             text: options.text,
             source: Source::Feed(format),

@@ -326,3 +326,27 @@ fn a_feed_that_is_not_accepted_is_no_utterance() {
     let token = w.ask(1, Request::Inject { target, format, options });
     assert!(matches!(w.reply(token), Ok(Reply::Feed { utterance: 0, .. })));
 }
+
+#[test]
+fn no_more_feeds_than_descriptors_allow() {
+    let mut w = house();
+    let format = utterd_core::AudioFormat {
+        rate: None,
+        encoding: utterd_core::Encoding::S16le,
+        channels: 1,
+    };
+    let request = || Request::Inject {
+        target: target("a"),
+        format,
+        options: PlayOptions::default(),
+    };
+    for _ in 0..256 {
+        let token = w.ask(1, request());
+        assert!(w.reply(token).is_ok());
+    }
+    let token = w.ask(1, request());
+    assert!(w.reply(token).unwrap_err().message.contains("256"));
+    w.cancel("a", CancelOptions::default());
+    let token = w.ask(1, request());
+    assert!(w.reply(token).is_ok(), "they are over");
+}
