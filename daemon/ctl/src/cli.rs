@@ -96,7 +96,7 @@ pub(crate) enum Command {
     Say(Box<SayArgs>),
     /// Play a sound FILE (WAV, FLAC, Ogg Vorbis) and wait until it was heard
     ///
-    /// Without --session in a session of its own, as `say`. A file below the daemon's sound folders ([sounds] dirs) it reads itself;
+    /// Without --session in a session of its own, as `say`. A file below the daemon's sound folders (`sounds.dirs`) it reads itself;
     /// any other is decoded here and sent as a stream, which neither --no-wait nor --beside can be.
     Play(Box<PlayArgs>),
     /// Wait until an utterance has finished, and exit with its outcome
