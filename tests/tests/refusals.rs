@@ -132,11 +132,7 @@ fn a_closed_session_is_known_as_closed_and_another_output_is_refused() {
 #[test]
 fn what_a_later_release_brings_says_so() {
     let quiet = Quiet::start();
-    let session = quiet.tone_session("one");
-    refused(quiet.client.open("two", opts! { "record" => "x.wav" }), "NotSupported", "record");
-    refused(session.call("AcquireAudio", &("rx", opts! {})), "NotSupported", "");
-    refused(session.call("StartRecording", &("x.wav", opts! {})), "NotSupported", "");
-    refused(session.call("StopRecording", &()), "NotSupported", "");
+    refused(quiet.client.open("two", opts! { "input" => "local:x" }), "NotSupported", "input");
     refused(quiet.client.call(ROOT, PLUGINS, "SetEnabled", &(TONE, false)), "NotSupported", "");
     refused(
         quiet.client.call(ROOT, CALLS, "Dial", &("sip", "sip:a@b", opts! {})),
