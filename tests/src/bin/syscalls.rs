@@ -1,4 +1,4 @@
-//! The system calls of the callback thread while it plays: one futex a cycle (JACK's own wait), and nothing else.
+//! The system calls of the callback thread while it plays, captures and is listened to: one futex a cycle (JACK's own wait), and nothing else.
 //!
 //! `strace` watches every thread of the daemon for a few seconds; the callback thread is the one that JACK started, told by its policy
 //! (SCHED_FIFO) and its rate. strace slows what it watches, and a busy machine slows strace, so fewer cycles than the clock allows are no
@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 use utterd_tests::bus::Bus;
+use utterd_tests::client::{OWNER, ROOT};
 use utterd_tests::clock::let_pass;
 use utterd_tests::daemon::{Daemon, Plan};
 use utterd_tests::jack::{Jack, JackOptions};
 use utterd_tests::opts;
 use utterd_tests::process::{Process, threads};
+use utterd_tests::stream::Stream;
 use utterd_tests::tempdir::TempDir;
 use utterd_tests::world::TONE;
 
@@ -33,6 +35,9 @@ fn main() -> ExitCode {
     let client = daemon.client();
     client.wait_manager_text("DriverState", "running");
     let session = client.open("strace", opts! { "backend" => TONE }).unwrap();
+    // The taps are on: the microphone is open, and what it brings and what is played is read.
+    client.call(ROOT, OWNER, "EnterListening", &("strace", 0_u64)).unwrap();
+    let _readers = ["rx-raw", "tx"].map(|direction| Stream::acquire(&session, direction, opts! {}).unwrap().listen());
     let id = session.say(&"while this is spoken the callback is watched ".repeat(20), opts! {});
     client.expect_started(id);
 
@@ -52,7 +57,8 @@ fn main() -> ExitCode {
     }
     let callback = calls
         .iter()
-        .filter(|(tid, _)| is_fifo(daemon.pid(), **tid))
+        // The thread that empties the taps is in the same class. JACK's thread bears the name of ours that made it.
+        .filter(|(tid, _)| is_fifo(daemon.pid(), **tid) && names.get(tid).is_none_or(|n| n != "utterd-rx"))
         .max_by_key(|(_, counts)| counts.get("futex").copied().unwrap_or(0));
     let Some((tid, counts)) = callback else {
         println!("\nno thread with SCHED_FIFO made any call: is real-time scheduling allowed here?");
