@@ -64,10 +64,10 @@ pub(super) struct Hands {
 impl jack::ProcessHandler for Hands {
     fn process(&mut self, client: &Client, scope: &ProcessScope) -> jack::Control {
         // JACK counts CLOCK_MONOTONIC_RAW in some builds: what matters is how long ago, by its clock, the cycle began. Both clocks are
-        // read without a system call.
-        let ago_us = scope
-            .cycle_times()
-            .map_or(0, |times| client.time().saturating_sub(times.current_usecs));
+        // read without a system call. A cycle that comes later than its own length is too late for its place: it is heard from now on.
+        let ago_us = scope.cycle_times().map_or(0, |times| {
+            client.time().saturating_sub(times.current_usecs).min(times.period_usecs as u64)
+        });
         let at_us = crate::clock::now_us().saturating_sub(ago_us);
         let Some((first, others)) = self.outs.split_first_mut() else {
             return jack::Control::Continue;
