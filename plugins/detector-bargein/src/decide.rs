@@ -67,7 +67,7 @@ impl Thresholds {
         Thresholds {
             suspect: logistic(suspect + shift),
             sure: logistic(sure + shift),
-            pace: 0.12,
+            pace: 0.18,
             late: logistic(sure - 0.4 + shift),
             over: 0.1f32.min(logistic(suspect + shift)),
         }
@@ -75,7 +75,7 @@ impl Thresholds {
 }
 
 /// As log odds.
-const SUSPECT: f32 = 0.5;
+const SUSPECT: f32 = 0.75;
 const ONE_STAGE: f32 = 3.0;
 const SURE: f32 = 0.0;
 /// From the least to the most sensitive, in log odds.

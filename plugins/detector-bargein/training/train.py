@@ -1,8 +1,9 @@
 """Trains the network of detector-bargein and writes it as half floats.
 
-usage: train.py [--from MODEL.f16] [--rate X] OUT.f16 EPOCHS VALIDATION.f16 TRAINING.f16...
+usage: train.py [--from MODEL.f16] [--rate X] [--batch N] OUT.f16 EPOCHS VALIDATION.f16 TRAINING.f16...
 
 The inputs are what `features` (tests/scenarios) wrote. Needs numpy and jax. The seed is fixed; on one machine a run repeats itself.
+What is written is a running mean of the weights, as of the epoch that did best on VALIDATION.
 """
 import argparse
 import time
@@ -12,16 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 
 FEATURES, LABELS, FRAMES, UNITS, OUTPUTS = 113, 4, 1000, 64, 3
-CHUNK, BATCH = 500, 32
+CHUNK = 500
 arguments = argparse.ArgumentParser()
 arguments.add_argument('--from', dest='start')
 arguments.add_argument('--rate', type=float, default=3e-3)
+arguments.add_argument('--batch', type=int, default=32)
 arguments.add_argument('out')
 arguments.add_argument('epochs', type=int)
 arguments.add_argument('validation')
 arguments.add_argument('training', nargs='+')
 given = arguments.parse_args()
-out, epochs, validation, training = given.out, given.epochs, given.validation, given.training
+out, epochs, validation, training, BATCH = given.out, given.epochs, given.validation, given.training, given.batch
 
 
 def load(paths):
@@ -79,7 +81,7 @@ def loss(p, state, x, labels):
 
 
 @jax.jit
-def step(p, m, v, t, rate, state, x, labels):
+def step(p, mean, m, v, t, rate, state, x, labels):
     (value, state), g = jax.value_and_grad(loss, has_aux=True)(p, state, x, labels)
     norm = jnp.sqrt(sum((a ** 2).sum() for a in jax.tree.leaves(g)))
     g = jax.tree.map(lambda a: a * jnp.minimum(1.0, 1.0 / (norm + 1e-9)), g)
@@ -87,7 +89,9 @@ def step(p, m, v, t, rate, state, x, labels):
     v = jax.tree.map(lambda a, b: 0.999 * a + 0.001 * b * b, v, g)
     c1, c2 = 1 - 0.9 ** t, 1 - 0.999 ** t
     p = jax.tree.map(lambda w, a, b: w - rate * (a / c1 / (jnp.sqrt(b / c2) + 1e-8) + 1e-4 * w), p, m, v)
-    return p, m, v, value, jax.lax.stop_gradient(state)
+    keep = jnp.minimum(0.99, t / (t + 10))
+    mean = jax.tree.map(lambda a, w: keep * a + (1 - keep) * w, mean, p)
+    return p, mean, m, v, value, jax.lax.stop_gradient(state)
 
 
 def restore(p, path):
@@ -112,12 +116,22 @@ rng = np.random.default_rng(5)
 p = initial(rng, sample.mean(0), sample.std(0) + 0.05)
 if given.start:
     p = restore(p, given.start)
+mean = p
 m = jax.tree.map(np.zeros_like, p)
 v = jax.tree.map(np.zeros_like, p)
 print(f'{len(data)} scenarios, {sum(a.size for a in jax.tree.leaves(p))} weights', flush=True)
 judge = jax.jit(lambda p, x, y: loss(p, jnp.zeros((x.shape[0], UNITS)), x, y)[0])
+
+
+def judge_held(p):
+    parts = [held[k:k + 20].astype(np.float32) for k in range(0, len(held) - 19, 20)]
+    return np.mean([float(judge(p, x[..., :FEATURES], x[..., FEATURES:])) for x in parts])
+
+
+if given.start:
+    print(f'before: held out {judge_held(p):.4f}', flush=True)
 t, steps = 0, epochs * (len(data) // BATCH) * (FRAMES // CHUNK)
-began = time.time()
+began, best = time.time(), np.inf
 for epoch in range(epochs):
     order, total = rng.permutation(len(data)), []
     for first in range(0, len(order) - BATCH + 1, BATCH):
@@ -126,9 +140,11 @@ for epoch in range(epochs):
         for at in range(0, FRAMES, CHUNK):
             t += 1
             rate = given.rate * min(1.0, t / 50) * (0.5 + 0.5 * np.cos(np.pi * t / steps)) + 2e-5
-            p, m, v, value, state = step(p, m, v, float(t), rate, state, batch[:, at:at + CHUNK, :FEATURES], batch[:, at:at + CHUNK, FEATURES:])
+            p, mean, m, v, value, state = step(p, mean, m, v, float(t), rate, state, batch[:, at:at + CHUNK, :FEATURES], batch[:, at:at + CHUNK, FEATURES:])
             total.append(value)
-    x = held.astype(np.float32)
-    check = np.mean([float(judge(p, x[k:k + 50, :, :FEATURES], x[k:k + 50, :, FEATURES:])) for k in range(0, len(x) - 49, 50)])
-    print(f'epoch {epoch + 1}: {np.mean([float(a) for a in total]):.4f} held out {check:.4f} ({time.time() - began:.0f} s)', flush=True)
-    save(p)
+    check = [judge_held(w) for w in (p, mean)]
+    loud = np.mean([float(a) for a in total])
+    print(f'epoch {epoch + 1}: {loud:.4f} held out {check[0]:.4f}, mean {check[1]:.4f} ({time.time() - began:.0f} s)', flush=True)
+    if check[1] < best:
+        best = check[1]
+        save(mean)

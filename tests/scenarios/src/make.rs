@@ -84,7 +84,7 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     if recipe.rate == 8_000 && dice.chance(0.5) {
         far.iter_mut().for_each(|s| *s = mu_law(*s));
     }
-    let jumps = kind.ends_with("jump") || training && dice.chance(0.2);
+    let jumps = kind.ends_with("jump") || training && dice.chance(0.3);
     let mut path = Path::draw(dice, recipe.length_ms, jumps);
     let mut near = path.echo(&far, dice);
     if training && dice.chance(0.06) || kind == "silence" && dice.chance(0.4) {
@@ -240,7 +240,7 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
             "music",
             "talker",
         ] {
-            let p = if matches!(kind, "music" | "talker") { 0.06 } else { 0.15 };
+            let p = if matches!(kind, "click" | "backchannel") { 0.15 } else { 0.2 };
             if dice.chance(p) {
                 wanted.push(kind);
             }
