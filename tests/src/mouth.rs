@@ -36,15 +36,22 @@ impl Mouth {
     }
 
     pub fn named(jack: &Jack, samples: &[f32], client: &str) -> Mouth {
-        Mouth::with(jack, &[samples], client, None)
+        Mouth::with(jack, &[samples], client, None, 0.0)
     }
 
     /// A room: several voices, and the agent's own from `utterd:out_1`, late and softer. Returns once the echo runs.
     pub fn in_room(jack: &Jack, voices: &[&[f32]], echo: Echo) -> Mouth {
-        Mouth::with(jack, voices, "mouth", Some(echo))
+        Mouth::with(jack, voices, "mouth", Some(echo), 0.0)
     }
 
-    fn with(jack: &Jack, voices: &[&[f32]], client: &str, echo: Option<Echo>) -> Mouth {
+    /// The same with the noise that no real microphone is without, at this level.
+    pub fn in_live_room(jack: &Jack, voices: &[&[f32]], echo: Echo, noise_dbfs: f32) -> Mouth {
+        // White noise of amplitude a has an RMS of a / √3.
+        let amplitude = 3f32.sqrt() * 10f32.powf(noise_dbfs / 20.0);
+        Mouth::with(jack, voices, "mouth", Some(echo), amplitude)
+    }
+
+    fn with(jack: &Jack, voices: &[&[f32]], client: &str, echo: Option<Echo>, noise: f32) -> Mouth {
         let dir = TempDir::new("mouth");
         let mut command = jack.command(crate::bins::helper("mouth"));
         command.args([IN, client]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -61,7 +68,7 @@ impl Mouth {
                 "{echo:?} is shorter than the period that JACK's loop takes"
             );
             let taps: Vec<String> = taps.iter().map(|(frames, gain)| format!("{frames}:{gain}")).collect();
-            command.args(["--echo", OUT, &taps.join(",")]);
+            command.args(["--echo", OUT, &taps.join(","), &noise.to_string()]);
         }
         command.stderr(Stdio::from(std::fs::File::create(dir.join("mouth.log")).unwrap()));
         let mut process = Process::spawn("mouth", &mut command);
