@@ -13,7 +13,10 @@ mod features;
 mod fourier;
 mod network;
 mod pitch;
+mod product;
 mod rates;
+mod silero;
+mod trace;
 
 use decide::{Decision, Edge, Thresholds};
 use engine::Engine;
@@ -143,6 +146,11 @@ pub mod training {
         /// 8, 16 or 48 kHz.
         pub fn new(rate: u32) -> Probe {
             Probe(crate::engine::Engine::new(rate))
+        }
+
+        /// Weights to be tried instead of those shipped.
+        pub fn try_model(&mut self, model: &[u8]) {
+            self.0.try_model(model);
         }
 
         /// Calls `frame` every 10 ms with the features and the three probabilities.
