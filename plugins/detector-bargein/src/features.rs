@@ -5,6 +5,7 @@
 
 use crate::bands::{Analysis, BANDS, Envelope, NARROW, SILENCE};
 use crate::canceller::{Canceller, PARTITIONS};
+use crate::decide::Level;
 use crate::fourier::Fourier;
 use crate::pitch::Pitch;
 use crate::silero::{CELL, FRAME, Silero};
@@ -217,6 +218,17 @@ impl Features {
     }
 }
 
+/// What the canceller left of 10 ms, by its features: nothing is below −80 dBFS, the line's own noise within 6 dB of its floor.
+pub fn level(values: &[f32; FEATURES]) -> Level {
+    let scalars = &values[PER_BAND * BANDS..];
+    let (level, over_floor) = (scalars[0] / 0.3 - 5.0, scalars[17] / 0.5);
+    match (level, over_floor) {
+        (..-8.0, _) => Level::Nothing,
+        (_, ..0.6) => Level::Noise,
+        _ => Level::Sound,
+    }
+}
+
 /// Twice the rate, for the VAD, which knows 16 kHz only: a half-band filter of 15 taps.
 #[derive(Default)]
 struct Doubler {
@@ -231,5 +243,33 @@ impl Doubler {
         let p = &self.past;
         let between: f32 = (0..4).map(|n| TAPS[n] * (p[3 - n] + p[4 + n])).sum();
         [p[3], between]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+
+    #[test]
+    fn a_line_is_hushed_while_it_brings_its_own_noise_alone() {
+        for noise in [0.0, 1e-4, 1e-2] {
+            let mut state = 1u32;
+            let mut line = |amplitude: f32| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                amplitude * ((state >> 8) as f32 / (1 << 23) as f32 - 1.0)
+            };
+            // A second of the line, half a second of somebody, another second of the line.
+            let near: Vec<f32> = (0..40_000)
+                .map(|n| line(noise) + if (16_000..24_000).contains(&n) { line(0.3) } else { 0.0 })
+                .collect();
+            let mut hushed = Vec::new();
+            Engine::new(16_000).feed(&near, None, None, |_, _, values| hushed.push(level(values) != Level::Sound));
+            let share = |frames: std::ops::Range<usize>| hushed[frames.clone()].iter().filter(|h| **h).count() * 100 / frames.len();
+            assert!(share(50..100) >= 99, "noise {noise}: {} % of the line", share(50..100));
+            assert_eq!(share(101..150), 0, "noise {noise}: somebody");
+            let after = (150..250).find(|n| hushed[*n..n + 20].iter().all(|h| *h)).unwrap_or(250);
+            assert!(after <= 156, "noise {noise}: {} ms after the end", (after - 150) * 10);
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::score::Act;
 use std::sync::Arc;
 use std::time::Duration;
 use utterd_core::hearing::{Backchannel, BargeInPolicy, Finding, FindingKind, Policy, PolicySettings, Situation, Verdict};
-use utterd_detector_bargein::training::{Decision, Edge, Probe, Thresholds};
+use utterd_detector_bargein::training::{Decision, Edge, Level, Probe, Thresholds, level};
 
 /// How often each kind occurs in the test set, in parts.
 const MIX: [(&str, usize); 13] = [
@@ -26,8 +26,8 @@ const MIX: [(&str, usize); 13] = [
     ("silence", 3),
 ];
 
-/// What the network said of every 10 ms.
-pub type Heard = Vec<[f32; 3]>;
+/// What the network said of every 10 ms, and how loud they were.
+pub type Heard = Vec<([f32; 3], Level)>;
 
 /// The `seed`th scenario of the test set.
 pub fn draw(corpus: &Corpus, seed: u64) -> Scenario {
@@ -61,7 +61,7 @@ pub fn listen(s: &Scenario, far: bool, model: Option<&[u8]>) -> (Heard, Duration
     let mut heard = Vec::with_capacity(s.near.len() / chunk * 2);
     let began = thread_time();
     for (near, played) in s.near.chunks(chunk).zip(s.far.chunks(chunk)) {
-        probe.feed(near, far.then_some(played), None, |_, p| heard.push(p));
+        probe.feed(near, far.then_some(played), None, |features, p| heard.push((p, level(features))));
     }
     (heard, thread_time() - began)
 }
@@ -84,7 +84,7 @@ pub fn acts(heard: &Heard, rate: u32, thresholds: Thresholds, settings: PolicySe
     let mut acts = Vec::new();
     // At 8 kHz a chunk is two frames: what the first decides is told with the second.
     let step = if rate == 8_000 { 2 } else { 1 };
-    for (n, p) in heard.iter().enumerate() {
+    for (n, (p, level)) in heard.iter().enumerate() {
         let told = ((n / step + 1) * step) as u64 * FRAME_US;
         let mut judge = |paused: bool, verdict: Option<Verdict>| {
             let act = match verdict {
@@ -96,6 +96,7 @@ pub fn acts(heard: &Heard, rate: u32, thresholds: Thresholds, settings: PolicySe
             acts.push((told as f32 / 1_000.0, act));
         };
         judge(policy.is_suspecting(), policy.tick(told));
+        decision.level(*level);
         let Some(edge) = decision.feed(*p) else { continue };
         let now = (n as u64 + 1) * FRAME_US;
         let since = |frames: u32| now.saturating_sub(u64::from(frames) * FRAME_US);
