@@ -291,7 +291,7 @@ impl Core {
     }
 }
 
-/// A plain name of a WAV file: where recordings lie is the configuration's business.
+/// A plain name of a WAV or FLAC file: where recordings lie is the configuration's business.
 pub(crate) fn check_file(file: &str) -> Result<(), Failure> {
     let refuse = |why: &str| {
         let shown: String = file.chars().take(64).collect();
@@ -312,8 +312,8 @@ pub(crate) fn check_file(file: &str) -> Result<(), Failure> {
     if file.chars().any(char::is_control) {
         return refuse("a recording's name has no control characters");
     }
-    if !file.ends_with(".wav") {
-        return refuse("recordings are WAV files and end in .wav");
+    if ![".wav", ".flac"].iter().any(|ending| file.ends_with(ending)) {
+        return refuse("recordings are WAV or FLAC files and end in .wav or .flac");
     }
     Ok(())
 }

@@ -104,7 +104,7 @@ impl Ears {
         let delivers = is_heard && self.delivers;
         let near = stretch.near.filter(|_| is_heard);
         if let Some(recorder) = &mut self.recorder {
-            recorder.hear(&self.agent, near, stretch.is_lost);
+            recorder.hear(&self.agent, near, stretch.far_delay, stretch.is_lost);
         }
         self.user.clear();
         match near.filter(|_| delivers) {

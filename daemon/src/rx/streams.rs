@@ -11,13 +11,13 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use utterd_core::{ErrorKind, Failure, RecordingEvent, RecordingId, Token};
 use utterd_rt::TapRx;
 
-use super::disk::Shelf;
 use super::ears::Ears;
 use super::group::{Group, Joining, Told};
 use super::line::Line;
 use super::pump::{Pump, Sink};
 use super::reader::Reader;
 use super::recorder::{Recorder, Tell};
+use super::shelf::Shelf;
 use super::{Acquire, Events, Record, RxEvent};
 use crate::clock::now_us;
 use crate::tx::resample::{Pool, samples_to_us};
