@@ -66,6 +66,12 @@ impl Mouth {
         line.split(' ').nth(2).unwrap().parse().unwrap()
     }
 
+    /// JACK's frame at which the last play began.
+    pub fn played_at_frame(&self) -> u64 {
+        let line = self.wait_said("playing", self.plays - 1);
+        line.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
     /// Waits for the last sample of the last play.
     pub fn wait_played(&self) {
         self.wait_said("played", self.plays - 1);

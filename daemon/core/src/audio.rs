@@ -5,8 +5,9 @@
 //! Not here: samples, files, and the streams themselves: the shell has them, and answers AcquireAudio itself.
 
 use crate::Core;
-use crate::effect::{Effect, Note, Reply, Signal};
+use crate::effect::{Effect, Reply, Signal};
 use crate::ids::{Micros, RecordingId, SessionId, Token};
+use crate::note::Note;
 use crate::request::{ErrorKind, Failure};
 use crate::verbs::Answer;
 

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -35,7 +36,8 @@ pub(super) type Tell = Arc<dyn Fn(RecordingId, RecordingEvent) + Send + Sync>;
 pub(super) struct Recorder {
     pub(super) id: RecordingId,
     pieces: Sender<Piece>,
-    end: Arc<OnceLock<End>>,
+    shared: Arc<Shared>,
+    tell: Tell,
     rate: u32,
     /// The youngest frames, agent and user: of each the user may still come, and until it may begin it is kept all the same.
     held: VecDeque<[i16; 2]>,
@@ -54,6 +56,16 @@ struct Piece {
     samples: Vec<i16>,
 }
 
+/// Between the line's end and the disk's.
+#[derive(Default)]
+struct Shared {
+    end: OnceLock<End>,
+    /// Frames that are in the file.
+    written: AtomicU64,
+    /// The disk hangs and its end was told: what waits is not written any more.
+    is_given_up: AtomicBool,
+}
+
 struct End {
     reason: &'static str,
     error: String,
@@ -63,15 +75,16 @@ struct End {
 impl Recorder {
     pub(super) fn start(id: RecordingId, shelf: Shelf, file: String, rate: u32, tell: Tell) -> io::Result<Recorder> {
         let (pieces, inbox) = bounded(PIECES);
-        let end = Arc::new(OnceLock::new());
-        let ended = end.clone();
+        let shared = Arc::new(Shared::default());
+        let (ended, told) = (Arc::clone(&shared), Arc::clone(&tell));
         thread::Builder::new()
             .name("utterd-record".into())
-            .spawn(move || write(id, &shelf, &file, &inbox, &ended, &tell))?;
+            .spawn(move || write(id, &shelf, &file, &inbox, &ended, &told))?;
         Ok(Recorder {
             id,
             pieces,
-            end,
+            shared,
+            tell,
             rate,
             held: VecDeque::new(),
             way: 0,
@@ -152,7 +165,7 @@ impl Recorder {
             lost: self.lost,
         };
         // The first end is the end.
-        self.end.set(end).ok();
+        self.shared.end.set(end).ok();
         self.has_ended = true;
         let (closed, _) = bounded(0);
         self.pieces = closed;
@@ -180,7 +193,7 @@ impl Recorder {
 
     /// Its thread has told how it ended, or was ordered to.
     pub(super) fn is_over(&self) -> bool {
-        self.has_ended || Arc::strong_count(&self.end) == 1
+        self.has_ended || Arc::strong_count(&self.shared) == 1
     }
 
     fn send(&mut self) {
@@ -193,10 +206,29 @@ impl Recorder {
         };
         match self.pieces.try_send(piece) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.stop("failed", "the disk is too slow: three seconds of sound wait for it"),
+            Err(TrySendError::Full(_)) => self.give_up(),
             // The disk has failed, and told.
             Err(TrySendError::Disconnected(_)) => self.has_ended = true,
         }
+    }
+}
+
+impl Recorder {
+    /// The disk hangs, and may do so for ever: its thread cannot tell.
+    fn give_up(&mut self) {
+        let error = "the disk is too slow: three seconds of sound wait for it";
+        self.shared.is_given_up.store(true, Release);
+        self.piece.clear();
+        self.held.clear();
+        self.stop("failed", error);
+        let end = RecordingEnd {
+            reason: "failed",
+            duration_us: samples_to_us(self.shared.written.load(Acquire), self.rate),
+            lost_us: samples_to_us(self.lost, self.rate),
+            error: error.into(),
+        };
+        // Whatever its thread tells later comes too late to be heard.
+        (self.tell)(self.id, RecordingEvent::Ended(end));
     }
 }
 
@@ -208,7 +240,7 @@ impl Drop for Recorder {
     }
 }
 
-fn write(id: RecordingId, shelf: &Shelf, file: &str, pieces: &Receiver<Piece>, end: &OnceLock<End>, tell: &Tell) {
+fn write(id: RecordingId, shelf: &Shelf, file: &str, pieces: &Receiver<Piece>, shared: &Shared, tell: &Tell) {
     shelf.tidy();
     let mut sound = match SoundFile::create(shelf, file) {
         Ok(sound) => sound,
@@ -226,10 +258,14 @@ fn write(id: RecordingId, shelf: &Shelf, file: &str, pieces: &Receiver<Piece>, e
             failed = Some(error);
             break;
         }
+        shared.written.store(sound.frames(), Release);
+        if shared.is_given_up.load(Acquire) {
+            break;
+        }
     }
     let closed = sound.close();
     let error = failed.or(closed.err());
-    let told = end.get();
+    let told = shared.end.get();
     let end = RecordingEnd {
         reason: match &error {
             Some(error) => reason(error),
@@ -426,6 +462,39 @@ mod tests {
         assert!(matches!(events.recv_timeout(WAIT).unwrap(), RecordingEvent::Refused(_)));
         recorder.stop("stopped", "");
         assert!(events.recv_timeout(Duration::from_millis(100)).is_err());
+    }
+
+    #[test]
+    fn a_disk_that_hangs_is_given_up_and_told_of_at_once() {
+        let dir = dir("hangs");
+        let (events, inbox) = channel();
+        let (go_on, gate) = channel::<()>();
+        let (events, gate) = (std::sync::Mutex::new(events), std::sync::Mutex::new(gate));
+        let line = std::thread::current().id();
+        let tell: Tell = Arc::new(move |_, event| {
+            // The disk's thread hangs here as it would in a write.
+            if std::thread::current().id() != line {
+                gate.lock().unwrap().recv().ok();
+            }
+            events.lock().unwrap().send(event).unwrap();
+        });
+        let shelf = Shelf::new(dir.clone(), 0o600, 0, Duration::ZERO);
+        let mut recorder = Recorder::start(RecordingId::new(1).unwrap(), shelf, "a.wav".into(), 1_000, tell).unwrap();
+        recorder.begin();
+        for _ in 0..PIECES {
+            recorder.hear(&[0.5; 50], None, 0, false);
+        }
+        assert!(inbox.try_recv().is_err(), "three seconds may wait");
+        recorder.hear(&[0.5; 50], None, 0, false);
+        let told = inbox.try_recv().unwrap();
+        assert!(
+            matches!(&told, RecordingEvent::Ended(end) if end.reason == "failed" && end.error.contains("too slow")),
+            "{told:?}"
+        );
+        assert!(recorder.is_over());
+        drop(go_on);
+        while !matches!(inbox.recv_timeout(WAIT).unwrap(), RecordingEvent::Ended(_)) {}
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
