@@ -6,10 +6,12 @@
 
 use super::Cause;
 use crate::Core;
-use crate::effect::{Effect, Note, Signal};
+use crate::effect::{Effect, Signal};
 use crate::hearing::{BargeInPolicy, Finding, FindingKind, PolicySettings};
 use crate::ids::{Micros, OrderId, SessionId};
-use crate::request::{ErrorKind, Failure, Output};
+use crate::note::Note;
+use crate::options::Output;
+use crate::request::{ErrorKind, Failure};
 
 /// The word for: clients report speech, no microphone is opened.
 pub(super) const NONE: &str = "none";
