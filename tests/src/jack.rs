@@ -5,7 +5,9 @@
 //! What talks to the server (the daemon, the ear, JACK's tools) is started through [`Jack::command`], which enters that namespace and
 //! sets `JACK_DEFAULT_SERVER` for that child alone. Where namespaces are forbidden the plain `/dev/shm` serves.
 //!
-//! The graph is synchronous (`-S`): an xrun then delays a period instead of dropping it, and a recording stays exact to the sample.
+//! The graph is synchronous (`-S`): an xrun then delays a period instead of dropping it, and a recording stays exact to the sample, as
+//! long as no client is kept from running for ten times the client timeout (`-t`): then the server goes on without it. By default that
+//! is twenty periods, which a neighbour on a shared machine takes from us now and then; here it is two seconds.
 
 use crate::clock::{PATIENCE, until};
 use crate::process::Process;
@@ -91,7 +93,7 @@ impl Jack {
         assert!(self.server.is_none(), "the server runs already");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let mut command = self.shm.command(OsStr::new("jackd"));
-        command.args(["--port-max", "64", "-n", &self.name, realtime_flag()]);
+        command.args(["--port-max", "64", "-t", "200", "-n", &self.name, realtime_flag()]);
         if self.synchronous {
             command.arg("-S");
         }

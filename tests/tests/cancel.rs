@@ -40,6 +40,7 @@ const MOMENTS: [Moment; 6] = [
 struct Try {
     moment: Moment,
     cancelled: u64,
+    letters: usize,
     /// What was speaking while a queued one was cancelled, and its length in characters.
     before: Option<(u64, usize)>,
     next: u64,
@@ -157,6 +158,7 @@ fn one(world: &World, session: &Session, moment: Moment, random: &mut Random) ->
     Try {
         moment,
         cancelled,
+        letters: text.len(),
         before,
         next,
         report,
@@ -186,7 +188,8 @@ fn judge(world: &World, heard: &Recording, runs: &[tone::Run], t: &Try, next_sta
     }
     match result {
         "already" | "nothing" => {
-            assert_eq!(t.moment, Moment::JustFinished, "{what}");
+            let run = own.first().unwrap_or_else(|| panic!("it had ended, and was not heard; {what}"));
+            assert_eq!((run.first, run.heard.len()), (0, t.letters * CHARACTER), "it had ended; {what}");
             return None;
         }
         "cancelled" => {}
@@ -264,6 +267,7 @@ fn the_report_has_every_promised_key() {
         assert!(["not-requested", "told", "not-needed", "cannot"].contains(&told.as_str()), "{told}");
         assert!(state != "queued" || told == "not-requested", "{state} {told}");
     }
+    quiet.client.expect_finished(queued[1]);
     let finished: Vec<_> = session.events().into_iter().filter(|e| e.member == "UtteranceFinished").collect();
     let ids: Vec<u64> = finished.iter().map(|e| e.number(0)).collect();
     assert_eq!(ids, [first, queued[0], queued[1]], "ascending, each once");
