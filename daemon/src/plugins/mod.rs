@@ -176,6 +176,9 @@ pub fn load(options: &LoadOptions) -> LoadReport {
             }
         }
     }
+    if let Ok(private) = &private {
+        stage::tidy(private);
+    }
     report
 }
 
@@ -228,6 +231,8 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
         ));
     }
     let mapped = library::map(&staged.path, staged.hash, &manifest, path)?;
+    // Its code stays mapped for good, and so the copy is in use for good.
+    std::mem::forget(staged.lock);
     let parts = Parts::create(mapped, &kinds, id, path, &config, options).map_err(told)?;
     let voices = parts.tts.as_ref().map(|(info, _)| info.voices.len());
     tracing::info!(plugin = id.as_str(), version = manifest.version, ?kinds, voices, path = %path.display(), "loaded");
