@@ -47,7 +47,6 @@ pub enum Effect {
         output: Output,
         generation: u64,
         detector: String,
-        sensitivity: f64,
         language: String,
         /// The first suspicion will cancel (`cancel-at-once`): it must be surer than one that only pauses.
         one_stage: bool,

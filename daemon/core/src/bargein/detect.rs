@@ -247,7 +247,6 @@ impl Core {
                     output: s.output,
                     generation,
                     detector,
-                    sensitivity: self.settings.barge_in.sensitivity,
                     language: s.defaults.language.clone().unwrap_or_default(),
                     one_stage,
                 });
