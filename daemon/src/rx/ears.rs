@@ -94,6 +94,10 @@ impl Ears {
         if let Some(recorder) = &mut self.recorder {
             recorder.rate_changed(rate);
         }
+    }
+
+    /// Another engine drives the output: what is left in the taps of the last one has no place any more.
+    pub(super) fn forget_dead_lanes(&mut self) {
         self.lanes.retain(|lane| !lane.is_abandoned());
     }
 

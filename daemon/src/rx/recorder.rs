@@ -235,7 +235,8 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.stop("stopped", "");
+            let reason = self.ending.map_or("stopped", |(_, reason)| reason);
+            self.stop(reason, "");
         }
     }
 }
