@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use lives::{grown, heard, sequence, sounded, written};
 use ops::{Op, SESSIONS};
-use utterd_core::{Caller, Input, Lexicon, Output, Reply, Request, Settings, Token};
+use utterd_core::{Caller, Input, Lexicon, Output, Reply, Request, Settings, Token, Transition};
 use world::{MS, Plan, S, World, book, target};
 
 /// Seeds that failed once, and why.

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use utterd_core::{
     Core, DeviceOp, Effect, Failure, Input, Micros, OrderId, Outcome, Output, PlaybackEvent, Reply, Report, Settings, Signal,
-    SynthesisEvent, SynthesisId, Target, Token, UtteranceId,
+    SynthesisEvent, SynthesisId, Target, Token, TrackId, UtteranceId,
 };
 
 use backend::{Fate, Job};

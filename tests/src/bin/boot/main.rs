@@ -6,7 +6,7 @@
 
 mod machine;
 
-use machine::{BUS, Machine, Proof, check, eventually, said, text};
+use machine::{BUS, Machine, Proof, check, eventually, text};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 

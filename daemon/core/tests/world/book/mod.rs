@@ -5,8 +5,8 @@ mod told;
 use std::collections::{BTreeMap, BTreeSet};
 
 use utterd_core::{
-    Effect, Failure, Format, Micros, Mode, Note, Outcome, Output, Phase, Priority, Reply, Report, Request, SessionProperties, Signal,
-    Source, SynthesisId, Target, Token, TrackId, UtteranceId,
+    Effect, Failure, Format, Micros, Mode, Note, Outcome, Output, Phase, Priority, Reply, Report, Request, SessionProperties, Source,
+    SynthesisId, Target, Token, TrackId, UtteranceId,
 };
 
 use utterd_core::hearing::BargeInPolicy;
