@@ -81,6 +81,7 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
             disabled: r.list(&["plugins", "disabled"], ID, id, d.plugins.disabled),
         },
         plugin: r.free_tables("plugin", ID, is_id),
+        plugin_places: r.places("plugin"),
         backend: r.tables("backend", ID, is_id, backend),
         sounds: Sounds {
             dirs: r.list(&["sounds", "dirs"], "absolute paths", absolute, d.sounds.dirs),

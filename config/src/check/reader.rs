@@ -157,6 +157,19 @@ impl<'a> Reader<'a> {
         tables
     }
 
+    /// Where the keys of the `[name.ID]` tables stand.
+    pub(crate) fn places(&self, name: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+        let entries = |node: &'a Node| match &node.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        };
+        let place = |node: &Node| format!("{}:{}", node.file.display(), node.line);
+        let of = |table: &'a BTreeMap<String, Node>| table.iter().map(|(key, node)| (key.clone(), place(node))).collect();
+        let tables = entries(self.root).and_then(|root| root.get(name)).and_then(entries);
+        let tables = tables.into_iter().flatten();
+        tables.filter_map(|(id, node)| Some((id.clone(), of(entries(node)?)))).collect()
+    }
+
     fn ids(&mut self, name: &str, ids: &str, is_id: fn(&str) -> bool) -> Vec<(&'a str, &'a Node)> {
         let Some(node) = self.ask(&[name]) else { return Vec::new() };
         let Value::Table(table) = &node.value else {

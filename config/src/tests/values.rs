@@ -30,7 +30,10 @@ fn every_key_reaches_its_setting() {
         "#,
     )
     .unwrap();
+    let keys: Vec<_> = settings.plugin_places["tts-x"].keys().cloned().collect();
+    assert_eq!(keys, ["deep", "f", "list", "n", "on", "url"]);
     let expected = Settings {
+        plugin_places: settings.plugin_places.clone(),
         audio: Audio { driver: Driver::Timer },
         jack: Jack {
             client_name: "mouth".into(),

@@ -5,7 +5,8 @@ use crate::beside::GAIN_US;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, HistoryEntry, Reply};
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
-use crate::request::{Caller, ErrorKind, Failure, Output, Request, SessionOptions, Target};
+use crate::options::{Output, SessionOptions};
+use crate::request::{Caller, ErrorKind, Failure, Request, Target};
 use crate::say::Origin;
 use crate::session::Session;
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Asked, GuardKey, Listening, OWNER_COUNTERS, PLAYBACK_ENDS_US, Past};
 use crate::Core;
-use crate::effect::{Effect, Note, OwnerProperties, Reply, Signal};
+use crate::effect::{Effect, OwnerProperties, Reply, Signal};
 use crate::floor::FloorKey;
 use crate::ids::SessionId;
+use crate::note::Note;
 use crate::timer::Timer;
 
 impl Core {
