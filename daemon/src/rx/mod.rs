@@ -10,15 +10,18 @@
 //! Nobody hears a microphone but the session that it is open for.
 //! Not here: who may listen, and when (core); opening microphones (driver, on the guard's order).
 
-mod disk;
 mod ears;
+mod file;
+mod flac;
 mod group;
 mod line;
 mod listener;
 mod pump;
 mod reader;
 mod recorder;
+mod shelf;
 mod streams;
+mod wav;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -32,10 +35,10 @@ use utterd_core::hearing::Finding;
 use utterd_core::{AudioFormat, Direction, Failure, RecordingEvent, RecordingId, SessionId, Token};
 use utterd_rt::TapRx;
 
-pub use disk::Shelf;
 pub use listener::Listen;
 use listener::{Context, Running, Start};
 use pump::Pump;
+pub use shelf::Shelf;
 use streams::{Command, Port, Streams};
 
 use crate::plugins::Detector;
@@ -127,7 +130,7 @@ struct Heard {
 impl Rx {
     pub fn start(tx: Tx, shelf: Shelf, detectors: Vec<Arc<Detector>>, events: impl Fn(RxEvent) + Send + Sync + 'static) -> io::Result<Rx> {
         let events: Arc<Events> = Arc::new(events);
-        disk::quiet_file_limit();
+        file::quiet_file_limit();
         let pump = Pump::start()?;
         let (commands, inbox) = unbounded();
         let (lane_taps, lanes) = unbounded();

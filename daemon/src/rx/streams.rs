@@ -11,13 +11,13 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use utterd_core::{ErrorKind, Failure, RecordingEvent, RecordingId, Token};
 use utterd_rt::TapRx;
 
-use super::disk::Shelf;
 use super::ears::Ears;
 use super::group::{Group, Joining, Told};
 use super::line::Line;
 use super::pump::{Pump, Sink};
 use super::reader::Reader;
 use super::recorder::{Recorder, Tell};
+use super::shelf::Shelf;
 use super::{Acquire, Events, Record, RxEvent};
 use crate::clock::now_us;
 use crate::tx::resample::{Pool, samples_to_us};
@@ -133,7 +133,7 @@ impl Streams {
                     line.engine(rate);
                 }
                 for ears in self.sessions.values_mut().filter(|e| e.output == output) {
-                    ears.lanes.retain(|lane| !lane.is_abandoned());
+                    ears.forget_dead_lanes();
                     if is_other {
                         ears.rate_changed(rate);
                     }
@@ -180,11 +180,8 @@ impl Streams {
                 }
             }
             Command::StopRecording(id, reason) => {
-                let has = |ears: &&mut Ears| ears.recorder.as_ref().is_some_and(|r| r.id == id);
                 // One that has ended by itself has told its end.
-                if let Some(ears) = self.sessions.values_mut().find(has)
-                    && let Some(recorder) = &mut ears.recorder
-                {
+                if let Some(recorder) = self.recorder(id) {
                     recorder.stop_at(now_us(), reason);
                 }
             }
@@ -214,8 +211,8 @@ impl Streams {
     }
 
     fn recorder(&mut self, id: RecordingId) -> Option<&mut Recorder> {
-        let all = self.sessions.values_mut().filter_map(|e| e.recorder.as_mut());
-        all.into_iter().find(|r| r.id == id)
+        let mut all = self.sessions.values_mut().filter_map(|e| e.recorder.as_mut());
+        all.find(|r| r.id == id)
     }
 
     fn acquire(&mut self, acquire: Acquire) {
@@ -338,19 +335,7 @@ impl Streams {
 
     fn tell(&self, session: u64, told: Told) {
         match told {
-            Told::Joined {
-                token,
-                stream,
-                rate,
-                format,
-                start_us,
-            } => (self.events)(RxEvent::Joined {
-                token,
-                stream,
-                rate,
-                format,
-                start_us,
-            }),
+            Told::Joined(event) => (self.events)(event),
             Told::Lost { frames, rate, first } => {
                 let name = self.sessions.get(&session).map(|e| e.name.clone()).unwrap_or_default();
                 let lost_us = samples_to_us(frames, rate);

@@ -32,8 +32,10 @@ pub enum Level {
 /// Probabilities from which something is told. Measured: see `training/` and README.md.
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
-    /// To suspect at once.
+    /// To suspect at once: of the first output, or where that cancels, of a quick mean of the second.
     pub suspect: f32,
+    /// How much of that quick mean is its latest value; 0 where a suspicion only pauses.
+    pub first_pace: f32,
     /// To be sure, of the mean of the second output.
     pub sure: f32,
     /// How much of the second output's mean is its latest value.
@@ -62,6 +64,7 @@ pub struct Decision {
     silent: u32,
     gone: u32,
     speech: f32,
+    first: f32,
     sure: f32,
     assent: f32,
     /// Frames in which a new suspicion needs more than usual: nobody is paused twice by one cough.
@@ -82,18 +85,20 @@ impl Thresholds {
         let shift = (0.5 - sensitivity.clamp(0.0, 1.0)) * REACH;
         Thresholds {
             suspect: logistic(suspect + shift),
+            first_pace: if one_stage { FIRST_PACE } else { 0.0 },
             sure: logistic(sure + shift),
-            pace: 0.18,
+            pace: 0.2,
             late: logistic(sure - 0.4 + shift),
-            over: 0.1f32.min(logistic(suspect + shift)),
+            over: 0.08f32.min(logistic(suspect + shift)),
         }
     }
 }
 
 /// As log odds.
-const SUSPECT: f32 = 0.75;
-const ONE_STAGE: f32 = 3.0;
-const SURE: f32 = 0.0;
+const SUSPECT: f32 = 0.25;
+const ONE_STAGE: f32 = -0.35;
+const FIRST_PACE: f32 = 0.5;
+const SURE: f32 = 0.2;
 /// From the least to the most sensitive, in log odds.
 const REACH: f32 = 8.0;
 
@@ -112,6 +117,7 @@ impl Decision {
             silent: 0,
             gone: 0,
             speech: 0.0,
+            first: 0.0,
             sure: 0.0,
             assent: 0.0,
             wary: 0,
@@ -142,6 +148,7 @@ impl Decision {
         self.speech += 0.3 * (p[0] - self.speech);
         self.sure += self.thresholds.pace * (p[1] - self.sure);
         self.assent += 0.1 * (p[2] - self.assent);
+        self.first += self.thresholds.first_pace * (p[1] - self.first);
         self.frames = self.frames.saturating_add(1);
         self.wary = self.wary.saturating_sub(1);
         self.quiet = if self.speech < self.thresholds.over {
@@ -157,8 +164,9 @@ impl Decision {
                     } else {
                         0.0
                     };
+                let now = if self.thresholds.first_pace > 0.0 { self.first } else { p[0] };
                 // In a line that is dead the network has nothing to forget by: what it still remembers is nobody's beginning.
-                if p[0] < bar || self.silent > HUSHED {
+                if now < bar || self.silent > HUSHED {
                     return None;
                 }
                 self.stage = Stage::Suspected;

@@ -6,10 +6,12 @@
 
 use super::Cause;
 use crate::Core;
-use crate::effect::{Effect, Note, Signal};
+use crate::effect::{Effect, Signal};
 use crate::hearing::{BargeInPolicy, Finding, FindingKind, PolicySettings};
 use crate::ids::{Micros, OrderId, SessionId};
-use crate::request::{ErrorKind, Failure, Output};
+use crate::note::Note;
+use crate::options::Output;
+use crate::request::{ErrorKind, Failure};
 
 /// The word for: clients report speech, no microphone is opened.
 pub(super) const NONE: &str = "none";
@@ -245,7 +247,6 @@ impl Core {
                     output: s.output,
                     generation,
                     detector,
-                    sensitivity: self.settings.barge_in.sensitivity,
                     language: s.defaults.language.clone().unwrap_or_default(),
                     one_stage,
                 });

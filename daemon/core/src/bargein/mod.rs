@@ -16,10 +16,11 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::Core;
 use crate::cancel::{Order, Then};
-use crate::effect::{Effect, Note, Signal};
+use crate::effect::{Effect, Signal};
 use crate::hearing::{BargeInPolicy, Policy, PolicySettings, Situation, Verdict};
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
-use crate::request::SessionOptions;
+use crate::note::Note;
+use crate::options::SessionOptions;
 use crate::timer::Timer;
 
 pub use words::{BargeIn, SpeechDetails};
