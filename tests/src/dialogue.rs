@@ -349,7 +349,8 @@ fn wave(root: &Area<'_>, panel: &Panel, middle: i32, peak: f32, colour: RGBColor
     let columns = (panel.right - panel.left) as u64;
     let long = panel.frames.end - panel.frames.start;
     let y = |sample: f32| middle - ((sample / peak).clamp(-1.0, 1.0) * (panel.half - 4) as f32).round() as i32;
-    let (mut upper, mut lower): (Vec<(i32, i32)>, Vec<(i32, i32)>) = (Vec::new(), Vec::new());
+    let mut upper: Vec<(i32, i32)> = Vec::new();
+    let mut lower: Vec<(i32, i32)> = Vec::new();
     for column in 0..=columns {
         let at = |column: u64| panel.frames.start + column * long / columns;
         let (low, high) = if column < columns {

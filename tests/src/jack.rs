@@ -76,7 +76,7 @@ impl Jack {
             return Err("the JACK server has no microphone: no physical capture port".into());
         }
         let options = JackOptions {
-            rate: client.sample_rate() as u32,
+            rate: client.sample_rate(),
             period: client.buffer_size(),
         };
         Ok(Jack {

@@ -37,11 +37,11 @@ pub fn laid_over(heard: &[f32], original: &[f32]) -> Result<Same, String> {
             (n + RAMP..(n + 2 * RAMP).min(original.len())).all(|k| at(heard, k + shift + pause) == original[k]) && up + RAMP <= heard.len()
         });
         let pause = longer.ok_or_else(|| format!("from sample {n} on it is another sound"))?;
-        for k in n..(n + RAMP).min(original.len()) {
+        for (k, sample) in original.iter().enumerate().skip(n).take(RAMP) {
             // Where the ramps do not touch, one of the two is the ramp's own.
             let down = at(heard, k + shift);
             let up = if pause > 0 { at(heard, k + shift + pause) } else { 0.0 };
-            same.largest_difference = same.largest_difference.max((down + up - original[k]).abs());
+            same.largest_difference = same.largest_difference.max((down + up - sample).abs());
         }
         same.pauses += 1;
         shift += pause;

@@ -92,7 +92,7 @@ impl<'a> Facts<'a> {
         let row = |name: &str, value: String, note: String| (name.to_owned(), value, note);
         let ms = |us: u64| format!("{} ms", us / 1_000);
         let mut rows = Vec::new();
-        let greeted = self.of_turn(greeting).next().map(|s| ms(s.silent_us.1 - s.silent_us.0));
+        let greeted = self.of_turn(greeting).next().map(|s| self.paused(s));
         let note = match greeted {
             None => "nor afterwards".to_owned(),
             Some(pause) => format!("when it ended, silent for {pause}, then on at its sample"),
@@ -104,15 +104,14 @@ impl<'a> Facts<'a> {
             format!("{note}; {outcome}"),
         ));
         if let Some(stop) = self.of_turn(interrupted).next() {
-            let onset = stop.sound.began.us;
             rows.push(row(
                 "a real interruption → the agent is silent",
-                ms(stop.silent_us.0 - onset),
+                format!("{} ms", self.after(&stop.sound, stop.silent_us.0)),
                 "suspected, and paused".into(),
             ));
             rows.push(row(
                 "                    → cancelled",
-                ms(stop.ended_us - onset),
+                format!("{} ms", self.after(&stop.sound, stop.ended_us)),
                 "confirmed, and told to the brain".into(),
             ));
         }
@@ -123,7 +122,7 @@ impl<'a> Facts<'a> {
             let name = LABELS[sound.voice];
             match self.suspicions.iter().find(|s| s.sound.began.us == sound.began.us) {
                 Some(pause) => {
-                    let lasted = ms(pause.silent_us.1 - pause.silent_us.0);
+                    let lasted = self.paused(pause);
                     rows.push(row(&format!("{name} → silent for"), lasted, self.went_on(answer)));
                 }
                 None => rows.push(row(name, "not heeded".into(), "no speech, and not even a pause".into())),
@@ -160,6 +159,16 @@ impl<'a> Facts<'a> {
     fn of_turn(&self, turn: &Turn) -> impl Iterator<Item = &Suspicion> {
         let during = during(turn);
         self.suspicions.iter().filter(move |s| during.contains(&s.suspected_us))
+    }
+
+    /// How long after the user's onset, in sound: a server that stood still is no time.
+    fn after(&self, sound: &Sound, us: u64) -> u64 {
+        self.frame(us).saturating_sub(sound.began.frame) * 1_000 / u64::from(self.heard.rate)
+    }
+
+    fn paused(&self, s: &Suspicion) -> String {
+        let frames = self.frame(s.silent_us.1) - self.frame(s.silent_us.0);
+        format!("{} ms", frames * 1_000 / u64::from(self.heard.rate))
     }
 
     fn frame(&self, us: u64) -> u64 {
@@ -237,12 +246,12 @@ impl<'a> Facts<'a> {
                 mark(
                     event.at_us,
                     Kind::Protected,
-                    format!("heard after {} ms: protected", (event.at_us - sound.began.us) / 1_000),
+                    format!("heard after {} ms: protected", self.after(sound, event.at_us)),
                 );
             }
         }
         for s in &self.suspicions {
-            let after = |us: u64| us.saturating_sub(s.sound.began.us) / 1_000;
+            let after = |us: u64| self.after(&s.sound, us);
             mark(s.silent_us.0, Kind::Silent, format!("silent after {} ms", after(s.silent_us.0)));
             if s.is_confirmed {
                 mark(s.ended_us, Kind::Cancelled, format!("cancelled after {} ms", after(s.ended_us)));

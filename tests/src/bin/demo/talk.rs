@@ -262,15 +262,14 @@ impl Conversation<'_> {
         let at = heard.at_us(suspected_us);
         let shortest = heard.rate as usize / 50;
         let fits = |s: &Range<usize>| s.end > at && s.len() >= shortest;
-        let silence = until(Duration::from_millis(200), || {
+        until(Duration::from_millis(200), || {
             let heard = self.stage.world.heard();
             heard
                 .silences(shortest)
                 .into_iter()
                 .find(fits)
                 .map(|s| heard.us_at(s.start)..heard.us_at(s.end - 1))
-        });
-        silence
+        })
     }
 
     /// Until the daemon says that the user fell silent, as a brain would wait; that is late, but never by so much.
