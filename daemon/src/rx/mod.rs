@@ -23,7 +23,7 @@ mod shelf;
 mod streams;
 mod wav;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -39,10 +39,9 @@ pub use listener::Listen;
 use listener::{Context, Running, Start};
 use pump::Pump;
 pub use shelf::Shelf;
-use streams::{Command, Port, Streams};
+use streams::{Command, Streams};
 
 use crate::plugins::Detector;
-use crate::tx::resample::Pool;
 use crate::tx::{Output, Tx};
 
 /// A client wants a stream.
@@ -133,22 +132,7 @@ impl Rx {
         file::quiet_file_limit();
         let pump = Pump::start()?;
         let (commands, inbox) = unbounded();
-        let (lane_taps, lanes) = unbounded();
-        let streams = Streams {
-            commands: inbox,
-            pump: pump.clone(),
-            tx,
-            events: Arc::clone(&events),
-            shelf,
-            lanes,
-            lane_taps,
-            sessions: BTreeMap::new(),
-            open: None,
-            tracks: HashMap::new(),
-            local: Port::default(),
-            null: Port::default(),
-            pool: Pool::default(),
-        };
+        let streams = Streams::new(inbox, pump.clone(), tx, Arc::clone(&events), shelf);
         thread::Builder::new()
             .name("utterd-streams".into())
             .spawn(move || crate::or_end("the thread of the audio streams", || streams.run()))?;

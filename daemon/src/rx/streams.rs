@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use utterd_core::{ErrorKind, Failure, RecordingEvent, RecordingId, Token};
 use utterd_rt::TapRx;
 
@@ -74,24 +74,24 @@ pub(super) enum Command {
 }
 
 pub(super) struct Streams {
-    pub(super) commands: Receiver<Command>,
-    pub(super) pump: Pump,
-    pub(super) tx: Tx,
-    pub(super) events: Arc<Events>,
-    pub(super) shelf: Shelf,
+    commands: Receiver<Command>,
+    pump: Pump,
+    tx: Tx,
+    events: Arc<Events>,
+    shelf: Shelf,
     /// Taps of lanes, by track, as the feeder makes them.
-    pub(super) lanes: Receiver<(u64, TapRx)>,
-    pub(super) lane_taps: Sender<(u64, TapRx)>,
-    pub(super) sessions: BTreeMap<u64, Ears>,
+    lanes: Receiver<(u64, TapRx)>,
+    lane_taps: Sender<(u64, TapRx)>,
+    sessions: BTreeMap<u64, Ears>,
     /// Who has the microphone; sessions that nobody listens to are not known by id here.
-    pub(super) open: Option<String>,
-    pub(super) tracks: HashMap<u64, u64>,
-    pub(super) local: Port,
-    pub(super) null: Port,
-    pub(super) pool: Pool,
+    open: Option<String>,
+    tracks: HashMap<u64, u64>,
+    local: Port,
+    null: Port,
+    pool: Pool,
 }
 
-pub(super) struct Port {
+struct Port {
     rate: u32,
     line: Option<Line>,
 }
@@ -103,6 +103,25 @@ impl Default for Port {
 }
 
 impl Streams {
+    pub(super) fn new(commands: Receiver<Command>, pump: Pump, tx: Tx, events: Arc<Events>, shelf: Shelf) -> Streams {
+        let (lane_taps, lanes) = unbounded();
+        Streams {
+            commands,
+            pump,
+            tx,
+            events,
+            shelf,
+            lanes,
+            lane_taps,
+            sessions: BTreeMap::new(),
+            open: None,
+            tracks: HashMap::new(),
+            local: Port::default(),
+            null: Port::default(),
+            pool: Pool::default(),
+        }
+    }
+
     pub(super) fn run(mut self) {
         loop {
             let first = if self.local.line.is_some() || self.null.line.is_some() {
