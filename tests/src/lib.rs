@@ -18,6 +18,7 @@ pub mod clock;
 pub mod daemon;
 pub mod ear;
 pub mod espeak;
+pub mod helper;
 pub mod jack;
 pub mod mock;
 pub mod monitor;
