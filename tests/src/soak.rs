@@ -19,7 +19,6 @@ use crate::opts;
 use crate::process::threads;
 use crate::random::Random;
 use crate::sounds::Sounds;
-use crate::tone;
 use crate::world::{Quiet, TONE, World};
 use judge::{judge_ear, judge_ends, judge_growth};
 use zbus::zvariant::Value;
