@@ -53,6 +53,18 @@ impl<'a> Reader<'a> {
         self.one(path, allowed, |text| fits(text).then(|| text.to_owned()))
     }
 
+    /// A key that its table must have.
+    pub(crate) fn needed_text(&mut self, table: &[&str], key: &str, allowed: &str, fits: impl Fn(&str) -> bool) -> String {
+        let path: Vec<&str> = table.iter().copied().chain([key]).collect();
+        if self.ask(&path).is_none()
+            && let Some(node) = self.ask(table)
+        {
+            let wanted = allowed.to_owned();
+            self.refuse(node, &path, Problem::Missing { wanted });
+        }
+        self.opt_text(&path, allowed, fits).unwrap_or_default()
+    }
+
     pub(crate) fn whole(&mut self, path: &[&str], range: RangeInclusive<u32>, default: u32) -> u32 {
         self.opt_whole(path, range).unwrap_or(default)
     }

@@ -267,6 +267,10 @@ fn wrong_words_and_shapes_are_refused() {
             "speech.language = \"en_GB\" is not allowed; allowed: a language tag such as \"en-GB\", or empty",
         ),
         (
+            "pin.x.voice = \"Ada\"",
+            "pin.x.text is missing; allowed: 1 to 4096 bytes, not blank",
+        ),
+        (
             "plugin.x.f = inf",
             "plugin.x = inf is not allowed; allowed: numbers that JSON knows, so neither nan nor inf",
         ),

@@ -13,10 +13,14 @@ mod features;
 mod fourier;
 mod network;
 mod pitch;
+mod product;
 mod rates;
+mod silero;
+mod trace;
 
 use decide::{Decision, Edge, Thresholds};
 use engine::Engine;
+use features::level;
 use utterd_plugin_api::prelude::*;
 
 const RATES: [u32; 3] = [8_000, 16_000, 48_000];
@@ -73,8 +77,9 @@ impl Listen for Ear {
         let clean = (!frame.clean.is_empty()).then_some(frame.clean);
         let mut events = 0;
         let (mut at, mut confidence) = (frame.t, 0.0);
-        engine.feed(frame.near, frame.far, clean, |taken, p, _| {
+        engine.feed(frame.near, frame.far, clean, |taken, p, features| {
             *probability = p[0];
+            decision.level(level(features));
             let Some(edge) = decision.feed(p) else { return };
             let now = frame.t + taken as u64;
             let since = |frames: u32| now.saturating_sub(u64::from(frames) * *block);
@@ -115,8 +120,8 @@ export_plugin!("detector-bargein", detector: BargeIn);
 #[doc(hidden)]
 pub mod training {
     //! What `training/` and the bench need besides: the features and the raw probabilities. No part of the plugin's interface.
-    pub use crate::decide::{Decision, Edge, Thresholds};
-    pub use crate::features::FEATURES;
+    pub use crate::decide::{Decision, Edge, Level, Thresholds};
+    pub use crate::features::{FEATURES, level};
 
     /// One stream.
     pub struct Probe(crate::engine::Engine);
@@ -125,6 +130,11 @@ pub mod training {
         /// 8, 16 or 48 kHz.
         pub fn new(rate: u32) -> Probe {
             Probe(crate::engine::Engine::new(rate))
+        }
+
+        /// Weights to be tried instead of those shipped.
+        pub fn try_model(&mut self, model: &[u8]) {
+            self.0.try_model(model);
         }
 
         /// Calls `frame` every 10 ms with the features and the three probabilities.

@@ -136,12 +136,16 @@ impl Core {
         OWNER_COUNTERS.iter().map(|name| (*name, value(name))).collect()
     }
 
-    /// Who listens; until a take-over has succeeded, who listened before it; else who holds the floor.
+    /// Who listens; until a take-over has succeeded, who listened before it; else who holds the floor, or is heard while nobody does: something
+    /// important takes the floor from nobody, and what it interrupted may be cancelled meanwhile.
     pub(super) fn owner(&self) -> Option<SessionId> {
         let guard = self.owners.guards.get(&GuardKey::Local);
         let listening = guard.and_then(|g| g.entered()).map(|l| l.session);
         let displaced = || guard?.running.as_ref()?.displaced;
-        let floor = || self.floors.get(&FloorKey::Shared)?.holder;
+        let floor = || {
+            let floor = self.floors.get(&FloorKey::Shared)?;
+            floor.holder.or_else(|| Some(floor.on_air?.0))
+        };
         listening.or_else(displaced).or_else(floor)
     }
 
