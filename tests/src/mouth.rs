@@ -30,15 +30,22 @@ impl Mouth {
     }
 
     pub fn named(jack: &Jack, samples: &[f32], client: &str) -> Mouth {
-        Mouth::with(jack, &[samples], client, None)
+        Mouth::with(jack, &[samples], client, None, 0.0)
     }
 
     /// A room: several voices, and the agent's own from `utterd:out_1`, late and softer. Returns once the echo runs.
     pub fn in_room(jack: &Jack, voices: &[&[f32]], echo: Echo) -> Mouth {
-        Mouth::with(jack, voices, "mouth", Some(echo))
+        Mouth::with(jack, voices, "mouth", Some(echo), 0.0)
     }
 
-    fn with(jack: &Jack, voices: &[&[f32]], client: &str, echo: Option<Echo>) -> Mouth {
+    /// The same with the noise that no real microphone is without, at this level.
+    pub fn in_live_room(jack: &Jack, voices: &[&[f32]], echo: Echo, noise_dbfs: f32) -> Mouth {
+        // White noise of amplitude a has an RMS of a / √3.
+        let amplitude = 3f32.sqrt() * 10f32.powf(noise_dbfs / 20.0);
+        Mouth::with(jack, voices, "mouth", Some(echo), amplitude)
+    }
+
+    fn with(jack: &Jack, voices: &[&[f32]], client: &str, echo: Option<Echo>, noise: f32) -> Mouth {
         let dir = TempDir::new("mouth");
         let mut files = Vec::new();
         for (n, samples) in voices.iter().enumerate() {
@@ -59,7 +66,7 @@ impl Mouth {
         let helper = Helper::spawn("mouth", jack, &dir, |command| {
             command.args([IN, client]).args(files);
             if let Some(taps) = taps {
-                command.args(["--echo", OUT, &taps]);
+                command.args(["--echo", OUT, &taps, &noise.to_string()]);
             }
         });
         let mouth = Mouth {

@@ -87,7 +87,7 @@ impl Listen for Ear {
                 Edge::Start(frames) => (Event::SpeechStart, since(frames), p[0]),
                 Edge::BargeIn(frames) => (Event::BargeIn, since(frames), p[1]),
                 Edge::Assent => (Event::Backchannel, now, p[2]),
-                Edge::End => (Event::SpeechEnd, now, 1.0 - p[0]),
+                Edge::End => (Event::SpeechEnd, since(decision.gone()), 1.0 - p[0]),
             };
             // A frame of several blocks may bring two edges; they go out together, at the time of the first.
             if events == 0 {
