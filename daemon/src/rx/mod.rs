@@ -15,6 +15,7 @@ mod ears;
 mod group;
 mod line;
 mod listener;
+mod mail;
 mod pump;
 mod reader;
 mod recorder;
@@ -27,7 +28,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crossbeam::channel::{Sender, unbounded};
+use crossbeam::channel::unbounded;
 use utterd_core::hearing::Finding;
 use utterd_core::{AudioFormat, Direction, Failure, RecordingEvent, RecordingId, SessionId, Token};
 use utterd_rt::TapRx;
@@ -35,6 +36,7 @@ use utterd_rt::TapRx;
 pub use disk::Shelf;
 pub use listener::Listen;
 use listener::{Context, Running, Start};
+use mail::Mail;
 use pump::Pump;
 use streams::{Command, Port, Streams};
 
@@ -108,7 +110,7 @@ type Events = dyn Fn(RxEvent) + Send + Sync;
 #[derive(Clone)]
 pub struct Rx {
     pump: Pump,
-    commands: Sender<Command>,
+    commands: Mail<Command>,
     events: Arc<Events>,
     detectors: Arc<Vec<Arc<Detector>>>,
     /// Of the local output and of "null".
@@ -146,12 +148,12 @@ impl Rx {
             null: Port::default(),
             pool: Pool::default(),
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("utterd-streams".into())
             .spawn(move || crate::or_end("the thread of the audio streams", || streams.run()))?;
         Ok(Rx {
             pump,
-            commands,
+            commands: Mail::new(commands, thread.thread().clone()),
             events,
             detectors: Arc::new(detectors),
             rates: Arc::new([AtomicU32::new(48_000), AtomicU32::new(48_000)]),
@@ -291,7 +293,7 @@ impl Rx {
     }
 
     fn send(&self, command: Command) {
-        if self.commands.send(command).is_err() {
+        if !self.commands.send(command) {
             tracing::debug!("the audio streams have stopped");
         }
     }

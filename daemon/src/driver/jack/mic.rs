@@ -41,7 +41,12 @@ pub(super) fn mic() -> (Mic, MicSeat) {
         orders: obeyed,
         give_back,
     };
-    (Mic { orders, taken_back }, seat)
+    let mic = Mic {
+        orders,
+        taken_back,
+        owed: 0,
+    };
+    (mic, seat)
 }
 
 /// The keeper's side. `[worker]`
@@ -49,12 +54,12 @@ pub(super) struct Mic {
     /// A port to listen to; none: let go of the one there is.
     orders: Producer<Option<Port<AudioIn>>>,
     taken_back: Consumer<Port<AudioIn>>,
+    /// Ports that a server which hung has not given back yet; their names are taken until then.
+    owed: usize,
 }
 
 impl Mic {
     fn give(&mut self, port: Port<AudioIn>) {
-        // What a server that hung gave back too late: its client goes soon, and the port with it.
-        while self.taken_back.pop().is_ok() {}
         if self.orders.push(Some(port)).is_err() {
             tracing::warn!("the render thread does not take up the microphone: is the JACK server hanging?");
         }
@@ -68,10 +73,18 @@ impl Mic {
                 return Some(port);
             }
             if Instant::now() >= deadline {
+                self.owed += 1;
                 return None;
             }
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// A port that came back later than it was waited for.
+    fn late(&mut self) -> Option<Port<AudioIn>> {
+        let port = self.taken_back.pop().ok()?;
+        self.owed = self.owed.saturating_sub(1);
+        Some(port)
     }
 }
 
@@ -105,6 +118,13 @@ impl Kept {
             self.close_capture(before);
         }
         self.awaited = None;
+        self.let_go_late();
+        if self.mic.owed > 0 {
+            self.awaited = Some(of.clone());
+            return DeviceAnswer::Failed {
+                reason: "the JACK server hangs and keeps the port of the microphone before this one".into(),
+            };
+        }
         let sources = sources(self.client.as_client());
         if sources.is_empty() {
             self.awaited = Some(of.clone());
@@ -150,7 +170,7 @@ impl Kept {
 
     pub(super) fn close_capture(&mut self, capture: Capture) {
         let Of { session, generation, .. } = &capture.of;
-        // A server that hangs keeps the port until the client is closed.
+        // A server that hangs keeps the port for as long.
         let first = capture.first.and_then(|_| self.mic.take_back());
         for port in first.into_iter().chain(capture.others) {
             if let Err(error) = self.client.as_client().unregister_port(port) {
@@ -160,8 +180,18 @@ impl Kept {
         tracing::info!(%session, generation, "the microphone is closed");
     }
 
+    /// What the render thread gave back after a server had hung.
+    fn let_go_late(&mut self) {
+        while let Some(port) = self.mic.late() {
+            if let Err(error) = self.client.as_client().unregister_port(port) {
+                tracing::warn!(%error, "a capture port was not closed");
+            }
+        }
+    }
+
     /// Tells of a microphone whose ports have gone, and of one that could be opened again.
     pub(super) fn watch_capture(&mut self) {
+        self.let_go_late();
         let client = self.client.as_client();
         let is_gone = |c: &mut Capture| c.sources.iter().any(|source| client.port_by_name(source).is_none());
         if let Some(capture) = self.capture.take_if(is_gone) {
@@ -171,6 +201,7 @@ impl Kept {
             self.awaited = Some(of);
         }
         if self.awaited.is_some()
+            && self.mic.owed == 0
             && !sources(self.client.as_client()).is_empty()
             && let Some(of) = self.awaited.take()
         {
