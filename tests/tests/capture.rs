@@ -109,7 +109,9 @@ fn what_the_detector_cleans_reaches_rx_without_the_echo_that_rx_raw_has() {
         erl_db: 6.0,
         tail: true,
     };
-    let user: Vec<f32> = (0..48_000).map(|n| 0.2 * (n as f32 * 0.04).sin() * (n as f32 * 0.0004).sin()).collect();
+    let user: Vec<f32> = (0..48_000)
+        .map(|n| 0.2 * (n as f32 * 0.04).sin() * (n as f32 * 0.0004).sin())
+        .collect();
     let mut room = Mouth::in_room(&world.jack, &[&user], echo);
     let stream = |direction| {
         let stream = Stream::acquire(&session, direction, opts! { "encoding" => "f32le" }).unwrap();

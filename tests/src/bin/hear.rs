@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use utterd_tests::hear::{Agent, Attempt, Bothered, Pause, Plan, Sounds, bothered, interrupted};
+use utterd_tests::hear::{Agent, Attempt, Bothered, Plan, Sounds, bothered, interrupted};
 use utterd_tests::jack::JackOptions;
 use utterd_tests::room::Echo;
 use utterd_tests::stats::{Distribution, Table};
@@ -28,7 +28,10 @@ struct Wanted {
 fn main() {
     let wanted = wanted();
     let mut is_right = true;
-    println!("seed {}, {} Hz, {:?}, corpus {:?}", wanted.seed, wanted.rate, wanted.echo, wanted.corpus);
+    println!(
+        "seed {}, {} Hz, {:?}, corpus {:?}",
+        wanted.seed, wanted.rate, wanted.echo, wanted.corpus
+    );
     let asked = |what: &str| wanted.only.as_deref().is_none_or(|only| only == what);
     for (name, agent) in [("tone", Agent::Tone), ("speech", Agent::Speech)] {
         if asked(name) {
@@ -96,23 +99,22 @@ fn tell_bothered(got: &Bothered) {
         kinds.entry(kind).or_default()[1 + usize::from(pause.was_cancelled)] += 1;
     }
     let a_minute = |n: usize| n as f64 / got.minutes.max(1e-9);
-    println!("  {:<10}{:>8}{:>14}{:>15}", "", "sounded", "false pauses", "false cancels");
+    println!("  {:<10}{:>8}{:>14}{:>15}", "", "sounded", "resumed", "cancelled");
     for (kind, [sounded, paused, cancelled]) in &kinds {
         println!("  {kind:<10}{sounded:>8}{paused:>14}{cancelled:>15}");
     }
-    let (pauses, cancels) = (got.pauses.len(), got.cancels());
-    println!(
-        "  {:.2} false pauses and {:.3} false cancels a minute ({pauses}, {cancels})",
-        a_minute(pauses),
-        a_minute(cancels)
-    );
-    let lengths = got.lengths();
-    println!(
-        "  a false pause is silent for p50 {:.0}, p95 {:.0}, at most {:.0} ms",
-        lengths.p50(),
-        lengths.percentile(95.0),
-        lengths.max()
-    );
+    for (name, of_assent) in [("", false), (" of assent", true)] {
+        let [pauses, cancels] = got.counts(of_assent);
+        let lengths = got.lengths(of_assent);
+        println!(
+            "  pauses{name} {pauses} ({:.2} a minute), {cancels} of them cancels ({:.3} a minute); silent for p50 {:.0}, p95 {:.0}, at most {:.0} ms",
+            a_minute(pauses),
+            a_minute(cancels),
+            lengths.p50(),
+            lengths.percentile(95.0),
+            lengths.max()
+        );
+    }
     println!("  missed periods at the ear {}, underruns {:.0} us", got.ear_xruns, got.underrun_us);
     let cost = &got.cost;
     println!("  the daemon took {:.2} % of a core:", cost.total());
@@ -124,15 +126,13 @@ fn tell_bothered(got: &Bothered) {
 /// Whether every utterance was heard to the sample.
 fn tell_followed(got: &Bothered) -> bool {
     let all = &got.followed;
-    let pauses = all.iter().flat_map(|f| &f.pauses);
-    let (with, without): (Vec<&Pause>, Vec<&Pause>) = pauses.partition(|p| p.ramp > 0);
+    let pauses: usize = all.iter().map(|f| f.pauses.len()).sum();
+    let underruns: usize = all.iter().map(|f| f.underruns.len()).sum();
     let missed: u64 = all.iter().map(|f| f.missed).sum();
     let samples: usize = all.iter().map(|f| f.samples).sum();
     println!(
-        "  followed {} utterances, {samples} samples: {} pauses cut out and their ramps laid over each other; {} silences without a ramp; {missed} frames that the ear missed",
-        all.len(),
-        with.len(),
-        without.len()
+        "  followed {} utterances, {samples} samples: {pauses} pauses cut out and their ramps laid over each other; {underruns} underruns; {missed} frames that the ear missed",
+        all.len()
     );
     for followed in all {
         for fault in &followed.faults {

@@ -1,5 +1,6 @@
 //! A sound card that only captures, as a client of JACK: `mic NAME` registers the physical port `NAME:capture_1` and brings 0.25 by it until its
-//! input ends. Killed, it takes the port with it, as a card does that is pulled out. It says `ready`.
+//! input ends. The port is there a moment before it can be connected, as with any client. Killed, it takes the port with it, as a card does
+//! that is pulled out. It says `ready`.
 #![allow(clippy::unwrap_used)] // A helper of tests: its failure is the test's failure.
 
 use jack::{Client, ClientOptions, Control, Port, PortFlags, PortSpec, ProcessScope};
@@ -40,6 +41,7 @@ fn main() {
     let name = std::env::args().nth(1).expect("usage: mic NAME");
     let (client, _) = Client::new(&name, ClientOptions::NO_START_SERVER).unwrap();
     let port = client.register_port("capture_1", Capture).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
     let _active = client.activate_async((), Bring(port)).unwrap();
     println!("ready");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();

@@ -2,7 +2,8 @@
 //! was sent, sample for sample.
 //!
 //! A pause fades out over samples that it does not consume, and its resume fades in over the same ones with the complementary ramp; so where two
-//! runs of exact samples lie apart by n samples of the utterance, those n stand in both ramps, and each pair must add to the original.
+//! runs of exact samples lie apart by n samples of the utterance, those n stand in both ramps, and each pair must add to the original. An underrun
+//! looks alike and is none: the last sample rings out, and what follows fades in; its two gains must add to one.
 
 use std::ops::Range;
 
@@ -11,8 +12,10 @@ use crate::tone::{Run, encode, voice};
 
 /// The longest ramp there is, with room.
 const LONGEST_RAMP_MS: usize = 20;
-/// Two roundings of a product and one of a sum.
-const ROUNDING: f32 = 2e-7;
+/// Roundings of products and a sum, in an f32.
+const ROUNDING: f32 = 1.5e-7;
+/// The same of gains, which a quiet sample tells less exactly.
+const GAIN_ROUNDING: f32 = 1e-5;
 
 /// One pause as the ear has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +24,7 @@ pub struct Pause {
     pub at: usize,
     /// Samples of silence between the ramps.
     pub silent: usize,
-    /// Samples in each ramp; 0: nothing but silence, which is no pause but an underrun.
+    /// Samples in each ramp.
     pub ramp: usize,
 }
 
@@ -32,6 +35,8 @@ pub struct Followed {
     /// Samples of it that were heard in order, each once.
     pub samples: usize,
     pub pauses: Vec<Pause>,
+    /// The daemon was kept from filling its ring: silence, and not a sample lost.
+    pub underruns: Vec<Pause>,
     /// Frames that JACK counted and the ear did not get.
     pub missed: u64,
     /// What is not as it should be; nothing: it was heard to the sample.
@@ -61,6 +66,10 @@ pub fn follow(heard: &Recording, runs: &[Run], utterance: u64, within: Range<usi
                 due += pause.ramp;
                 told.pauses.push(pause);
             }
+            Ok(Join::Dry(pause)) => {
+                due += pause.ramp;
+                told.underruns.push(pause);
+            }
             Ok(Join::Missed(frames)) => {
                 due += frames as usize;
                 told.missed += frames;
@@ -84,6 +93,7 @@ pub fn follow(heard: &Recording, runs: &[Run], utterance: u64, within: Range<usi
 
 enum Join {
     Paused(Pause),
+    Dry(Pause),
     Missed(u64),
 }
 
@@ -105,21 +115,34 @@ fn join(heard: &Recording, utterance: u64, before: &Run, after: &Run, due: usize
         ));
     }
     let silent = between.start + apart..between.end - apart;
-    for n in 0..apart {
-        let sum = heard.samples[between.start + n] + heard.samples[silent.end + n];
-        let original = encode(utterance, (due + n) as u64);
-        if (sum - original).abs() > ROUNDING {
-            return Err(format!("the ramps at sample {due} add to {sum}, {n} samples in, and not to {original}"));
-        }
-    }
     if heard.first_sound(silent.clone()).is_some() {
-        return Err(format!("the pause at sample {due} is not silent"));
+        return Err(format!("the silence at sample {due} is not silent"));
     }
-    Ok(Join::Paused(Pause {
+    let ramps = |n: usize| (heard.samples[between.start + n], heard.samples[silent.end + n]);
+    let original = |n: usize| encode(utterance, (due + n) as u64);
+    let pause = Pause {
         at: between.start,
         silent: silent.len(),
         ramp: apart,
-    }))
+    };
+    let is_off = |n: &usize| (ramps(*n).0 + ramps(*n).1 - original(*n)).abs() > ROUNDING;
+    let Some(off) = (0..apart).find(is_off).or_else(|| (apart == 0).then_some(0)) else {
+        return Ok(Join::Paused(pause));
+    };
+    let rings = apart > 0
+        && due > 0
+        && (0..apart).all(|n| {
+            let last = encode(utterance, due as u64 - 1);
+            (ramps(n).0 / last + ramps(n).1 / original(n) - 1.0).abs() < GAIN_ROUNDING
+        });
+    if rings {
+        return Ok(Join::Dry(pause));
+    }
+    let sum = ramps(off).0 + ramps(off).1;
+    let wanted = original(off);
+    Err(format!(
+        "the ramps at sample {due} add to {sum}, {off} samples in, and not to {wanted}"
+    ))
 }
 
 #[cfg(test)]
@@ -127,18 +150,20 @@ mod tests {
     use super::*;
     use crate::tone::runs;
 
+    const DOWN: fn(usize) -> f32 = |k| 1.0 - (k as f32 + 0.5) / 240.0;
+
     /// 100,000 samples of utterance 5, paused at these samples for 5,000, with ramps of 240; what is done to it, and what is found.
     fn followed(pauses: &[usize], spoil: impl FnOnce(&mut Vec<f32>)) -> Followed {
         let mut samples = vec![0.0; 1_000];
         let mut up: Option<usize> = None;
         for n in 0..100_000 {
             if pauses.contains(&n) {
-                samples.extend((0..240).map(|k| encode(5, (n + k) as u64) * (1.0 - (k as f32 + 0.5) / 240.0)));
+                samples.extend((0..240).map(|k| encode(5, (n + k) as u64) * DOWN(k)));
                 samples.extend([0.0; 5_000]);
                 up = Some(n);
             }
             let ramp = up.map(|from| n - from).filter(|k| *k < 240);
-            let gain = ramp.map_or(1.0, |k| 1.0 - (1.0 - (k as f32 + 0.5) / 240.0));
+            let gain = ramp.map_or(1.0, |k| 1.0 - DOWN(k));
             samples.push(encode(5, n as u64) * gain);
         }
         samples.extend([0.0; 1_000]);
@@ -176,9 +201,22 @@ mod tests {
     }
 
     #[test]
-    fn silence_without_ramps_is_no_pause() {
+    fn an_underrun_is_told_apart_from_a_pause_and_loses_nothing() {
+        let told = followed(&[], |s| {
+            let at = 51_000;
+            for k in 0..240 {
+                s[at + k] *= 1.0 - DOWN(k);
+            }
+            let ring = (0..240).map(|k| encode(5, 49_999) * DOWN(k));
+            s.splice(at..at, ring.chain([0.0; 500]));
+        });
+        assert_eq!((told.faults.len(), told.pauses.len()), (0, 0), "{told:?}");
+        assert_eq!(told.underruns.iter().map(|p| (p.silent, p.ramp)).collect::<Vec<_>>(), [(500, 240)]);
+    }
+
+    #[test]
+    fn silence_without_ramps_is_a_fault() {
         let told = followed(&[], |s| drop(s.splice(50_000..50_000, [0.0; 512])));
-        assert_eq!(told.faults, Vec::<String>::new());
-        assert_eq!(told.pauses.iter().map(|p| (p.silent, p.ramp)).collect::<Vec<_>>(), [(512, 0)]);
+        assert_eq!(told.faults.len(), 1, "{told:?}");
     }
 }

@@ -81,7 +81,8 @@ impl Stage {
         };
         let world = World::with(plan.jack, &daemon);
         let mut options = match plan.agent {
-            Agent::Tone => opts! { "backend" => TONE, "voice" => "tone-id" },
+            // Assent only pauses here: the more pauses there are, the more is proved.
+            Agent::Tone => opts! { "backend" => TONE, "voice" => "tone-id", "backchannel" => "resume" },
             Agent::Speech => opts! { "backend" => ESPEAK },
         };
         options.extend(opts! { "barge-in" => "pause-then-confirm", "detector" => "detector-bargein" });
@@ -157,13 +158,24 @@ pub struct Bothered {
     pub underrun_us: f64,
 }
 
+impl FalsePause {
+    /// The user did make a sound, of assent: counted by itself, as the bench does.
+    pub fn is_assent(&self) -> bool {
+        self.after.contains(&"hum")
+    }
+}
+
 impl Bothered {
-    pub fn cancels(&self) -> usize {
-        self.pauses.iter().filter(|p| p.was_cancelled).count()
+    /// Pauses, and those among them that became cancels; of assent, or of what is no user speech at all.
+    pub fn counts(&self, of_assent: bool) -> [usize; 2] {
+        let of_kind = || self.pauses.iter().filter(|p| p.is_assent() == of_assent);
+        [of_kind().count(), of_kind().filter(|p| p.was_cancelled).count()]
     }
 
-    pub fn lengths(&self) -> Distribution {
-        Distribution::of(self.pauses.iter().filter(|p| !p.was_cancelled).map(|p| p.ms))
+    /// How long the agent was silent for nothing.
+    pub fn lengths(&self, of_assent: bool) -> Distribution {
+        let resumed = |p: &&FalsePause| p.is_assent() == of_assent && !p.was_cancelled;
+        Distribution::of(self.pauses.iter().filter(resumed).map(|p| p.ms))
     }
 }
 
@@ -177,7 +189,13 @@ pub fn bothered(plan: &Plan, sounds: Sounds, time: Duration) -> Bothered {
     let mut bed_until = 0;
     let mut next_at = began + 3_000_000;
     while now_us() < began + time.as_micros() as u64 {
-        let open = stage.said.iter().rev().take(3).filter(|(id, _)| stage.finished(*id).is_none()).count();
+        let open = stage
+            .said
+            .iter()
+            .rev()
+            .take(3)
+            .filter(|(id, _)| stage.finished(*id).is_none())
+            .count();
         for _ in open..2 {
             stage.say();
         }
@@ -232,7 +250,10 @@ fn judge_bothered(stage: &Stage, heard: &Recording, happened: Vec<Happened>, cos
             all.map(|(n, (id, chars))| {
                 let whole = stage.finished(*id).is_some_and(|e| e.text(1) == "completed");
                 // Codes come again after 127 utterances: only what lies between its neighbours' times is its own.
-                let from = n.checked_sub(1).and_then(|n| stage.finished(stage.said[n].0)).map_or(0, |e| e.at_us);
+                let from = n
+                    .checked_sub(1)
+                    .and_then(|n| stage.finished(stage.said[n].0))
+                    .map_or(0, |e| e.at_us);
                 let to = stage.finished(*id).map_or(u64::MAX, |e| e.at_us);
                 let within = heard.at_us(from.saturating_sub(1_000_000))..heard.at_us(to + 1_000_000).max(1);
                 follow(heard, &runs, *id, within, whole.then_some(chars * heard.rate as usize / 20))
@@ -256,7 +277,10 @@ fn judge_bothered(stage: &Stage, heard: &Recording, happened: Vec<Happened>, cos
 fn silence_ms(heard: &Recording, from_us: u64, to_us: u64) -> f64 {
     let near = heard.at_us(from_us.saturating_sub(50_000))..heard.at_us(to_us + 50_000);
     let silent = heard.silences_within(near, heard.rate as usize / 100);
-    silent.iter().map(|s| s.len() as f64 * 1_000.0 / f64::from(heard.rate)).fold(0.0, f64::max)
+    silent
+        .iter()
+        .map(|s| s.len() as f64 * 1_000.0 / f64::from(heard.rate))
+        .fold(0.0, f64::max)
 }
 
 /// One attempt to interrupt.
@@ -324,7 +348,7 @@ fn judge_attempt(heard: &Recording, verdicts: &[(u64, String)], prompt: Prompt, 
     });
     Attempt {
         speaker: prompt.speaker,
-        paused_ms: pause.and_then(|at| last_before(at)),
+        paused_ms: pause.and_then(last_before),
         silent_ms: was_cancelled.then(|| last_before(end)).flatten(),
         confirmed_ms: within("confirmed").first().map(|at| since(*at)),
         taken_back: within("false").len(),

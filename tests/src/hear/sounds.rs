@@ -131,7 +131,8 @@ impl Sounds {
 
     /// A voice from samples at the generator's rate.
     fn add(&mut self, samples: &[f32]) -> (usize, u64) {
-        self.voices.push(if self.rate == 48_000 { triple(samples) } else { samples.to_vec() });
+        self.voices
+            .push(if self.rate == 48_000 { triple(samples) } else { samples.to_vec() });
         (self.voices.len() - 1, us(samples.len(), RATE))
     }
 
@@ -153,7 +154,11 @@ impl Sounds {
                 let lead = ms(40.0);
                 let mut talk = vec![0.0; lead];
                 while talk.len() < lead + ms(1_500.0) {
-                    let clip = if talk.len() == lead { *dice.pick(&sharp) } else { dice.pick(&person.clips) };
+                    let clip = if talk.len() == lead {
+                        *dice.pick(&sharp)
+                    } else {
+                        dice.pick(&person.clips)
+                    };
                     let mut words = clip.samples[clip.onset..clip.end].to_vec();
                     level_to(&mut words, USER);
                     mix_behind(&mut talk, &words);

@@ -13,6 +13,9 @@ const CAPTURE_PORTS: usize = 2;
 /// How long the render thread may take to let go of a port: two of the longest periods, and a margin.
 const LETS_GO_WITHIN: Duration = Duration::from_millis(500);
 
+/// Between two attempts to open a microphone that is there and cannot be connected.
+const TRIES_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
 /// The open microphone. `in_1` is what is heard; it lies with the render thread. The channels beside it are connected, so that a patchbay shows
 /// the microphone as it is, and not listened to.
 pub(super) struct Capture {
@@ -45,6 +48,7 @@ pub(super) fn mic() -> (Mic, MicSeat) {
         orders,
         taken_back,
         owed: 0,
+        rests_until: None,
     };
     (mic, seat)
 }
@@ -56,6 +60,8 @@ pub(super) struct Mic {
     taken_back: Consumer<Port<AudioIn>>,
     /// Ports that a server which hung has not given back yet; their names are taken until then.
     owed: usize,
+    /// Before this moment it is not tried again.
+    rests_until: Option<Instant>,
 }
 
 impl Mic {
@@ -141,6 +147,9 @@ impl Kept {
         for (n, source) in sources.into_iter().enumerate() {
             if let Err(error) = self.open_in(&mut capture, n, source) {
                 self.close_capture(capture);
+                // A client shows its ports before it is active, and until then they cannot be connected.
+                self.awaited = Some(of.clone());
+                self.mic.rests_until = Some(Instant::now() + TRIES_AGAIN_AFTER);
                 return DeviceAnswer::Failed { reason: error.to_string() };
             }
         }
@@ -202,6 +211,7 @@ impl Kept {
         }
         if self.awaited.is_some()
             && self.mic.owed == 0
+            && self.mic.rests_until.is_none_or(|until| Instant::now() >= until)
             && !sources(self.client.as_client()).is_empty()
             && let Some(of) = self.awaited.take()
         {
