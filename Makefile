@@ -5,12 +5,14 @@ PREFIX ?= /usr
 
 CORPUS ?= target/corpus
 
-.PHONY: build check test demo fences bench bench-peers bench-bargein corpus install boot-test soak hear setup
+.PHONY: build check test demo try fences bench bench-peers bench-bargein corpus install boot-test soak hear setup
 
 build: ; $(CARGO) build --release --workspace
 setup: ; @tests/setup
 check: ; $(CARGO) fmt --all --check && $(CARGO) clippy --workspace --all-targets -- -D warnings && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 demo: setup ; $(CARGO) build --workspace && $${CARGO_TARGET_DIR:-target}/debug/demo
+# On a desktop with sound: it reads aloud, you talk over it.
+try: setup ; $(CARGO) build --workspace && $${CARGO_TARGET_DIR:-target}/debug/try
 test: setup check ; tests/run
 # A thousand operations of eight clients, alone and on one loudspeaker, and a thousand cancels with a Say behind them: three minutes.
 soak: setup ; $(CARGO) build --workspace && $(CARGO) run -q -p utterd-tests --bin soak

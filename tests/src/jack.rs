@@ -64,6 +64,36 @@ impl Jack {
         }
     }
 
+    /// The server that runs already, the machine's user's own: for programs that people start. Whatever its library is (PipeWire's, inside
+    /// `pw-jack`), it is asked through it. What is missing is said.
+    pub fn of_user() -> Result<Jack, String> {
+        let name = std::env::var("JACK_DEFAULT_SERVER").unwrap_or_else(|_| "default".into());
+        let (client, _) =
+            jack::Client::new("utterd-look", jack::ClientOptions::NO_START_SERVER).map_err(|e| format!("no JACK server answers ({e})"))?;
+        let physical = |flags| client.ports(None, Some("32 bit float mono audio"), jack::PortFlags::IS_PHYSICAL | flags);
+        if physical(jack::PortFlags::IS_INPUT).is_empty() {
+            return Err("the JACK server has no loudspeaker: no physical playback port".into());
+        }
+        if physical(jack::PortFlags::IS_OUTPUT).is_empty() {
+            return Err("the JACK server has no microphone: no physical capture port".into());
+        }
+        let options = JackOptions {
+            rate: client.sample_rate() as u32,
+            period: client.buffer_size(),
+        };
+        Ok(Jack {
+            name,
+            options,
+            server: None,
+            synchronous: false,
+            shm: Shm {
+                holder: None,
+                user_namespace: false,
+            },
+            dir: TempDir::new("jack"),
+        })
+    }
+
     pub fn rate(&self) -> u32 {
         self.options.rate
     }

@@ -112,7 +112,7 @@ fn a_user_who_speaks_silences_the_agent_and_one_who_stops_at_once_does_not() {
     drop(mouth);
 
     let mut mouth = Mouth::start(&world.jack, &loud(1_500));
-    let id = session.say(LONG, opts! {});
+    let id = session.say(&LONG.repeat(3), opts! {});
     world.client.expect_started(id);
     mouth.wait_connected();
     world.for_ms(200);

@@ -138,11 +138,11 @@ fn a_reader_may_ask_for_another_rate_form_and_number_of_channels() {
     listener.until_us(now_us());
     let sounds = recorded(&listener).sounds(1_600);
     assert_eq!((heard.len(), sounds.len()), (1, 1));
-    // As long as for the ear: a cycle that the server missed is silence for both.
-    let expected = heard[0].len() / 3;
+    // A cycle that the server missed is silence within the sound: the ear has every one of them, the reader those of the daemon.
+    let (spoken, heard) = (25 * 800, heard[0].len() / 3);
     assert!(
-        sounds[0].len().abs_diff(expected) < 300,
-        "{} samples for {expected}",
+        (spoken - 300..=heard + 300).contains(&sounds[0].len()),
+        "{} samples of {spoken}; the ear has {heard}",
         sounds[0].len()
     );
 }
@@ -288,7 +288,7 @@ fn a_stream_lives_through_the_servers_death_and_its_position_stays_the_time() {
     assert_eq!(sounds.len(), 2, "{sounds:?}");
     let second_us = tx.start_us + sounds[1].start as u64 * 1_000_000 / 48_000;
     assert!(
-        second_us.abs_diff(started.at_us) < 100_000,
+        second_us.abs_diff(started.at_us) < 300_000,
         "heard at {second_us} us by the stream, told at {} us",
         started.at_us
     );

@@ -138,8 +138,8 @@ pub(crate) enum Command {
     /// Up to +24 dB (1584%).
     Volume {
         /// N%, +N%, -N% or NdB; absent = show it
-        #[arg(allow_hyphen_values = true, value_parser = crate::act::Level::parse)]
-        level: Option<crate::act::Level>,
+        #[arg(allow_hyphen_values = true, value_parser = crate::level::Level::parse)]
+        level: Option<crate::level::Level>,
         #[command(flatten)]
         at: At,
     },

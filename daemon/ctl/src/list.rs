@@ -6,10 +6,11 @@ use serde_json::{Map, Value as Json, json};
 use zbus::zvariant::Value;
 
 use crate::{
-    act::describe_gain,
-    bus::{self, Bus, Dict, MANAGER, Options, ROOT, SESSION, Trouble, flag, float, number, session_path, text},
+    bus::{self, Bus, Dict, MANAGER, Options, ROOT, SESSION, flag, float, number, session_path, text},
     json,
+    level::describe_gain,
     show::{Exit, Out},
+    trouble::Trouble,
 };
 
 pub(crate) fn sessions(bus: &Bus, out: &Out) -> Result<Exit, Trouble> {

@@ -13,6 +13,7 @@ mod act;
 mod bus;
 mod cli;
 mod json;
+mod level;
 mod list;
 mod monitor;
 mod play;
@@ -21,13 +22,15 @@ mod say;
 mod show;
 mod speech;
 mod stream;
+mod trouble;
 
 use std::process::ExitCode;
 
-use bus::{Bus, Patience, Trouble};
+use bus::{Bus, Patience};
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use show::{Exit, Out};
+use trouble::Trouble;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

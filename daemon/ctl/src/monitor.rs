@@ -11,9 +11,10 @@ use serde_json::{Value as Json, json};
 use zbus::{Message, zvariant::Structure};
 
 use crate::{
-    bus::{self, Bus, ROOT, Trouble, session_path},
+    bus::{self, Bus, ROOT, session_path},
     json,
     show::{Exit, Out, clean},
+    trouble::Trouble,
 };
 
 pub(crate) fn run(bus: &Bus, session: Option<&str>, out: &Out) -> Result<Exit, Trouble> {

@@ -14,11 +14,12 @@ use serde_json::json;
 use utterd_sound::{Decoder, SoundError};
 use zbus::zvariant::{OwnedFd, Value};
 
-use crate::bus::{self, Bus, Dict, Options, Patience, SESSION, Trouble};
+use crate::bus::{self, Bus, Dict, Options, Patience, SESSION};
 use crate::cli::{Cli, PlayArgs};
 use crate::json;
 use crate::say;
 use crate::show::{Exit, Out};
+use crate::trouble::Trouble;
 
 enum Event {
     Interrupt,

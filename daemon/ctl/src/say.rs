@@ -20,10 +20,11 @@ use zbus::{
 };
 
 use crate::{
-    bus::{self, Bus, Dict, MANAGER, Options, Patience, ROOT, SESSION, Trouble},
+    bus::{self, Bus, Dict, MANAGER, Options, Patience, ROOT, SESSION},
     cli::{Cli, SayArgs},
     json, report,
     show::{Exit, Out, Progress},
+    trouble::Trouble,
 };
 
 /// How long the session of `say --no-wait` outlives its last word.
@@ -260,7 +261,7 @@ pub(crate) fn wait(bus: &Bus, utterance: Option<u64>, timeout: Option<f64>, sess
     let ask = |id: &str| bus.call::<_, (String, Dict)>(ROOT, MANAGER, "Wait", &(id, utterance.unwrap_or(0), &options));
     let (outcome, details) = match (session, utterance) {
         (Some(id), _) => ask(id)?,
-        (None, Some(utterance)) => in_whichever_session(bus, utterance, ask)?,
+        (None, Some(utterance)) => bus.in_whichever_session(utterance, ask)?,
         (None, None) => match ask(&shell_session()) {
             Err(trouble) if trouble.is("NoSuchSession") || trouble.is("SessionClosed") => ask("default")?,
             answered => answered?,
@@ -273,24 +274,6 @@ pub(crate) fn wait(bus: &Bus, utterance: Option<u64>, timeout: Option<f64>, sess
         outcome => report::lines(outcome, &details).iter().for_each(|line| out.line(line)),
     }
     Ok(Exit::of_outcome(&outcome))
-}
-
-/// Ids are the daemon's, not the session's, so a person need not know where one is spoken.
-pub(crate) fn in_whichever_session<R>(bus: &Bus, utterance: u64, ask: impl Fn(&str) -> Result<R, Trouble>) -> Result<R, Trouble> {
-    for session in bus.sessions()? {
-        match ask(session.id()) {
-            Err(trouble)
-                if ["NoSuchUtterance", "NoSuchSession", "SessionClosed", "NotPermitted"]
-                    .iter()
-                    .any(|word| trouble.is(word)) => {}
-            answered => return answered,
-        }
-    }
-    Err(Trouble {
-        name: format!("{}.Error.NoSuchUtterance", bus::NAME),
-        message: format!("no open session knows utterance {utterance}"),
-        next: Some("it may have finished and its session closed; utterctl sessions lists the open ones"),
-    })
 }
 
 #[cfg(test)]

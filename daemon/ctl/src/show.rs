@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value as Json, json};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::bus::Trouble;
+use crate::trouble::Trouble;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Exit {

@@ -7,9 +7,10 @@ use serde_json::json;
 use zbus::zvariant::Value;
 
 use crate::{
-    bus::{self, Bus, Options, SESSION, Trouble, session_path},
+    bus::{self, Bus, Options, SESSION, session_path},
     cli::SpeechArgs,
     show::{Exit, Out},
+    trouble::Trouble,
 };
 
 pub(crate) fn report(bus: &Bus, args: &SpeechArgs, out: &Out) -> Result<Exit, Trouble> {

@@ -16,11 +16,12 @@ use serde_json::json;
 use zbus::{Message, zvariant::Value};
 
 use crate::{
-    bus::{self, Bus, Dict, Options, Patience, SESSION, Trouble},
+    bus::{self, Bus, Dict, Options, Patience, SESSION},
     cli::{Cli, SayArgs},
     json,
     say::{self, heard_until, told},
     show::{Exit, Out, Progress},
+    trouble::Trouble,
 };
 
 /// Bytes read at once; `limits.text-bytes` is at least 1,024.

@@ -7,9 +7,9 @@
 //! Invariants: samples are consumed in order and once; only a pause's ramp looks ahead without consuming, and its resume reads the same samples
 //! again. A ramp ends where its span ends and never touches the next. `position` is what was consumed.
 
+use crate::clock::Clock;
 use crate::mix::mix;
 use crate::ramp::{Fade, Gain, Tail};
-use crate::renderer::Clock;
 use crate::stats::Tally;
 use crate::tap::{Block, TapTx};
 use crate::{Command, FACTS, Fact, LaneSpec, Mark, Marker};

@@ -24,6 +24,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod clock;
 mod lane;
 mod mix;
 mod orders;

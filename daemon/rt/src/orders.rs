@@ -1,8 +1,8 @@
 //! How a lane obeys: what each command means in each state the lane can be in. The states themselves, and what they sound like, are lane.rs.
 
+use crate::clock::Clock;
 use crate::lane::{Hold, LaneRx};
 use crate::ramp::Fade;
-use crate::renderer::Clock;
 use crate::{Command, Fact, Mark};
 use core::num::NonZeroU64;
 

@@ -1,5 +1,6 @@
 //! The engine: the pair of halves, the way lanes come in and go home, and the mix of one period.
 
+use crate::clock::Clock;
 use crate::lane::LaneRx;
 use crate::stats::{StatsHandle, Tally};
 use crate::tap::{TapRx, TapTx, tap};
@@ -206,20 +207,6 @@ impl Renderer {
     /// A share in the engine's levels. `[control]`
     pub fn stats(&self) -> StatsHandle {
         self.stats.clone()
-    }
-}
-
-/// The time of every frame of a period.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
-    at_us: u64,
-    rate: u32,
-}
-
-impl Clock {
-    pub(crate) fn at(self, frame: usize) -> u64 {
-        self.at_us
-            .saturating_add((frame as u64).saturating_mul(1_000_000) / u64::from(self.rate))
     }
 }
 

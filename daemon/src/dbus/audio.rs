@@ -1,10 +1,9 @@
 //! Streams and recordings on the wire: AcquireAudio, StartRecording, StopRecording. Decides nothing.
 
-use utterd_core::{AudioFormat, Direction, Encoding, RecordingEnd, Request, Target};
+use utterd_core::{AudioFormat, Direction, Encoding, PlayOptions, RecordingEnd, Request, Target};
 use zbus::zvariant::Value;
 
 use super::error::Refusal;
-use super::inject;
 use super::options::{self, Options, Reader};
 use super::values::Dict;
 
@@ -16,7 +15,7 @@ pub(super) fn acquire(target: Target, direction: &str, options: Options) -> Resu
         "rx" => Direction::Rx,
         "rx-raw" => Direction::RxRaw,
         "tx" => Direction::Tx,
-        "inject" => return inject::request(target, options),
+        "inject" => return inject(target, options),
         _ => {
             let shown: String = direction.chars().take(64).collect();
             return Err(Refusal::invalid_args(format!(
@@ -30,8 +29,21 @@ pub(super) fn acquire(target: Target, direction: &str, options: Options) -> Resu
     Ok(Request::AcquireAudio { target, direction, format })
 }
 
+/// A stream that the client writes.
+fn inject(target: Target, options: Options) -> Result<Request, Refusal> {
+    let mut reader = Reader::new(options);
+    let format = format(&mut reader)?;
+    let options = PlayOptions {
+        say: reader.sound_fields()?,
+        text: reader.long_text("text")?.unwrap_or_default(),
+        ..PlayOptions::default()
+    };
+    reader.end()?;
+    Ok(Request::Inject { target, format, options })
+}
+
 /// How its samples are written.
-pub(super) fn format(reader: &mut Reader) -> Result<AudioFormat, Refusal> {
+fn format(reader: &mut Reader) -> Result<AudioFormat, Refusal> {
     Ok(AudioFormat {
         rate: reader.between("rate", 4_000, 192_000)?,
         encoding: reader.word("encoding", &ENCODINGS)?.unwrap_or_default(),
@@ -52,6 +64,13 @@ pub(super) fn actual(rate: u32, format: AudioFormat, start_us: u64) -> Dict {
         ("channels", Value::from(format.channels)),
         ("start-us", Value::from(start_us)),
     ])
+}
+
+/// `actual` of AcquireAudio "inject".
+pub(super) fn actual_inject(rate: u32, format: AudioFormat, start_us: u64, utterance: u64) -> Dict {
+    let mut actual = actual(rate, format, start_us);
+    actual.insert("utterance", Value::from(utterance));
+    actual
 }
 
 /// `info` of RecordingFinished.

@@ -6,7 +6,6 @@ mod audio;
 mod call;
 mod dispatch;
 mod error;
-mod inject;
 mod introspect;
 mod options;
 mod outbox;

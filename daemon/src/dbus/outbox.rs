@@ -14,7 +14,7 @@ use super::call::{Pending, refuse};
 use super::error::Refusal;
 use super::path::{ROOT, session_path};
 use super::values::{self, Dict};
-use super::{audio, inject, root, session};
+use super::{audio, root, session};
 
 /// One thing to send.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Outbox {
                 start_us,
                 utterance,
             } => match self.calls.take(token) {
-                Some(pending) => pending.stream(stream, &inject::actual(rate, format, start_us, utterance))?,
+                Some(pending) => pending.stream(stream, &audio::actual_inject(rate, format, start_us, utterance))?,
                 None => return Ok(None),
             },
             Out::Signal { session, signal } => session_signal(&session, &signal)?,

@@ -94,6 +94,10 @@ impl Ears {
         if let Some(recorder) = &mut self.recorder {
             recorder.rate_changed(rate);
         }
+    }
+
+    /// Another engine drives the output: what is left in the taps of the last one has no place any more.
+    pub(super) fn forget_dead_lanes(&mut self) {
         self.lanes.retain(|lane| !lane.is_abandoned());
     }
 
@@ -104,7 +108,7 @@ impl Ears {
         let delivers = is_heard && self.delivers;
         let near = stretch.near.filter(|_| is_heard);
         if let Some(recorder) = &mut self.recorder {
-            recorder.hear(&self.agent, near, stretch.is_lost);
+            recorder.hear(&self.agent, near, stretch.far_delay, stretch.is_lost);
         }
         self.user.clear();
         match near.filter(|_| delivers) {

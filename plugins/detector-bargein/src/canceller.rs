@@ -7,6 +7,7 @@
 //! while the decision lives on them. Not here: suppression of the residual, which would eat the user's onset.
 
 use crate::fourier::{Fourier, Spectrum};
+use crate::product::twice;
 
 /// 10 ms each: what the host leaves of the line's delay, up to 200 ms, and the tail of the room.
 pub(crate) const PARTITIONS: usize = 28;
@@ -35,6 +36,8 @@ pub(crate) struct Canceller {
     noise: Vec<f32>,
     /// Which partition is constrained next: one each block, in turn, is enough.
     turn: usize,
+    /// How strong each partition's path was when it was its turn.
+    strengths: [f32; PARTITIONS],
     worse_blocks: u32,
     idle_blocks: usize,
     pub(crate) echo: Vec<f32>,
@@ -61,6 +64,7 @@ impl Canceller {
             heard: vec![0.0; bins],
             noise: vec![0.0; bins],
             turn: 0,
+            strengths: [0.0; PARTITIONS],
             worse_blocks: 0,
             idle_blocks: PARTITIONS,
             echo: vec![0.0; block],
@@ -87,7 +91,14 @@ impl Canceller {
     fn forget(&mut self) {
         self.paths.iter_mut().for_each(Spectrum::clear);
         self.doubts.iter_mut().for_each(|d| d.fill(UNKNOWN));
+        self.strengths.fill(0.0);
         self.worse_blocks = 0;
+    }
+
+    /// How many blocks the echo is late, as far as it is known.
+    pub(crate) fn lag(&self) -> usize {
+        let strongest = (0..PARTITIONS).max_by(|a, b| self.strengths[*a].total_cmp(&self.strengths[*b]));
+        strongest.unwrap_or(0)
     }
 
     /// One block: `clean` becomes `near` without the echo of `far`, `echo` what was taken away. Both of `block` samples.
@@ -122,9 +133,7 @@ impl Canceller {
         for n in 0..PARTITIONS {
             let at = (self.newest + n) % PARTITIONS;
             accumulate(&mut self.estimate, &self.history[at], &self.paths[n]);
-            for ((h, x), p) in self.heard.iter_mut().zip(&self.powers[at]).zip(&self.doubts[n]) {
-                *h += x * p;
-            }
+            weigh(&mut self.heard, &self.powers[at], &self.doubts[n]);
         }
         let time = self.fourier.inverse(&self.estimate);
         self.echo.copy_from_slice(&time[self.block..]);
@@ -172,9 +181,7 @@ impl Canceller {
         let mean = &mut self.estimate.re;
         mean.fill(0.0);
         for path in &self.paths {
-            for ((m, re), im) in mean.iter_mut().zip(&path.re).zip(&path.im) {
-                *m += re * re + im * im;
-            }
+            energy(mean, path);
         }
         mean.iter_mut().for_each(|m| *m *= WANDER * SPREAD);
         for n in 0..PARTITIONS {
@@ -194,35 +201,53 @@ impl Canceller {
     /// A partition is `block` taps long: what circular convolution put behind them is removed, one partition at a time.
     fn constrain(&mut self) {
         for _ in 0..2 {
-            self.fourier.truncate(&mut self.paths[self.turn], self.block);
+            let path = &mut self.paths[self.turn];
+            self.fourier.truncate(path, self.block);
+            self.strengths[self.turn] = path.re.iter().zip(&path.im).map(|(re, im)| re * re + im * im).sum();
             self.turn = (self.turn + 1) % PARTITIONS;
         }
     }
 }
 
-/// `sum += x * w`, complex.
-fn accumulate(sum: &mut Spectrum, x: &Spectrum, w: &Spectrum) {
-    let n = sum.re.len();
-    let (sr, si) = (&mut sum.re[..n], &mut sum.im[..n]);
-    let (xr, xi, wr, wi) = (&x.re[..n], &x.im[..n], &w.re[..n], &w.im[..n]);
-    for k in 0..n {
-        sr[k] += xr[k] * wr[k] - xi[k] * wi[k];
-        si[k] += xr[k] * wi[k] + xi[k] * wr[k];
+twice! {
+    /// `sum += x * w`, complex.
+    fn accumulate(sum: &mut Spectrum, x: &Spectrum, w: &Spectrum) {
+        let n = sum.re.len();
+        let (sr, si) = (&mut sum.re[..n], &mut sum.im[..n]);
+        let (xr, xi, wr, wi) = (&x.re[..n], &x.im[..n], &w.re[..n], &w.im[..n]);
+        for k in 0..n {
+            sr[k] += xr[k] * wr[k] - xi[k] * wi[k];
+            si[k] += xr[k] * wi[k] + xi[k] * wr[k];
+        }
     }
-}
 
-/// One partition's step: `path += doubt · conj(x) · error / heard`, and its doubt shrinks by what was learned and grows by the wander.
-fn adapt(path: &mut Spectrum, doubt: &mut [f32], far: (&Spectrum, &[f32]), error: &Spectrum, inverse: &[f32], beside: &[f32]) {
-    let n = doubt.len();
-    let (pr, pi) = (&mut path.re[..n], &mut path.im[..n]);
-    let (xr, xi, xp) = (&far.0.re[..n], &far.0.im[..n], &far.1[..n]);
-    let (er, ei, inverse, beside) = (&error.re[..n], &error.im[..n], &inverse[..n], &beside[..n]);
-    for k in 0..n {
-        let step = doubt[k] * inverse[k];
-        pr[k] += step * (xr[k] * er[k] + xi[k] * ei[k]);
-        pi[k] += step * (xr[k] * ei[k] - xi[k] * er[k]);
-        let own = WANDER * (pr[k] * pr[k] + pi[k] * pi[k]);
-        doubt[k] = (doubt[k] * (1.0 - 0.5 * step * xp[k]) * (1.0 - WANDER) + own + beside[k]).clamp(1e-9, 1.0);
+    /// `sum += x * p`, the doubt that a partition's far end makes heard.
+    fn weigh(sum: &mut [f32], power: &[f32], doubt: &[f32]) {
+        for ((s, x), p) in sum.iter_mut().zip(power).zip(doubt) {
+            *s += x * p;
+        }
+    }
+
+    /// `sum += |path|²`.
+    fn energy(sum: &mut [f32], path: &Spectrum) {
+        for ((s, re), im) in sum.iter_mut().zip(&path.re).zip(&path.im) {
+            *s += re * re + im * im;
+        }
+    }
+
+    /// One partition's step: `path += doubt · conj(x) · error / heard`, and its doubt shrinks by what was learned and grows by the wander.
+    fn adapt(path: &mut Spectrum, doubt: &mut [f32], far: (&Spectrum, &[f32]), error: &Spectrum, inverse: &[f32], beside: &[f32]) {
+        let n = doubt.len();
+        let (pr, pi) = (&mut path.re[..n], &mut path.im[..n]);
+        let (xr, xi, xp) = (&far.0.re[..n], &far.0.im[..n], &far.1[..n]);
+        let (er, ei, inverse, beside) = (&error.re[..n], &error.im[..n], &inverse[..n], &beside[..n]);
+        for k in 0..n {
+            let step = doubt[k] * inverse[k];
+            pr[k] += step * (xr[k] * er[k] + xi[k] * ei[k]);
+            pi[k] += step * (xr[k] * ei[k] - xi[k] * er[k]);
+            let own = WANDER * (pr[k] * pr[k] + pi[k] * pi[k]);
+            doubt[k] = (doubt[k] * (1.0 - 0.5 * step * xp[k]) * (1.0 - WANDER) + own + beside[k]).clamp(1e-9, 1.0);
+        }
     }
 }
 

@@ -18,11 +18,24 @@ pub enum Edge {
     End,
 }
 
+/// How much of a frame the canceller left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Digital silence, or as good as that.
+    Nothing,
+    /// No more than the line's own noise.
+    Noise,
+    /// More.
+    Sound,
+}
+
 /// Probabilities from which something is told. Measured: see `training/` and README.md.
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
-    /// To suspect at once.
+    /// To suspect at once: of the first output, or where that cancels, of a quick mean of the second.
     pub suspect: f32,
+    /// How much of that quick mean is its latest value; 0 where a suspicion only pauses.
+    pub first_pace: f32,
     /// To be sure, of the mean of the second output.
     pub sure: f32,
     /// How much of the second output's mean is its latest value.
@@ -37,6 +50,8 @@ pub struct Thresholds {
 const LONGEST: u32 = 36;
 /// An end needs so many quiet frames: of a suspicion, and of confirmed speech.
 const QUIET: [u32; 2] = [8, 24];
+/// Nothing but the line's own noise for so many frames: sure speech is over, whatever the network still remembers of it.
+const HUSHED: u32 = 20;
 /// Speech shorter than this may have been "mhm".
 const ASSENT: u32 = 70;
 
@@ -45,7 +60,11 @@ pub struct Decision {
     stage: Stage,
     frames: u32,
     quiet: u32,
+    hushed: u32,
+    silent: u32,
+    gone: u32,
     speech: f32,
+    first: f32,
     sure: f32,
     assent: f32,
     /// Frames in which a new suspicion needs more than usual: nobody is paused twice by one cough.
@@ -66,18 +85,20 @@ impl Thresholds {
         let shift = (0.5 - sensitivity.clamp(0.0, 1.0)) * REACH;
         Thresholds {
             suspect: logistic(suspect + shift),
+            first_pace: if one_stage { FIRST_PACE } else { 0.0 },
             sure: logistic(sure + shift),
-            pace: 0.18,
+            pace: 0.2,
             late: logistic(sure - 0.4 + shift),
-            over: 0.1f32.min(logistic(suspect + shift)),
+            over: 0.08f32.min(logistic(suspect + shift)),
         }
     }
 }
 
 /// As log odds.
-const SUSPECT: f32 = 0.75;
-const ONE_STAGE: f32 = 3.0;
-const SURE: f32 = 0.0;
+const SUSPECT: f32 = 0.25;
+const ONE_STAGE: f32 = -0.35;
+const FIRST_PACE: f32 = 0.5;
+const SURE: f32 = 0.2;
 /// From the least to the most sensitive, in log odds.
 const REACH: f32 = 8.0;
 
@@ -92,7 +113,11 @@ impl Decision {
             stage: Stage::Quiet,
             frames: 0,
             quiet: 0,
+            hushed: 0,
+            silent: 0,
+            gone: 0,
             speech: 0.0,
+            first: 0.0,
             sure: 0.0,
             assent: 0.0,
             wary: 0,
@@ -103,11 +128,27 @@ impl Decision {
         *self = Decision::new(self.thresholds);
     }
 
+    /// What the frame to be fed next holds, by its level alone.
+    pub fn level(&mut self, level: Level) {
+        self.hushed = if level == Level::Sound { 0 } else { self.hushed.saturating_add(1) };
+        self.silent = if level == Level::Nothing {
+            self.silent.saturating_add(1)
+        } else {
+            0
+        };
+    }
+
+    /// How many frames ago the speech ended whose end was told last.
+    pub fn gone(&self) -> u32 {
+        self.gone
+    }
+
     /// One frame's probabilities: of speech, of an interruption, of assent.
     pub fn feed(&mut self, p: [f32; OUTPUTS]) -> Option<Edge> {
         self.speech += 0.3 * (p[0] - self.speech);
         self.sure += self.thresholds.pace * (p[1] - self.sure);
         self.assent += 0.1 * (p[2] - self.assent);
+        self.first += self.thresholds.first_pace * (p[1] - self.first);
         self.frames = self.frames.saturating_add(1);
         self.wary = self.wary.saturating_sub(1);
         self.quiet = if self.speech < self.thresholds.over {
@@ -123,7 +164,9 @@ impl Decision {
                     } else {
                         0.0
                     };
-                if p[0] < bar {
+                let now = if self.thresholds.first_pace > 0.0 { self.first } else { p[0] };
+                // In a line that is dead the network has nothing to forget by: what it still remembers is nobody's beginning.
+                if now < bar || self.silent > HUSHED {
                     return None;
                 }
                 self.stage = Stage::Suspected;
@@ -144,13 +187,14 @@ impl Decision {
                 self.wary = 40;
                 Some(self.ended())
             }
-            Stage::Speaking if self.quiet > QUIET[1] => Some(self.ended()),
+            Stage::Speaking if self.quiet > QUIET[1] || self.hushed > HUSHED => Some(self.ended()),
             Stage::Suspected | Stage::Speaking => None,
         }
     }
 
     fn ended(&mut self) -> Edge {
         self.stage = Stage::Quiet;
+        self.gone = self.hushed.max(self.quiet).min(self.frames);
         if self.assent > 0.4 && self.frames < ASSENT {
             Edge::Assent
         } else {
@@ -209,6 +253,44 @@ mod tests {
                 assert!(suspected_for <= LONGEST as usize, "seed {seed}: {suspected_for}");
             }
         }
+    }
+
+    #[test]
+    fn sure_speech_that_is_followed_by_silence_is_over_whatever_the_network_remembers() {
+        let mut decision = Decision::new(Thresholds::new(0.5, false));
+        let sure = (0..30).any(|_| matches!(decision.feed([0.9; OUTPUTS]), Some(Edge::BargeIn(_))));
+        assert!(sure);
+        let mut remembered = |level: Level, frames: usize| {
+            let end = (0..frames).position(|_| {
+                decision.level(level);
+                decision.feed([0.5, 0.5, 0.0]) == Some(Edge::End)
+            });
+            end.map(|frame| 10 * (frame + 1))
+        };
+        assert_eq!(remembered(Level::Noise, 15), None, "a pause between two words");
+        assert_eq!(remembered(Level::Sound, 1), None);
+        assert_eq!(remembered(Level::Noise, 100), Some(210), "ms of silence");
+        assert_eq!(decision.gone(), 21, "and it says since when");
+    }
+
+    #[test]
+    fn nobody_begins_to_speak_in_a_dead_line() {
+        let mut decision = Decision::new(Thresholds::new(0.5, false));
+        let mut dead = |frames: usize| {
+            (0..frames).any(|_| {
+                decision.level(Level::Nothing);
+                decision.feed([0.3; OUTPUTS]).is_some()
+            })
+        };
+        assert!(!dead(30));
+        decision.level(Level::Nothing);
+        assert_eq!(decision.feed([0.9; OUTPUTS]), None);
+        decision.level(Level::Sound);
+        assert_eq!(
+            decision.feed([0.9; OUTPUTS]),
+            Some(Edge::Start(2)),
+            "the first sound counts at once"
+        );
     }
 
     #[test]

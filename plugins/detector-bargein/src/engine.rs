@@ -61,6 +61,11 @@ impl Engine {
         }
     }
 
+    /// For whoever trains: the same with weights not shipped yet.
+    pub(crate) fn try_model(&mut self, model: &[u8]) {
+        self.network = Network::with(model);
+    }
+
     pub(crate) fn reset(&mut self) {
         self.filled = 0;
         self.clean.fill(0.0);

@@ -4,17 +4,18 @@
 //! same code runs in training and in the daemon. Not here: any decision.
 
 use crate::bands::{Analysis, BANDS, Envelope, NARROW, SILENCE};
-use crate::canceller::Canceller;
+use crate::canceller::{Canceller, PARTITIONS};
+use crate::decide::Level;
 use crate::fourier::Fourier;
 use crate::pitch::Pitch;
-use earshot::Detector as Vad;
+use crate::silero::{CELL, FRAME, Silero};
+use crate::trace::Trace;
 
 /// Per band: above the floor, taken by the canceller, above the echo by its filter, above the echo by its envelope, the far end.
 const PER_BAND: usize = 5;
-const SCALARS: usize = 18;
-pub const FEATURES: usize = BANDS * PER_BAND + SCALARS;
-/// earshot's frame: 16 ms at 16 kHz.
-const VAD_FRAME: usize = 256;
+const SCALARS: usize = 22;
+/// Behind bands and scalars stands what the VAD's cell puts out.
+pub const FEATURES: usize = BANDS * PER_BAND + SCALARS + CELL;
 
 pub(crate) struct Features {
     wide: bool,
@@ -35,10 +36,10 @@ pub(crate) struct Features {
     echo_peak: f32,
     likeness: f32,
     cross: [f32; 3],
-    vad: Box<Vad>,
-    vad_frame: [f32; VAD_FRAME],
-    vad_len: usize,
-    vad_score: f32,
+    /// The far end's latest pitches, strength and period, newest last.
+    far_pitches: [(f32, f32); PARTITIONS],
+    trace: Trace,
+    vad: Silero,
     doubler: Doubler,
     pub(crate) values: [f32; FEATURES],
 }
@@ -65,10 +66,9 @@ impl Features {
             echo_peak: SILENCE,
             likeness: 0.0,
             cross: [0.0; 3],
-            vad: Vad::default_boxed(),
-            vad_frame: [0.0; VAD_FRAME],
-            vad_len: 0,
-            vad_score: 0.0,
+            far_pitches: [(0.0, 0.0); PARTITIONS],
+            trace: Trace::new(),
+            vad: Silero::new(),
             doubler: Doubler::default(),
             values: [0.0; FEATURES],
         }
@@ -90,9 +90,9 @@ impl Features {
         self.echo_peak = SILENCE;
         self.likeness = 0.0;
         self.cross = [0.0; 3];
+        self.far_pitches = [(0.0, 0.0); PARTITIONS];
+        self.trace.reset();
         self.vad.reset();
-        self.vad_len = 0;
-        self.vad_score = 0.0;
         self.doubler = Doubler::default();
     }
 
@@ -105,6 +105,9 @@ impl Features {
         self.envelope.feed(&self.far.now, &self.near.now);
         self.pitch.feed(&canceller.clean);
         self.far_pitch.feed(far);
+        self.far_pitches.copy_within(1.., 0);
+        self.far_pitches[PARTITIONS - 1] = (self.far_pitch.strength, self.far_pitch.period);
+        self.trace.feed(&self.clean, &self.far);
         self.listen(&canceller.clean);
         self.compare(near, canceller);
         self.follow_floor();
@@ -117,22 +120,15 @@ impl Features {
         };
         self.far_peak = (self.far_peak * 0.97).max(self.far.now.total);
         self.echo_peak = (self.echo_peak * 0.97).max(self.echo.now.total);
-        self.collect();
+        self.collect(canceller.lag());
     }
 
     fn listen(&mut self, clean: &[f32]) {
-        let wide = self.wide;
         for sample in clean {
-            let sample = sample.clamp(-1.0, 1.0);
-            let pair = if wide { [sample, 0.0] } else { self.doubler.feed(sample) };
-            for s in &pair[..if wide { 1 } else { 2 }] {
-                self.vad_frame[self.vad_len] = s.clamp(-1.0, 1.0);
-                self.vad_len += 1;
-                if self.vad_len == VAD_FRAME {
-                    self.vad_len = 0;
-                    let score = self.vad.predict_f32(&self.vad_frame);
-                    self.vad_score = if score.is_finite() { score } else { 0.0 };
-                }
+            if self.wide {
+                self.vad.feed(sample.clamp(-1.0, 1.0));
+            } else {
+                self.doubler.feed(sample.clamp(-1.0, 1.0)).iter().for_each(|s| self.vad.feed(*s));
             }
         }
     }
@@ -172,7 +168,8 @@ impl Features {
         follow(&mut self.floor_total, self.clean.now.total);
     }
 
-    fn collect(&mut self) {
+    /// `lag`: how many blocks the echo is late.
+    fn collect(&mut self, lag: usize) {
         let bands = if self.wide { BANDS } else { NARROW };
         let log = |p: f32| p.max(SILENCE).log10();
         let v = &mut self.values;
@@ -200,13 +197,10 @@ impl Features {
         s[5] = flatness / bands as f32 - log(clean.total / bands as f32);
         s[6] = self.pitch.strength;
         s[7] = self.pitch.period;
-        s[8] = self.far_pitch.strength;
-        s[9] = if self.far.now.total > 1e-7 {
-            self.far_pitch.period - self.pitch.period
-        } else {
-            1.0
-        };
-        s[10] = self.vad_score;
+        let (far_strength, far_period) = self.far_pitches[PARTITIONS - 1 - lag.min(PARTITIONS - 1)];
+        s[8] = far_strength;
+        s[9] = if far_strength > 0.0 { far_period - self.pitch.period } else { 1.0 };
+        s[10] = self.vad.score;
         s[11] = f32::from(self.wide);
         s[12] = ((self.far_frames + 1) as f32).log10() * 0.3;
         s[13] = (log(self.far_peak) + 5.0) * 0.3;
@@ -214,7 +208,25 @@ impl Features {
         s[15] = (total - log(self.echo_peak)).clamp(-4.0, 5.0) * 0.3;
         s[16] = over / near.total.max(SILENCE);
         s[17] = (total - log(self.floor_total)).clamp(-1.0, 5.0) * 0.5;
+        s[18] = self.trace.most * 2.0;
+        s[19] = (self.trace.most - self.trace.mean) * 3.0;
+        let odds = (self.vad.score.max(1e-4) / (1.0 - self.vad.score).max(1e-4)).ln();
+        s[20] = odds * 0.2;
+        s[21] = self.vad.age as f32 / FRAME as f32;
+        s[SCALARS..].copy_from_slice(self.vad.state());
         self.before = total;
+    }
+}
+
+/// What the canceller left of 10 ms, by its features: nothing is below −80 dBFS, the line's own noise below −60, where nobody speaks, or within
+/// 6 dB of its floor (which stands too low for seconds after digital silence).
+pub fn level(values: &[f32; FEATURES]) -> Level {
+    let scalars = &values[PER_BAND * BANDS..];
+    let (level, over_floor) = (scalars[0] / 0.3 - 5.0, scalars[17] / 0.5);
+    match (level, over_floor) {
+        (..-8.0, _) => Level::Nothing,
+        (..-6.0, _) | (_, ..0.6) => Level::Noise,
+        _ => Level::Sound,
     }
 }
 
@@ -232,5 +244,33 @@ impl Doubler {
         let p = &self.past;
         let between: f32 = (0..4).map(|n| TAPS[n] * (p[3 - n] + p[4 + n])).sum();
         [p[3], between]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+
+    #[test]
+    fn a_line_is_hushed_while_it_brings_its_own_noise_alone() {
+        for noise in [0.0, 1e-4, 1e-2] {
+            let mut state = 1u32;
+            let mut line = |amplitude: f32| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                amplitude * ((state >> 8) as f32 / (1 << 23) as f32 - 1.0)
+            };
+            // A second of the line, half a second of somebody, another second of the line.
+            let near: Vec<f32> = (0..40_000)
+                .map(|n| line(noise) + if (16_000..24_000).contains(&n) { line(0.3) } else { 0.0 })
+                .collect();
+            let mut hushed = Vec::new();
+            Engine::new(16_000).feed(&near, None, None, |_, _, values| hushed.push(level(values) != Level::Sound));
+            let share = |frames: std::ops::Range<usize>| hushed[frames.clone()].iter().filter(|h| **h).count() * 100 / frames.len();
+            assert!(share(50..100) >= 99, "noise {noise}: {} % of the line", share(50..100));
+            assert_eq!(share(101..150), 0, "noise {noise}: somebody");
+            let after = (150..250).find(|n| hushed[*n..n + 20].iter().all(|h| *h)).unwrap_or(250);
+            assert!(after <= 156, "noise {noise}: {} ms after the end", (after - 150) * 10);
+        }
     }
 }

@@ -13,29 +13,19 @@ mod features;
 mod fourier;
 mod network;
 mod pitch;
+mod product;
 mod rates;
+mod silero;
+mod trace;
 
 use decide::{Decision, Edge, Thresholds};
 use engine::Engine;
-use serde::Deserialize;
+use features::level;
 use utterd_plugin_api::prelude::*;
 
 const RATES: [u32; 3] = [8_000, 16_000, 48_000];
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Config {
-    /// 0 (late and sure) … 1 (early and rash).
-    sensitivity: f32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { sensitivity: 0.5 }
-    }
-}
-
-struct BargeIn(Config);
+struct BargeIn(Sensitivity);
 
 struct Ear {
     engine: Engine,
@@ -45,18 +35,14 @@ struct Ear {
 }
 
 impl Detector for BargeIn {
-    type Config = Config;
+    type Config = Sensitivity;
     type Stream = Ear;
     const HARD_RT: bool = true;
     const CLEANS: bool = true;
-    const SCHEMA: &'static str = r#"{"type":"object","additionalProperties":false,"properties":{
-        "sensitivity":{"type":"number","minimum":0,"maximum":1,"default":0.5}}}"#;
+    const SCHEMA: &'static str = Sensitivity::SCHEMA;
 
-    fn new(_: Host, _: &str, config: Config) -> Result<Self> {
-        match config.sensitivity {
-            0.0..=1.0 => Ok(Self(config)),
-            other => Err(Error::Config(format!("sensitivity must lie between 0 and 1, it is {other}"))),
-        }
+    fn new(_: Host, _: &str, config: Sensitivity) -> Result<Self> {
+        Ok(Self(config))
     }
 
     fn describe(&self) -> DetectorDescription {
@@ -91,8 +77,9 @@ impl Listen for Ear {
         let clean = (!frame.clean.is_empty()).then_some(frame.clean);
         let mut events = 0;
         let (mut at, mut confidence) = (frame.t, 0.0);
-        engine.feed(frame.near, frame.far, clean, |taken, p, _| {
+        engine.feed(frame.near, frame.far, clean, |taken, p, features| {
             *probability = p[0];
+            decision.level(level(features));
             let Some(edge) = decision.feed(p) else { return };
             let now = frame.t + taken as u64;
             let since = |frames: u32| now.saturating_sub(u64::from(frames) * *block);
@@ -100,7 +87,7 @@ impl Listen for Ear {
                 Edge::Start(frames) => (Event::SpeechStart, since(frames), p[0]),
                 Edge::BargeIn(frames) => (Event::BargeIn, since(frames), p[1]),
                 Edge::Assent => (Event::Backchannel, now, p[2]),
-                Edge::End => (Event::SpeechEnd, now, 1.0 - p[0]),
+                Edge::End => (Event::SpeechEnd, since(decision.gone()), 1.0 - p[0]),
             };
             // A frame of several blocks may bring two edges; they go out together, at the time of the first.
             if events == 0 {
@@ -133,8 +120,8 @@ export_plugin!("detector-bargein", detector: BargeIn);
 #[doc(hidden)]
 pub mod training {
     //! What `training/` and the bench need besides: the features and the raw probabilities. No part of the plugin's interface.
-    pub use crate::decide::{Decision, Edge, Thresholds};
-    pub use crate::features::FEATURES;
+    pub use crate::decide::{Decision, Edge, Level, Thresholds};
+    pub use crate::features::{FEATURES, level};
 
     /// One stream.
     pub struct Probe(crate::engine::Engine);
@@ -143,6 +130,11 @@ pub mod training {
         /// 8, 16 or 48 kHz.
         pub fn new(rate: u32) -> Probe {
             Probe(crate::engine::Engine::new(rate))
+        }
+
+        /// Weights to be tried instead of those shipped.
+        pub fn try_model(&mut self, model: &[u8]) {
+            self.0.try_model(model);
         }
 
         /// Calls `frame` every 10 ms with the features and the three probabilities.

@@ -2,6 +2,8 @@
 //!
 //! Works on the latest 40 ms at 4 kHz; the range is 70 to 400 Hz.
 
+use crate::product::{dot, twice};
+
 const WINDOW: usize = 160;
 const SHORTEST: usize = 10;
 const LONGEST: usize = 57;
@@ -74,13 +76,14 @@ impl Pitch {
         let head = &block[LONGEST..];
         let own: f32 = head.iter().map(|s| s * s).sum::<f32>() + 1e-9 * count as f32;
         let mut shifted: f32 = block[LONGEST - SHORTEST + 1..][..count].iter().map(|s| s * s).sum();
+        let mut products = [0.0f32; LONGEST - SHORTEST + 1];
+        correlate(&block, &mut products);
         let (mut best, mut at) = (0.0f32, SHORTEST);
         for lag in SHORTEST..=LONGEST {
             let from = LONGEST - lag;
             let (enters, leaves) = (block[from], block[from + count]);
             shifted += enters * enters - leaves * leaves;
-            let product: f32 = head.iter().zip(&block[from..]).map(|(a, b)| a * b).sum();
-            let likeness = product / (own * (shifted.max(0.0) + 1e-9 * count as f32)).sqrt();
+            let likeness = products[lag - SHORTEST] / (own * (shifted.max(0.0) + 1e-9 * count as f32)).sqrt();
             // A multiple of the period fits as well: the shortest wins unless a longer one is clearly better.
             if likeness > best + 0.02 {
                 best = likeness;
@@ -89,5 +92,14 @@ impl Pitch {
         }
         self.strength = best.clamp(0.0, 1.0);
         self.period = (at - SHORTEST) as f32 / (LONGEST - SHORTEST) as f32;
+    }
+}
+
+twice! {
+    /// The block's end against itself, `SHORTEST` samples earlier and more.
+    fn correlate(block: &[f32; WINDOW], products: &mut [f32; LONGEST - SHORTEST + 1]) {
+        for (n, product) in products.iter_mut().enumerate() {
+            *product = dot(&block[LONGEST..], &block[LONGEST - SHORTEST - n..][..WINDOW - LONGEST]);
+        }
     }
 }

@@ -46,6 +46,23 @@ EFFECTS = [
     ('test', 'usr/share/sonic-pi/samples', r'/(ambi|bd|glitch|mehackit|sn|hat|ride).*\.flac$', 70),
     ('test', 'usr/share/games/frozen-bubble/snd', r'^(?!.*(main|intro)).*\.ogg$', 20),
 ]
+# Joined later, with a shuffle of their own, so that what was drawn before stays as it was.
+MORE_MUSIC = [
+    ('usr/share/games/singularity/music|usr/share/games/asc/music', r'\.ogg$', 12),
+    ('usr/share/games/etr/music|usr/share/games/lincity-ng/music', r'\.ogg$', 12),
+    ('usr/share/games/fretsonfire', r'(guitar|song|rhythm)\.ogg$', 8),
+]
+G = 'usr/share/games/'
+MORE_EFFECTS = [
+    (G + 'wesnoth', r'sounds/.*\.(ogg|wav)$', 260),
+    (G + 'lincity-ng/sounds', r'\.(wav|ogg)$', 141),
+    (f'{G}tecnoballz|{G}etr/sounds|{G}neverball|{G}bomberclone|{G}teeworlds', r'\.(wav|ogg|wv)$', 120),
+]
+# People's voices among the effects: a detector that learned them as noise would not hear a user.
+VOICES = re.compile(
+    r'/(audio-(channel|test)|deu-|war-[ak]-|d1-z-|ves-|dr-|tyc-pauau|disk-x-|ncp-x-ihaha|sp-smrt|steel-x-|bot-x-|bar-x-|tr-x-|sl-m-'
+    r'|Substation|Residential|ogre-|merm|human-|goblin-hit|elf-hit|dwarf-laugh|groan|ugg|rappar|arrive|tusker-)[^/]*$'
+)
 TUNE_VOICES = 'en en-us en-gb-scotland de es es-419 fr ru pl sv pt cs fi tr cmn hi ar fa bg ko vi sw uk et lv ms'.split()
 TEST_VOICES = 'it nl pt-br ro hu el da nb lt id eo he ja ta ka sq en-gb-x-rp ca'.split()
 
@@ -80,7 +97,8 @@ for split, speaker, lang, folder, pattern, most in HUMAN:
 for n, (split, folder, pattern, most) in enumerate(MUSIC):
     convert(files(folder, pattern, most), f'{out}/{split}/music/m{n}', 90)
 for n, (split, folder, pattern, most) in enumerate(EFFECTS):
-    convert(files(folder, pattern, most), f'{out}/{split}/effects/e{n}', 4)
+    found = files(folder, pattern, most)
+    convert(found if split == 'test' else [f for f in found if not VOICES.search(f)], f'{out}/{split}/effects/e{n}', 4)
 
 
 def speak(voices, folder, count, seconds, text):
@@ -107,3 +125,11 @@ def digits():
 for split, voices in (('tune', TUNE_VOICES), ('test', TEST_VOICES)):
     speak(voices, f'{out}/{split}/agent', 7, 15, digits)
     speak(voices[::2], f'{out}/{split}/assent', 4, 2, lambda: random.choice(['mhm', 'mm hm', 'hmm', 'uh huh', 'aha', 'mm']))
+
+random.seed(6)
+more_music = [files(*m) for m in MORE_MUSIC]
+more_effects = [files(*e) for e in MORE_EFFECTS]
+for n, found in enumerate(more_music):
+    convert(found, f'{out}/tune/music/n{n}', 60)
+for n, found in enumerate(more_effects):
+    convert([f for f in found if not VOICES.search(f)], f'{out}/tune/effects/f{n}', 4)

@@ -24,6 +24,9 @@ pub const KINDS: [&str; 13] = [
     "interrupt-early",
 ];
 
+/// So much a user of the test may be below the agent's echo. Training hears fainter ones.
+const FAINTEST_DB: f32 = 6.0;
+
 pub struct Recipe {
     pub kind: &'static str,
     pub rate: u32,
@@ -92,7 +95,11 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         path.erl_db = 99.0;
     }
 
-    let level = (-24.0 + 6.0 * dice.normal()).clamp(-42.0, -9.0);
+    let mut level = (-24.0 + 6.0 * dice.normal()).clamp(-42.0, -9.0);
+    if !training {
+        // Who talks over an agent speaks up, or is nearer to the microphone than the loudspeaker's sound is loud.
+        level = level.max(far_level - path.erl_db - FAINTEST_DB);
+    }
     let snr_db = dice.between(0.0, 30.0);
     let mut s = Scenario {
         kind,
@@ -114,6 +121,9 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         path,
     };
     let mut noise = noise::noise(s.noise, n, corpus, dice);
+    if training {
+        vary(&mut noise, corpus, dice);
+    }
     level_to(&mut noise, level - snr_db);
     if training && dice.chance(0.1) {
         let from = dice.below(n);
@@ -122,7 +132,13 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     mix(&mut near, &noise, 0);
 
     others(&mut s, &mut near, n, level, corpus, user, dice, training);
-    speech(&mut s, &mut near, level, &corpus.human[user], dice, recipe);
+    // Synthetic users speak languages that no recording does.
+    let voice = if training && dice.chance(0.12) {
+        dice.pick(&corpus.agent)
+    } else {
+        &corpus.human[user]
+    };
+    speech(&mut s, &mut near, level, voice, dice, recipe);
 
     if training {
         let gain = if dice.chance(0.3) { dice.between(-18.0, 12.0) } else { 0.0 };
@@ -165,6 +181,21 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     s.near = near;
     s.far = far;
     s
+}
+
+/// Noises that the few kinds are not: two at once, and with peaks and dips of their own.
+fn vary(noise: &mut [f32], corpus: &Corpus, dice: &mut Dice) {
+    if dice.chance(0.35) {
+        level_to(noise, -20.0);
+        let mut other = noise::noise(dice.pick::<&str>(&noise::TUNE[..]), noise.len(), corpus, dice);
+        level_to(&mut other, -20.0 + dice.between(-12.0, 6.0));
+        mix(noise, &other, 0);
+    }
+    if dice.chance(0.5) {
+        for _ in 0..2 {
+            Biquad::peak(dice.scale(100.0, 6_000.0), dice.between(0.4, 3.0), dice.between(-14.0, 14.0)).run(noise);
+        }
+    }
 }
 
 /// Who the user is: those who only read letters come up less often than those who speak.
@@ -339,6 +370,9 @@ fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &
             if talk.len() > goal {
                 break;
             }
+        }
+        if recipe.training && dice.chance(0.4) {
+            colour(&mut talk, dice);
         }
         let by = if recipe.training && dice.chance(0.6) {
             dice.between(0.82, 1.2)

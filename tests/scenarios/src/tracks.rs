@@ -4,8 +4,10 @@ use crate::corpus::Corpus;
 use crate::dice::Dice;
 use crate::make::{Recipe, Scenario, make};
 use crate::score::Act;
+use std::sync::Arc;
 use std::time::Duration;
-use utterd_detector_bargein::training::{Decision, Edge, Probe, Thresholds};
+use utterd_core::hearing::{Backchannel, BargeInPolicy, Finding, FindingKind, Policy, PolicySettings, Situation, Verdict};
+use utterd_detector_bargein::training::{Decision, Edge, Level, Probe, Thresholds, level};
 
 /// How often each kind occurs in the test set, in parts.
 const MIX: [(&str, usize); 13] = [
@@ -24,8 +26,8 @@ const MIX: [(&str, usize); 13] = [
     ("silence", 3),
 ];
 
-/// What the network said of every 10 ms.
-pub type Heard = Vec<[f32; 3]>;
+/// What the network said of every 10 ms, and how loud they were.
+pub type Heard = Vec<([f32; 3], Level)>;
 
 /// The `seed`th scenario of the test set.
 pub fn draw(corpus: &Corpus, seed: u64) -> Scenario {
@@ -48,14 +50,18 @@ pub fn draw(corpus: &Corpus, seed: u64) -> Scenario {
     make(&recipe, corpus, seed)
 }
 
-/// In chunks as `utterd-detect` feeds them; `far` false: as if nothing were known of what was played. The thread's time with it.
-pub fn listen(s: &Scenario, far: bool) -> (Heard, Duration) {
+/// In chunks as `utterd-detect` feeds them; `far` false: as if nothing were known of what was played; `model`: other weights than
+/// those shipped. The thread's time with it.
+pub fn listen(s: &Scenario, far: bool, model: Option<&[u8]>) -> (Heard, Duration) {
     let mut probe = Probe::new(s.rate);
+    if let Some(model) = model {
+        probe.try_model(model);
+    }
     let chunk = if s.rate == 8_000 { 160 } else { s.rate as usize / 100 };
     let mut heard = Vec::with_capacity(s.near.len() / chunk * 2);
     let began = thread_time();
     for (near, played) in s.near.chunks(chunk).zip(s.far.chunks(chunk)) {
-        probe.feed(near, far.then_some(played), None, |_, p| heard.push(p));
+        probe.feed(near, far.then_some(played), None, |features, p| heard.push((p, level(features))));
     }
     (heard, thread_time() - began)
 }
@@ -65,33 +71,68 @@ fn thread_time() -> Duration {
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
-/// What the daemon would do with `pause-then-confirm`.
-pub fn acts(heard: &Heard, rate: u32, thresholds: Thresholds) -> Vec<(f32, Act)> {
+/// What the daemon does with it: the detector's decisions through the daemon's own policy.
+pub fn acts(heard: &Heard, rate: u32, thresholds: Thresholds, settings: PolicySettings) -> Vec<(f32, Act)> {
     let mut decision = Decision::new(thresholds);
+    let mut policy = Policy::new(settings);
+    let speaking = Situation {
+        active: true,
+        protected: false,
+    };
+    policy.situation(0, speaking);
+    let detector: Arc<str> = Arc::from("detector-bargein");
     let mut acts = Vec::new();
-    let mut paused = false;
     // At 8 kHz a chunk is two frames: what the first decides is told with the second.
     let step = if rate == 8_000 { 2 } else { 1 };
-    for (n, p) in heard.iter().enumerate() {
-        let t = ((n / step + 1) * step) as f32 * 10.0;
-        match decision.feed(*p) {
-            Some(Edge::Start(_)) => {
-                paused = true;
-                acts.push((t, Act::Pause));
-            }
-            Some(Edge::BargeIn(_)) => {
-                paused = false;
-                acts.push((t, Act::Cancel));
-            }
-            Some(Edge::Assent | Edge::End) if std::mem::take(&mut paused) => acts.push((t, Act::Resume)),
-            _ => {}
+    for (n, (p, level)) in heard.iter().enumerate() {
+        let told = ((n / step + 1) * step) as u64 * FRAME_US;
+        let mut judge = |paused: bool, verdict: Option<Verdict>| {
+            let act = match verdict {
+                Some(Verdict::Suspected) if !paused => Act::Pause,
+                Some(Verdict::Confirmed) => Act::Cancel,
+                Some(Verdict::False) => Act::Resume,
+                _ => return,
+            };
+            acts.push((told as f32 / 1_000.0, act));
+        };
+        judge(policy.is_suspecting(), policy.tick(told));
+        decision.level(*level);
+        let Some(edge) = decision.feed(*p) else { continue };
+        let now = (n as u64 + 1) * FRAME_US;
+        let since = |frames: u32| now.saturating_sub(u64::from(frames) * FRAME_US);
+        let kinds: &[(FindingKind, u64)] = &match edge {
+            Edge::Start(frames) => vec![(FindingKind::SpeechStart, since(frames))],
+            Edge::BargeIn(frames) => vec![(FindingKind::BargeIn, since(frames))],
+            Edge::Assent => vec![(FindingKind::Backchannel, now), (FindingKind::SpeechEnd, now)],
+            Edge::End => vec![(FindingKind::SpeechEnd, now)],
+        };
+        for (kind, at_us) in kinds {
+            let finding = Finding {
+                kind: *kind,
+                at_us: *at_us,
+                probability: p[0],
+                confidence: p[1],
+                detector: Arc::clone(&detector),
+            };
+            judge(policy.is_suspecting(), policy.heard(told, &finding));
         }
     }
     acts
 }
 
-/// What it would do with `cancel-at-once`.
-pub fn cancels(heard: &Heard, rate: u32, thresholds: Thresholds) -> Vec<(f32, Act)> {
-    let all = acts(heard, rate, thresholds);
-    all.into_iter().filter(|a| a.1 == Act::Pause).map(|a| (a.0, Act::Cancel)).collect()
+const FRAME_US: u64 = 10_000;
+
+/// `pause-then-confirm`, where "mhm" cancels like any speech, or only pauses.
+pub fn two_phases(backchannel: Backchannel) -> PolicySettings {
+    PolicySettings {
+        backchannel,
+        ..PolicySettings::default()
+    }
+}
+
+pub fn at_once() -> PolicySettings {
+    PolicySettings {
+        policy: BargeInPolicy::CancelAtOnce,
+        ..PolicySettings::default()
+    }
 }

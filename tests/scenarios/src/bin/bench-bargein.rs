@@ -1,16 +1,18 @@
 //! `make bench-bargein`: what the shipped detector reaches on voices, languages, music and noise that its training never heard,
 //! against the Numbers, against itself without the far end, and against plain voice detectors on the same files.
 //!
-//! usage: bench-bargein CORPUS [--split test|tune] [--minutes N] [--seed N] [--erl-from DB] [--svg FILE] [--list] [--quick] [--sweep]
+//! usage: bench-bargein CORPUS [--split test|tune] [--minutes N] [--seed N] [--erl-from DB] [--svg FILE] [--list] [--quick] [--sweep] [--draws N] [--model F16]
 //! `--list` names the scenarios that went wrong; `--quick` leaves out the detector that does not know the far end. With `--sweep` thresholds are tried, one line each; that is for the tuning set.
 
 use std::path::Path;
+use utterd_core::hearing::Backchannel;
 use utterd_detector_bargein::training::Thresholds;
 use utterd_scenarios::corpus::Corpus;
+use utterd_scenarios::dice::Dice;
 use utterd_scenarios::make::Scenario;
 use utterd_scenarios::roc::{self, Curve};
 use utterd_scenarios::score::{Act, Score, Table, header, quantile, row};
-use utterd_scenarios::tracks::{Heard, acts, cancels, draw, listen};
+use utterd_scenarios::tracks::{Heard, acts, at_once, draw, listen, two_phases};
 
 struct Track {
     scenario: Scenario,
@@ -36,8 +38,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let corpus = Corpus::load(Path::new(root), &split)?;
     let is_quick = args.iter().any(|a| a == "--quick");
     let is_sweep = args.iter().any(|a| a == "--sweep");
+    let model = option("--model").map(std::fs::read).transpose()?;
+    let model = model.as_deref();
     let (mut tracks, mut done) = (Vec::new(), 0.0);
     let mut cost = [(0.0f64, 0.0f64); 3];
+    let mut cost_silent = cost;
     for n in 0.. {
         if done >= minutes {
             break;
@@ -48,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let seconds = scenario.near.len() as f64 / f64::from(scenario.rate);
         done += seconds as f32 / 60.0;
-        let (heard, spent) = listen(&scenario, true);
+        let (heard, spent) = listen(&scenario, true, model);
         let class = match scenario.rate {
             8_000 => 0,
             16_000 => 1,
@@ -59,7 +64,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let deaf = if is_sweep || is_quick {
             Vec::new()
         } else {
-            listen(&scenario, false).0
+            let (heard, spent) = listen(&scenario, false, model);
+            cost_silent[class].0 += spent.as_secs_f64();
+            cost_silent[class].1 += seconds;
+            heard
         };
         tracks.push(Track { scenario, heard, deaf });
     }
@@ -67,17 +75,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{} scenarios, {done:.0} minutes, seed {seed}, {split} set, echo at ERL {erl_from} dB and above",
         tracks.len()
     );
-    for (rate, (spent, seconds)) in ["8", "16", "48"].iter().zip(cost) {
+    for (n, rate) in ["8", "16", "48"].iter().enumerate() {
+        let share = |(spent, seconds): (f64, f64)| 100.0 * spent / seconds.max(1e-9);
         println!(
-            "{rate} kHz: {:.2} % of a core while the agent speaks",
-            100.0 * spent / seconds.max(1e-9)
+            "{rate} kHz: {:.2} % of a core while the agent speaks, {:.2} % while it is silent",
+            share(cost[n]),
+            share(cost_silent[n])
         );
     }
     if args.iter().any(|a| a == "--list") {
         list(&tracks);
     }
     if is_sweep {
-        return sweep(&tracks);
+        return sweep(&tracks, number("--draws", 600.0)? as usize);
     }
     categories(&tracks);
     peers(&tracks, option("--svg").as_deref())
@@ -87,7 +97,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn categories(tracks: &[Track]) {
     let mut table = Table::new();
     for track in tracks {
-        let acts = acts(&track.heard, track.scenario.rate, Thresholds::new(0.5, false));
+        let acts = acts(
+            &track.heard,
+            track.scenario.rate,
+            Thresholds::new(0.5, false),
+            two_phases(Backchannel::Cancel),
+        );
         let erl = match track.scenario.erl_db {
             e if e < 10.0 => "ERL < 10",
             e if e < 20.0 => "ERL 10-20",
@@ -120,7 +135,7 @@ fn categories(tracks: &[Track]) {
 /// What went wrong where, one line each.
 fn list(tracks: &[Track]) {
     for Track { scenario: s, heard, .. } in tracks {
-        let acts = acts(heard, s.rate, Thresholds::new(0.5, false));
+        let acts = acts(heard, s.rate, Thresholds::new(0.5, false), two_phases(Backchannel::Cancel));
         let mut score = Score::default();
         score.add(s, &acts);
         let late = score.pause_ms.iter().any(|t| *t > 200.0);
@@ -160,7 +175,14 @@ fn peers(tracks: &[Track], svg: Option<&str>) -> Result<(), Box<dyn std::error::
     println!("\npause, by sensitivity\n{}", header());
     let mut pauses = Vec::new();
     for s in &sensitivities {
-        let score = total(tracks, |t| acts(&t.heard, t.scenario.rate, Thresholds::new(*s, false)));
+        let score = total(tracks, |t| {
+            acts(
+                &t.heard,
+                t.scenario.rate,
+                Thresholds::new(*s, false),
+                two_phases(Backchannel::Cancel),
+            )
+        });
         println!("{}", row(&format!("sensitivity {s}"), &score));
         pauses.push((score.false_pauses as f32 / score.minutes, quantile(&score.pause_ms, 0.95)));
     }
@@ -169,8 +191,8 @@ fn peers(tracks: &[Track], svg: Option<&str>) -> Result<(), Box<dyn std::error::
         points: pauses,
     });
     type Listener = fn(&Track, f32) -> Vec<(f32, Act)>;
-    let with: Listener = |t, s| cancels(&t.heard, t.scenario.rate, Thresholds::new(s, true));
-    let without: Listener = |t, s| cancels(&t.deaf, t.scenario.rate, Thresholds::new(s, true));
+    let with: Listener = |t, s| acts(&t.heard, t.scenario.rate, Thresholds::new(s, true), at_once());
+    let without: Listener = |t, s| acts(&t.deaf, t.scenario.rate, Thresholds::new(s, true), at_once());
     for (name, listener) in [("cancel at once", with), ("the same, far end unknown", without)] {
         if name.contains("unknown") && tracks.iter().all(|t| t.deaf.is_empty()) {
             continue;
@@ -211,40 +233,57 @@ fn peers(tracks: &[Track], svg: Option<&str>) -> Result<(), Box<dyn std::error::
     Ok(())
 }
 
-fn sweep(tracks: &[Track]) -> Result<(), Box<dyn std::error::Error>> {
-    println!("{}", header());
-    let line = |name: String, thresholds: Thresholds| {
-        let score = total(tracks, |t| acts(&t.heard, t.scenario.rate, thresholds));
-        println!("{}", row(&name, &score));
-    };
-    let base = Thresholds {
-        suspect: 0.7,
-        sure: 0.5,
-        pace: 0.1,
-        late: 0.4,
-        over: 0.15,
-    };
-    for suspect in [0.5, 0.6, 0.7, 0.8, 0.9, 0.95f32] {
-        line(format!("suspect {suspect}"), Thresholds { suspect, ..base });
-    }
-    for pace in [0.04, 0.07, 0.1, 0.15] {
-        for sure in [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8f32] {
-            line(
-                format!("pace {pace} sure {sure}"),
-                Thresholds {
-                    sure,
-                    pace,
-                    late: sure.min(0.4),
-                    ..base
-                },
+/// Thresholds drawn at random, the best of them printed: what goes beyond a share of each Number costs.
+fn sweep(tracks: &[Track], draws: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let mut dice = Dice::new(1);
+    let odds = |x: f32| 1.0 / (1.0 + (-x).exp());
+    let beyond = |value: f32, must: f32| (if value.is_finite() { value } else { 10.0 * must } / must - 0.7).max(0.0);
+    for one_stage in [false, true] {
+        let settings = if one_stage { at_once() } else { two_phases(Backchannel::Cancel) };
+        let mut all = Vec::new();
+        for _ in 0..draws {
+            let (suspect, sure, late) = if one_stage {
+                (dice.between(-1.0, 3.5), 0.0, 0.4)
+            } else {
+                (dice.between(-1.5, 2.5), dice.between(-1.5, 3.5), dice.between(0.0, 1.5))
+            };
+            let thresholds = Thresholds {
+                suspect: odds(suspect),
+                first_pace: if one_stage { dice.scale(0.1, 1.0) } else { 0.0 },
+                sure: odds(sure),
+                pace: if one_stage { 0.18 } else { dice.scale(0.06, 0.6) },
+                late: odds(sure - late),
+                over: if one_stage { 0.1 } else { dice.scale(0.03, 0.3) },
+            };
+            let score = total(tracks, |t| acts(&t.heard, t.scenario.rate, thresholds, settings));
+            let share = |n: usize| 100.0 * n as f32 / score.interruptions.max(1) as f32;
+            let (pauses, cancels) = (
+                score.false_pauses as f32 / score.minutes,
+                score.false_cancels as f32 / score.minutes,
             );
+            let late = quantile(&score.cancel_ms, 0.95);
+            let cost = if one_stage {
+                beyond(late, 240.0) + beyond(share(score.missed), 2.0) + beyond(cancels, 0.1)
+            } else {
+                beyond(quantile(&score.pause_ms, 0.95), 200.0)
+                    + beyond(late, 400.0)
+                    + beyond(share(score.missed), 2.0)
+                    + beyond(share(score.taken_back), 10.0)
+                    + beyond(pauses, 1.0)
+                    + beyond(cancels, 0.05)
+            };
+            let name = format!(
+                "{cost:.2}: {suspect:.2} {:.2} sure {sure:.2} pace {:.2} late {late:.2} over {:.2}",
+                thresholds.first_pace,
+                thresholds.pace,
+                thresholds.over,
+                late = thresholds.late
+            );
+            all.push((cost, row(&name, &score)));
         }
-    }
-    for late in [0.15, 0.25, 0.5, 0.6] {
-        line(format!("late {late}"), Thresholds { late, sure: 0.6, ..base });
-    }
-    for over in [0.05, 0.1, 0.3] {
-        line(format!("over {over}"), Thresholds { over, ..base });
+        all.sort_by(|a, b| a.0.total_cmp(&b.0));
+        println!("\n{}\n{}", if one_stage { "cancel at once" } else { "two phases" }, header());
+        all.iter().take(14).for_each(|(_, line)| println!("{line}"));
     }
     Ok(())
 }
