@@ -86,6 +86,7 @@ impl Jack {
             options,
             server: None,
             synchronous: false,
+            has_capture: true,
             shm: Shm {
                 holder: None,
                 user_namespace: false,

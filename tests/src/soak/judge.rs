@@ -2,7 +2,6 @@
 
 use super::{CHAR_US, House, SOUND, Said, Summary};
 use crate::client::{Dict, Event};
-use crate::process::threads;
 use crate::recording::Recording;
 use crate::tone::{self, RAMP};
 use crate::world::World;
