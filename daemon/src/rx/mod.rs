@@ -16,6 +16,7 @@ mod flac;
 mod group;
 mod line;
 mod listener;
+mod mail;
 mod pump;
 mod reader;
 mod recorder;
@@ -30,13 +31,14 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crossbeam::channel::{Sender, unbounded};
+use crossbeam::channel::unbounded;
 use utterd_core::hearing::Finding;
 use utterd_core::{AudioFormat, Direction, Failure, RecordingEvent, RecordingId, SessionId, Token};
 use utterd_rt::TapRx;
 
 pub use listener::Listen;
 use listener::{Context, Running, Start};
+use mail::Mail;
 use pump::Pump;
 pub use shelf::Shelf;
 use streams::{Command, Streams};
@@ -110,7 +112,7 @@ type Events = dyn Fn(RxEvent) + Send + Sync;
 #[derive(Clone)]
 pub struct Rx {
     pump: Pump,
-    commands: Sender<Command>,
+    commands: Mail<Command>,
     events: Arc<Events>,
     detectors: Arc<Vec<Arc<Detector>>>,
     /// Of the local output and of "null".
@@ -133,12 +135,12 @@ impl Rx {
         let pump = Pump::start()?;
         let (commands, inbox) = unbounded();
         let streams = Streams::new(inbox, pump.clone(), tx, Arc::clone(&events), shelf);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("utterd-streams".into())
             .spawn(move || crate::or_end("the thread of the audio streams", || streams.run()))?;
         Ok(Rx {
             pump,
-            commands,
+            commands: Mail::new(commands, thread.thread().clone()),
             events,
             detectors: Arc::new(detectors),
             rates: Arc::new([AtomicU32::new(48_000), AtomicU32::new(48_000)]),
@@ -278,7 +280,7 @@ impl Rx {
     }
 
     fn send(&self, command: Command) {
-        if self.commands.send(command).is_err() {
+        if !self.commands.send(command) {
             tracing::debug!("the audio streams have stopped");
         }
     }

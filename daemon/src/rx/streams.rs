@@ -1,19 +1,21 @@
 //! The streams' thread: brings the line of each output to the readers and recordings of its sessions. `[worker]`
 //!
-//! It looks every 5 ms while somebody reads or records and sleeps otherwise; then the taps are off, too. It never waits for a reader or a disk.
+//! It looks whenever the pump has brought something, while somebody reads or records, and sleeps otherwise; then the taps are off, too. It never
+//! waits for a reader or a disk.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, TryRecvError, unbounded};
 use utterd_core::{ErrorKind, Failure, RecordingEvent, RecordingId, Token};
 use utterd_rt::TapRx;
 
 use super::ears::Ears;
 use super::group::{Group, Joining, Told};
 use super::line::Line;
+use super::mail::sleep;
 use super::pump::{Pump, Sink};
 use super::reader::Reader;
 use super::recorder::{Recorder, Tell};
@@ -23,7 +25,8 @@ use crate::clock::now_us;
 use crate::tx::resample::{Pool, samples_to_us};
 use crate::tx::{Output, Tx};
 
-const TICK: Duration = Duration::from_millis(5);
+/// The longest time between two looks: the pump wakes it sooner, if there is a server.
+const TICK: Duration = Duration::from_millis(20);
 /// A stream whose line stands still begins after this long all the same.
 const PATIENCE_US: u64 = 500_000;
 /// Readers of all sessions; each holds a file descriptor and its pipe's memory.
@@ -124,22 +127,17 @@ impl Streams {
 
     pub(super) fn run(mut self) {
         loop {
-            let first = if self.local.line.is_some() || self.null.line.is_some() {
-                self.commands.recv_timeout(TICK)
-            } else {
-                self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            };
-            let mut next = first;
             loop {
-                match next {
-                    Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                match self.commands.try_recv() {
+                    Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return,
                     Ok(command) => self.obey(command),
-                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(TryRecvError::Empty) => break,
                 }
-                next = self.commands.try_recv().map_err(|_| RecvTimeoutError::Timeout);
             }
             self.hear(Output::Local);
             self.hear(Output::Null);
+            let is_idle = self.local.line.is_none() && self.null.line.is_none();
+            sleep(&self.commands, (!is_idle).then_some(TICK));
         }
     }
 
