@@ -36,6 +36,7 @@ pub struct Jack {
     options: JackOptions,
     server: Option<Process>,
     synchronous: bool,
+    has_capture: bool,
     shm: Shm,
     dir: TempDir,
 }
@@ -57,6 +58,7 @@ impl Jack {
             options,
             server: None,
             synchronous: true,
+            has_capture: true,
             shm: Shm::new(),
             dir: TempDir::new("jack"),
         }
@@ -84,6 +86,7 @@ impl Jack {
             options,
             server: None,
             synchronous: false,
+            has_capture: true,
             shm: Shm {
                 holder: None,
                 user_namespace: false,
@@ -128,6 +131,9 @@ impl Jack {
             command.arg("-S");
         }
         command.args(["-d", "dummy"]);
+        if !self.has_capture {
+            command.args(["-C", "0"]);
+        }
         command.args(["-r", &self.options.rate.to_string(), "-p", &self.options.period.to_string()]);
         command
             .stdin(Stdio::null())
@@ -184,6 +190,11 @@ impl Jack {
     /// From the next launch on the graph is asynchronous, as servers are by default: an xrun drops a period then.
     pub fn asynchronous(&mut self) {
         self.synchronous = false;
+    }
+
+    /// From the next launch on the server itself captures nothing: who brings a microphone is a client (mic.rs).
+    pub fn without_capture(&mut self) {
+        self.has_capture = false;
     }
 
     /// Other options from the next launch on.

@@ -163,6 +163,21 @@ impl Recording {
         found
     }
 
+    /// Stretches of exact silence of at least this many samples that begin in the range.
+    pub fn silences_within(&self, range: Range<usize>, at_least: usize) -> Vec<Range<usize>> {
+        let range = self.hold(range);
+        let mut found = Vec::new();
+        let mut at = range.start;
+        while let Some(start) = (at..range.end).find(|n| self.samples[*n] == 0.0) {
+            let end = self.first_sound(start..usize::MAX).unwrap_or(self.samples.len());
+            if end - start >= at_least {
+                found.push(start..end);
+            }
+            at = end;
+        }
+        found
+    }
+
     /// Stretches with sound, where silences shorter than this many samples do not count as a break.
     pub fn sounds(&self, bridged: usize) -> Vec<Range<usize>> {
         let mut found = Vec::new();

@@ -52,6 +52,8 @@ const LONGEST: u32 = 36;
 const QUIET: [u32; 2] = [8, 24];
 /// Nothing but the line's own noise for so many frames: sure speech is over, whatever the network still remembers of it.
 const HUSHED: u32 = 20;
+/// The mean of the first output below which a hush counts.
+const DOUBTED: f32 = 0.75;
 /// Speech shorter than this may have been "mhm".
 const ASSENT: u32 = 70;
 
@@ -63,6 +65,8 @@ pub struct Decision {
     hushed: u32,
     silent: u32,
     gone: u32,
+    /// Ended against the network's word, which must fall or be borne out by a sound before it counts again.
+    distrusted: bool,
     speech: f32,
     first: f32,
     sure: f32,
@@ -88,17 +92,17 @@ impl Thresholds {
             first_pace: if one_stage { FIRST_PACE } else { 0.0 },
             sure: logistic(sure + shift),
             pace: 0.2,
-            late: logistic(sure - 0.4 + shift),
-            over: 0.08f32.min(logistic(suspect + shift)),
+            late: logistic(sure - 1.0 + shift),
+            over: 0.09f32.min(logistic(suspect + shift)),
         }
     }
 }
 
 /// As log odds.
-const SUSPECT: f32 = 0.25;
-const ONE_STAGE: f32 = -0.35;
-const FIRST_PACE: f32 = 0.5;
-const SURE: f32 = 0.2;
+const SUSPECT: f32 = 0.95;
+const ONE_STAGE: f32 = -0.2;
+const FIRST_PACE: f32 = 0.4;
+const SURE: f32 = -0.2;
 /// From the least to the most sensitive, in log odds.
 const REACH: f32 = 8.0;
 
@@ -116,6 +120,7 @@ impl Decision {
             hushed: 0,
             silent: 0,
             gone: 0,
+            distrusted: false,
             speech: 0.0,
             first: 0.0,
             sure: 0.0,
@@ -167,8 +172,13 @@ impl Decision {
                 let now = if self.thresholds.first_pace > 0.0 { self.first } else { p[0] };
                 // In a line that is dead the network has nothing to forget by: what it still remembers is nobody's beginning.
                 if now < bar || self.silent > HUSHED {
+                    self.distrusted &= now >= bar;
                     return None;
                 }
+                if self.distrusted && self.hushed > 0 {
+                    return None;
+                }
+                self.distrusted = false;
                 self.stage = Stage::Suspected;
                 self.frames = 0;
                 self.quiet = 0;
@@ -187,7 +197,12 @@ impl Decision {
                 self.wary = 40;
                 Some(self.ended())
             }
-            Stage::Speaking if self.quiet > QUIET[1] || self.hushed > HUSHED => Some(self.ended()),
+            Stage::Speaking if self.quiet > QUIET[1] => Some(self.ended()),
+            // Who speaks no louder than the noise is hushed for the level alone: there the network must have begun to doubt.
+            Stage::Speaking if self.silent > HUSHED || (self.hushed > HUSHED && self.speech < DOUBTED) => {
+                self.distrusted = true;
+                Some(self.ended())
+            }
             Stage::Suspected | Stage::Speaking => None,
         }
     }

@@ -10,10 +10,11 @@
 //! The callback copies, adds and pushes into a ring; it allocates nothing.
 #![allow(clippy::unwrap_used)] // A helper of tests: its failure is the test's failure.
 
-use jack::{AudioIn, AudioOut, Client, ClientOptions, Control, Port, ProcessScope};
-use std::io::{BufRead, BufReader, Write};
+use jack::{AudioIn, AudioOut, Client, Control, Port, ProcessScope};
+use std::io::{BufRead, BufReader};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use utterd_tests::helper::{open, say};
 use utterd_tests::room::Line;
 
 enum News {
@@ -214,27 +215,5 @@ impl Cable {
         if std::mem::replace(&mut self.is_plugged, plugged) != plugged {
             say(if plugged { self.words.0 } else { self.words.1 });
         }
-    }
-}
-
-/// Opens the client as soon as the server answers.
-fn open(name: &str, patience: Duration) -> Client {
-    let end = Instant::now() + patience;
-    loop {
-        match Client::new(name, ClientOptions::NO_START_SERVER) {
-            Ok((client, _)) => return client,
-            Err(e) if Instant::now() > end => {
-                eprintln!("no JACK server for the mouth: {e}");
-                std::process::exit(1);
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(2)),
-        }
-    }
-}
-
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0); // Nobody listens any more.
     }
 }

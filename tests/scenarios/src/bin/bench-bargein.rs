@@ -122,6 +122,15 @@ fn categories(tracks: &[Track]) {
     for (name, score) in &table {
         println!("{}", row(name, score));
     }
+    let resume = total(tracks, |t| {
+        acts(
+            &t.heard,
+            t.scenario.rate,
+            Thresholds::new(0.5, false),
+            two_phases(Backchannel::Resume),
+        )
+    });
+    println!("{}", row("backchannel=resume", &resume));
     if let Some(all) = table.get("~all") {
         println!(
             "a false pause lasts p50 {:.0}, p95 {:.0}, at most {:.0} ms",
