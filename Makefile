@@ -5,15 +5,19 @@ PREFIX ?= /usr
 
 CORPUS ?= target/corpus
 
-.PHONY: build check test demo fences bench bench-peers bench-bargein corpus install boot-test soak setup
+.PHONY: build check test demo try fences bench bench-peers bench-bargein corpus install boot-test soak hear setup
 
 build: ; $(CARGO) build --release --workspace
 setup: ; @tests/setup
 check: ; $(CARGO) fmt --all --check && $(CARGO) clippy --workspace --all-targets -- -D warnings && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 demo: setup ; $(CARGO) build --workspace && $${CARGO_TARGET_DIR:-target}/debug/demo
+# On a desktop with sound: it reads aloud, you talk over it.
+try: setup ; $(CARGO) build --workspace && $${CARGO_TARGET_DIR:-target}/debug/try
 test: setup check ; tests/run
 # A thousand operations of eight clients, alone and on one loudspeaker, and a thousand cancels with a Say behind them: three minutes.
 soak: setup ; $(CARGO) build --workspace && $(CARGO) run -q -p utterd-tests --bin soak
+# Half an hour, in real time: an agent in a room with its echo, hold music and coughs, and people who interrupt it (with a corpus: its voices).
+hear: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin hear -- --corpus $(CORPUS)
 fences: setup ; $(CARGO) run -q -p utterd-tests --bin fences
 bench: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin bench
 bench-peers: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin peers

@@ -81,6 +81,7 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
             disabled: r.list(&["plugins", "disabled"], ID, id, d.plugins.disabled),
         },
         plugin: r.free_tables("plugin", ID, is_id),
+        plugin_places: r.places("plugin"),
         backend: r.tables("backend", ID, is_id, backend),
         sounds: Sounds {
             dirs: r.list(&["sounds", "dirs"], "absolute paths", absolute, d.sounds.dirs),
@@ -206,9 +207,10 @@ fn backend(r: &mut Reader<'_>, id: &str) -> Backend {
 }
 
 fn pin(r: &mut Reader<'_>, id: &str) -> Pin {
+    let phrase = r.needed_text(&["pin", id], "text", "1 to 4096 bytes, not blank", is_phrase);
     let mut text = |key: &str, allowed: &str, fits: fn(&str) -> bool| r.opt_text(&["pin", id, key], allowed, fits).unwrap_or_default();
     Pin {
-        text: text("text", "1 to 4096 bytes, not blank", is_phrase),
+        text: phrase,
         backend: text("backend", "a backend's id, or empty", |t| t.is_empty() || is_id(t)),
         voice: text("voice", "a voice's id of at most 128 printable characters, or empty", is_voice),
         language: text("language", "a language tag such as \"en-GB\", or empty", |t| {

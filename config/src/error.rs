@@ -34,6 +34,8 @@ pub enum Problem {
     UnknownKey { nearest: Option<String> },
     /// Write another type.
     WrongType { found: &'static str, wanted: String },
+    /// Write the key, too.
+    Missing { wanted: String },
     /// Write another value.
     NotAllowed { found: String, allowed: String },
 }
@@ -83,6 +85,7 @@ impl fmt::Display for ConfigError {
             Problem::UnknownKey { nearest: Some(nearest) } => write!(f, "unknown key {key}; did you mean {nearest}?"),
             Problem::UnknownKey { nearest: None } => write!(f, "unknown key {key}; the shipped utterd.toml lists all keys"),
             Problem::WrongType { found, wanted } => write!(f, "{key} is {found}; allowed: {wanted}"),
+            Problem::Missing { wanted } => write!(f, "{key} is missing; allowed: {wanted}"),
             Problem::NotAllowed { found, allowed } => write!(f, "{key} = {found} is not allowed; allowed: {allowed}"),
         }
     }

@@ -16,6 +16,8 @@ pub struct Settings {
     pub plugins: Plugins,
     /// `[plugin.ID]`: the plugin's own settings as JSON objects, to be checked against its schema.
     pub plugin: BTreeMap<String, serde_json::Value>,
+    /// Where each key of those tables was written, `file:line`, for whoever refuses it.
+    pub plugin_places: BTreeMap<String, BTreeMap<String, String>>,
     /// `[backend.ID]`: how the daemon treats one backend.
     pub backend: BTreeMap<String, Backend>,
     pub sounds: Sounds,

@@ -41,6 +41,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
     let plugins = plugins::load(&LoadOptions {
         dirs: settings.plugins.dirs.clone(),
         configs: settings::plugins(settings),
+        places: settings.plugin_places.clone(),
         disabled: settings.plugins.disabled.clone(),
         sensitivity: Some(settings.barge_in.sensitivity as f32),
         cancel_acks: CancelAcks::new(move |backend, synthesis, status| {

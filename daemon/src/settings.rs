@@ -128,7 +128,6 @@ fn barge_in(settings: &utterd_config::BargeIn) -> utterd_core::BargeIn {
         false_interruption_us: us(settings.false_interruption_ms),
         min_speech_us: us(settings.min_speech_ms),
         warm_up_us: us(settings.warm_up_ms),
-        sensitivity: settings.sensitivity,
     }
 }
 

@@ -249,15 +249,15 @@ fn a_file_that_is_no_recording_of_two_ends_is_named_and_the_others_are_judged() 
     conversation(&mono, one, 0.1, &[]);
     let slow = dir.join("slow.wav");
     conversation(&slow, spec(100), 1.0, &[]);
-    let law = [&bytes[..20], &[7, 0], &bytes[22..34], &[8, 0], &bytes[36..]].concat();
+    let mp3 = [&bytes[..20], &[0x55, 0], &bytes[22..]].concat();
     for (file, words) in [
         (put("empty.wav", b""), "empty"),
         (put("text.wav", b"hello, this is no recording\n"), "not a WAV file"),
         (put("header.wav", &bytes[..20]), "WAV file"),
-        (put("law.wav", &law), "WAV file"),
-        (put("cut.wav", &bytes[..bytes.len() / 2]), "ends too early"),
+        (put("mp3.wav", &mp3), "WAV file"),
+        (put("cut.wav", &bytes[..bytes.len() / 2]), "but ends at"),
         (mono, "1 channel; wanted are two"),
-        (slow, "100 Hz"),
+        (slow, "sample rate is 100"),
         (dir.clone(), "not a file"),
         (dir.join("nowhere.wav"), "cannot be read"),
     ] {
@@ -275,6 +275,35 @@ fn a_file_that_is_no_recording_of_two_ends_is_named_and_the_others_are_judged() 
     conversation(&none, spec(8_000), 0.0, &[]);
     let out = detect("detector-energy", &[], &[&none]);
     assert_eq!((out.status.success(), events(&out)), (true, vec![(0.0, "eof".to_owned())]));
+}
+
+/// Streams whose length was not known when their head was written, chunks of an odd length, doubles.
+#[test]
+fn a_wav_is_read_as_other_programs_write_it() {
+    let dir = folder("detect-others");
+    let file = dir.join("plain.wav");
+    conversation(&file, spec(8_000), 1.0, &[]);
+    let plain = fs::read(&file).unwrap();
+    let (head, sound) = (&plain[..36], &plain[44..]);
+    let with_length = |riff: u32, data: u32| [&plain[..4], &riff.to_le_bytes(), &plain[8..40], &data.to_le_bytes(), sound].concat();
+    let odd = [head, b"LIST\x03\0\0\0abc\0", &plain[36..]].concat();
+    let mut doubles = [&plain[..20], &[3, 0, 2, 0], &8_000u32.to_le_bytes(), &128_000u32.to_le_bytes(), &[16, 0, 64, 0], b"data"].concat();
+    doubles.extend((sound.len() as u32 * 4).to_le_bytes());
+    doubles.extend((0..sound.len() / 2).flat_map(|n| (n as f64 * 1e-6).to_le_bytes()));
+    for (name, bytes) in [
+        ("ffmpeg.wav", with_length(u32::MAX, u32::MAX)),
+        ("sox.wav", with_length(0x7fff_f024, 0x7fff_f000)),
+        ("unfilled.wav", with_length(36, 0)),
+        ("odd.wav", odd),
+        ("doubles.wav", doubles),
+    ] {
+        let file = dir.join(name);
+        fs::write(&file, bytes).unwrap();
+        let out = detect("detector-energy", &[], &[&file]);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{name}: {said}");
+        assert_eq!(events(&out).last(), Some(&(1_000.0, "eof".to_owned())), "{name}");
+    }
 }
 
 #[test]

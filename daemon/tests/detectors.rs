@@ -200,27 +200,35 @@ fn every_detector_we_build_passes_the_conformance_suite_and_the_faulty_ones_do_n
 }
 
 #[test]
-fn shipped_detectors_refuse_a_sensitivity_that_is_none() {
+fn shipped_detectors_refuse_a_sensitivity_that_is_none_and_a_key_that_they_do_not_know() {
     let dir = folder("detector-config");
     for (n, file) in shipped().iter().enumerate() {
         install(file, &dir, &format!("{n}.so"));
     }
-    for config in [
-        serde_json::json!({ "sensitivity": 1.5 }),
-        serde_json::json!({ "sensitivity": "high" }),
-        serde_json::json!({ "sensitiviti": 0.5 }),
+    let place = ("sensitiviti".to_owned(), "/etc/utterd/utterd.toml:7".to_owned());
+    for (config, word) in [
+        (serde_json::json!({ "sensitivity": 1.5 }), "between 0 and 1"),
+        (serde_json::json!({ "sensitivity": "high" }), "(configuration)"),
+        (
+            serde_json::json!({ "sensitivity": 0.5, "sensitiviti": 0.5 }),
+            "sensitiviti; allowed: sensitivity",
+        ),
     ] {
         let ids = ["detector-energy", "detector-vad"].map(|id| (id.to_owned(), config.clone()));
+        let places = ["detector-energy", "detector-vad"].map(|id| (id.to_owned(), BTreeMap::from([place.clone()])));
         let report = load(&LoadOptions {
             configs: BTreeMap::from(ids),
+            places: BTreeMap::from(places),
             ..options(&[&dir])
         });
         assert!(report.plugins.is_empty(), "{config}");
-        assert!(
-            ["0.so", "1.so"]
-                .iter()
-                .all(|file| reason(&report, file).contains("(configuration)")),
-            "{report:?}"
-        );
+        for file in ["0.so", "1.so"] {
+            let reason = reason(&report, file);
+            assert!(reason.contains(word), "{file} with {config}: {reason}");
+            assert_eq!(
+                reason.starts_with("/etc/utterd/utterd.toml:7: unknown key plugin.detector-"),
+                word.contains("allowed")
+            );
+        }
     }
 }

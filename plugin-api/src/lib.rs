@@ -35,7 +35,7 @@ pub mod prelude {
     pub use crate::export_plugin;
     pub use crate::json::{DetectorDescription, TtsDescription, VoiceDescription};
     pub use crate::sdk::{
-        AudioOut, Detector, Edges, Error, Event, Frame, Heard, Host, Listen, MarkKind, NoConfig, Result, Speak, StreamConfig, Tts, Word,
-        description, voice,
+        AudioOut, Detector, Edges, Error, Event, Frame, Heard, Host, Listen, MarkKind, NoConfig, Result, Sensitivity, Speak, StreamConfig,
+        Tts, Word, description, voice,
     };
 }

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod host;
+
+use host::host;
 use serde::Deserialize;
 use std::ffi::c_void;
 use utterd_plugin_api::abi::*;
@@ -71,28 +74,6 @@ unsafe extern "C" fn mark(ctx: *mut c_void, mark: *const UtMark) -> i32 {
             .push(((*mark).sample, (*mark).text_off, (*mark).text_len));
     }
     UT_OK
-}
-
-fn host() -> UtHost {
-    let none = UtStr::EMPTY;
-    UtHost {
-        size: size_of::<UtHost>() as u32,
-        abi_minor: 0,
-        ctx: std::ptr::null_mut(),
-        name: none,
-        version: none,
-        log: None,
-        log_level: None,
-        metric_register: None,
-        metric: None,
-        health: None,
-        now_ns: None,
-        secret: None,
-        dir: None,
-        request: None,
-        get_extension: None,
-        cancel_ack: None,
-    }
 }
 
 fn create(config: &str, err: &mut UtErr) -> (i32, *mut c_void) {

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod host;
+
+use host::host;
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 use utterd_plugin_api::abi::*;
@@ -53,24 +56,7 @@ const TABLE: UtDetector = __detector_table::<Sum>();
 
 fn open(rate: u32) -> (i32, *mut c_void, String) {
     let (mut inst, mut stream, mut err) = (null_mut(), null_mut(), UtErr::new());
-    let host = UtHost {
-        size: size_of::<UtHost>() as u32,
-        abi_minor: 0,
-        ctx: null_mut(),
-        name: UtStr::EMPTY,
-        version: UtStr::EMPTY,
-        log: None,
-        log_level: None,
-        metric_register: None,
-        metric: None,
-        health: None,
-        now_ns: None,
-        secret: None,
-        dir: None,
-        request: None,
-        get_extension: None,
-        cancel_ack: None,
-    };
+    let host = host();
     let config = UtDetStream {
         size: size_of::<UtDetStream>() as u32,
         flags: UT_DETS_ONE_STAGE,

@@ -6,10 +6,16 @@
 //!
 //! Not here: retries, caching of properties, conversion of times. What the daemon said is what a scenario sees.
 
+mod dict;
+mod session;
+
+pub use dict::Dict;
+use dict::owned;
+pub use session::Session;
+
 use crate::clock::{PATIENCE, now_us, until};
 use std::collections::HashMap;
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use zbus::blocking::{Connection, MessageIterator, connection};
@@ -145,109 +151,6 @@ fn number(value: &Value<'_>) -> Option<u64> {
         Value::I32(n) => u64::try_from(*n).ok(),
         Value::I64(n) => u64::try_from(*n).ok(),
         _ => None,
-    }
-}
-
-/// An `a{sv}` (or `a{sd}`, `a{st}`) as it came.
-#[derive(Clone, Debug, Default)]
-pub struct Dict(pub HashMap<String, Value<'static>>);
-
-impl From<&Value<'_>> for Dict {
-    fn from(value: &Value<'_>) -> Self {
-        let Value::Dict(dict) = value else {
-            panic!("no dictionary: {value:?}")
-        };
-        let entries = dict.iter().map(|(key, value)| {
-            let Value::Str(key) = key else {
-                panic!("a key that is no string: {key:?}")
-            };
-            let mut value = value;
-            while let Value::Value(inner) = value {
-                value = inner;
-            }
-            (key.to_string(), owned(value))
-        });
-        Dict(entries.collect())
-    }
-}
-
-fn owned(value: &Value<'_>) -> Value<'static> {
-    value.try_to_owned().expect("no file descriptors here").into()
-}
-
-impl Dict {
-    pub fn has(&self, key: &str) -> bool {
-        self.0.contains_key(key)
-    }
-
-    #[track_caller]
-    pub fn value(&self, key: &str) -> &Value<'static> {
-        self.0.get(key).unwrap_or_else(|| panic!("no {key:?} in {:?}", self.0))
-    }
-
-    #[track_caller]
-    pub fn number(&self, key: &str) -> u64 {
-        number(self.value(key)).unwrap_or_else(|| panic!("{key:?} is no number in {:?}", self.0))
-    }
-
-    #[track_caller]
-    pub fn double(&self, key: &str) -> f64 {
-        match self.value(key) {
-            Value::F64(d) => *d,
-            other => panic!("{key:?} is no double but {other:?}"),
-        }
-    }
-
-    #[track_caller]
-    pub fn text(&self, key: &str) -> &str {
-        match self.value(key) {
-            Value::Str(s) => s.as_str(),
-            other => panic!("{key:?} is no string but {other:?}"),
-        }
-    }
-
-    #[track_caller]
-    pub fn dict(&self, key: &str) -> Dict {
-        Dict::from(self.value(key))
-    }
-
-    /// An `at`.
-    #[track_caller]
-    pub fn numbers(&self, key: &str) -> Vec<u64> {
-        let Value::Array(array) = self.value(key) else {
-            panic!("{key:?} is no array in {:?}", self.0)
-        };
-        array.iter().filter_map(number).collect()
-    }
-
-    /// An `as`.
-    #[track_caller]
-    pub fn texts(&self, key: &str) -> Vec<String> {
-        let Value::Array(array) = self.value(key) else {
-            panic!("{key:?} is no array in {:?}", self.0)
-        };
-        array
-            .iter()
-            .filter_map(|v| if let Value::Str(s) = v { Some(s.to_string()) } else { None })
-            .collect()
-    }
-
-    /// The report's `syntheses a(tss)`.
-    #[track_caller]
-    pub fn syntheses(&self) -> Vec<(u64, String, String)> {
-        let Value::Array(array) = self.value("syntheses") else {
-            panic!("syntheses is no array")
-        };
-        let one = |v: &Value<'_>| -> (u64, String, String) {
-            let Value::Structure(s) = v else {
-                panic!("a synthesis that is no struct: {v:?}")
-            };
-            let [id, Value::Str(state), Value::Str(told)] = s.fields() else {
-                panic!("not (tss): {s:?}")
-            };
-            (number(id).expect("an id"), state.to_string(), told.to_string())
-        };
-        array.iter().map(one).collect()
     }
 }
 
@@ -446,164 +349,6 @@ impl Client {
     pub fn wait_manager_text(&self, name: &str, value: &str) {
         let arrived = until(PATIENCE, || (self.manager_text(name) == value).then_some(()));
         assert!(arrived.is_some(), "Manager.{name} is {:?}, not {value:?}", self.manager_text(name));
-    }
-}
-
-/// A session's object.
-#[derive(Clone, Debug)]
-pub struct Session {
-    client: Client,
-    pub id: String,
-    pub path: String,
-}
-
-impl Session {
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
-    pub fn call<B: Body>(&self, member: &str, body: &B) -> Result<Reply<Vec<Value<'static>>>> {
-        self.client.call(&self.path, SESSION, member, body)
-    }
-
-    /// The utterance's id.
-    #[track_caller]
-    pub fn say(&self, text: &str, options: Options) -> u64 {
-        self.try_say(text, options).unwrap_or_else(|e| panic!("Say: {e}")).value
-    }
-
-    pub fn try_say(&self, text: &str, options: Options) -> Result<Reply<u64>> {
-        let reply = self.call("Say", &(text, options))?;
-        Ok(Reply {
-            value: number(&reply.value[0]).expect("an id"),
-            position: reply.position,
-        })
-    }
-
-    /// The utterance's id.
-    #[track_caller]
-    pub fn play(&self, uri: &str, options: Options) -> u64 {
-        self.try_play(uri, options).unwrap_or_else(|e| panic!("Play: {e}"))
-    }
-
-    pub fn try_play(&self, uri: &str, options: Options) -> Result<u64> {
-        let reply = self.call("Play", &(uri, options))?;
-        Ok(number(&reply.value[0]).expect("an id"))
-    }
-
-    /// AcquireAudio: the stream, and what it actually is.
-    pub fn acquire(&self, direction: &str, options: Options) -> Result<(OwnedFd, Dict)> {
-        let connection = self.client.connection();
-        let message = connection.call_method(Some(NAME), self.path.as_str(), Some(SESSION), "AcquireAudio", &(direction, options))?;
-        let body = message.body();
-        let (stream, actual): (zbus::zvariant::OwnedFd, HashMap<String, zbus::zvariant::OwnedValue>) = body.deserialize()?;
-        let actual = actual.into_iter().map(|(key, value)| (key, Value::from(value))).collect();
-        Ok((stream.into(), Dict(actual)))
-    }
-
-    /// Outcome and report once the utterance has finished, "pending" after the patience.
-    #[track_caller]
-    pub fn wait(&self, utterance: u64) -> (String, Dict) {
-        self.wait_ms(utterance, PATIENCE.as_millis() as u32)
-    }
-
-    #[track_caller]
-    pub fn wait_ms(&self, utterance: u64, timeout_ms: u32) -> (String, Dict) {
-        let options = crate::opts! { "timeout-ms" => timeout_ms };
-        let reply = self.call("Wait", &(utterance, options)).unwrap_or_else(|e| panic!("Wait: {e}"));
-        outcome(reply.value).unwrap()
-    }
-
-    #[track_caller]
-    pub fn cancel(&self, options: Options) -> Dict {
-        self.try_cancel(options).unwrap_or_else(|e| panic!("Cancel: {e}")).value
-    }
-
-    pub fn try_cancel(&self, options: Options) -> Result<Reply<Dict>> {
-        let reply = self.call("Cancel", &options_only(options))?;
-        Ok(Reply {
-            value: Dict::from(&reply.value[0]),
-            position: reply.position,
-        })
-    }
-
-    #[track_caller]
-    pub fn pause(&self, options: Options) {
-        self.call("Pause", &options_only(options)).unwrap_or_else(|e| panic!("Pause: {e}"));
-    }
-
-    #[track_caller]
-    pub fn resume(&self) {
-        self.call("Resume", &options_only(Options::new()))
-            .unwrap_or_else(|e| panic!("Resume: {e}"));
-    }
-
-    /// ReportSpeech: the decision.
-    pub fn report_speech(&self, kind: &str, details: Options) -> Result<Reply<String>> {
-        let reply = self.call("ReportSpeech", &(kind, details))?;
-        match reply.value.first() {
-            Some(Value::Str(word)) => Ok(Reply {
-                value: word.as_str().to_owned(),
-                position: reply.position,
-            }),
-            other => panic!("ReportSpeech was answered {other:?}"),
-        }
-    }
-
-    pub fn configure(&self, options: Options) -> Result<()> {
-        self.call("Configure", &options_only(options)).map(drop)
-    }
-
-    pub fn close(&self, options: Options) -> Result<Reply<()>> {
-        let reply = self.call("Close", &options_only(options))?;
-        Ok(Reply {
-            value: (),
-            position: reply.position,
-        })
-    }
-
-    #[track_caller]
-    pub fn history(&self, options: Options) -> Vec<Dict> {
-        dicts(
-            &self
-                .call("GetHistory", &options_only(options))
-                .unwrap_or_else(|e| panic!("GetHistory: {e}"))
-                .value[0],
-        )
-    }
-
-    #[track_caller]
-    pub fn property(&self, name: &str) -> Value<'static> {
-        self.client
-            .property(&self.path, SESSION, name)
-            .unwrap_or_else(|e| panic!("Session.{name}: {e}"))
-    }
-
-    #[track_caller]
-    pub fn text(&self, name: &str) -> String {
-        match self.property(name) {
-            Value::Str(s) => s.to_string(),
-            other => panic!("Session.{name} is {other:?}"),
-        }
-    }
-
-    #[track_caller]
-    pub fn number(&self, name: &str) -> u64 {
-        number(&self.property(name)).expect("a number")
-    }
-
-    #[track_caller]
-    pub fn is(&self, name: &str) -> bool {
-        self.property(name) == Value::Bool(true)
-    }
-
-    pub fn set(&self, name: &str, value: impl Into<Value<'static>>) -> Result<()> {
-        self.client.set_property(&self.path, SESSION, name, value)
-    }
-
-    /// The signals of this session's object, in order.
-    pub fn events(&self) -> Vec<Event> {
-        self.client.events().into_iter().filter(|e| e.path == self.path).collect()
     }
 }
 

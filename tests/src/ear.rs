@@ -1,22 +1,17 @@
 //! Drives the ear (`src/bin/ear.rs`): starts it beside the daemon, waits for what it says, and reads what it has written so far.
 
 use crate::clock::{PATIENCE, now_us, until};
+use crate::helper::Helper;
 use crate::jack::Jack;
-use crate::process::Process;
 use crate::recording::Recording;
 use crate::tempdir::TempDir;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{ChildStdin, Stdio};
-use std::sync::{Arc, Mutex};
 
 /// The port that the scenarios listen to.
 pub const OUT: &str = "utterd:out_1";
 
 pub struct Ear {
-    process: Process,
-    stdin: Option<ChildStdin>,
-    said: Arc<Mutex<Vec<String>>>,
+    helper: Helper,
     prefix: PathBuf,
     rate: u32,
     _dir: TempDir,
@@ -34,28 +29,11 @@ impl Ear {
     pub fn spawn(jack: &Jack, source: &str, client: &str) -> Ear {
         let dir = TempDir::new("ear");
         let prefix = dir.join("heard");
-        let mut command = jack.command(crate::bins::helper("ear"));
-        command
-            .arg(&prefix)
-            .arg(source)
-            .arg(client)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        command.stderr(Stdio::from(std::fs::File::create(dir.join("ear.log")).unwrap()));
-        let mut process = Process::spawn("ear", &mut command);
-        let stdin = process.child().stdin.take();
-        let stdout = process.child().stdout.take().unwrap();
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let log = said.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                log.lock().unwrap().push(line);
-            }
+        let helper = Helper::spawn("ear", jack, &dir, |command| {
+            command.arg(&prefix).arg(source).arg(client);
         });
         Ear {
-            process,
-            stdin,
-            said,
+            helper,
             prefix,
             rate: jack.rate(),
             _dir: dir,
@@ -63,22 +41,16 @@ impl Ear {
     }
 
     pub fn wait_ready(&mut self) {
-        let ready = self.wait_said("ready");
+        let ready = self.helper.wait_said("ready", 0);
         self.rate = ready.split(' ').nth(1).and_then(|r| r.parse().ok()).unwrap_or(self.rate);
     }
 
     pub fn wait_connected(&self) {
-        self.wait_said("connected");
-    }
-
-    /// The first line that begins with this word, as soon as it comes.
-    fn wait_said(&self, word: &str) -> String {
-        until(PATIENCE, || self.said().into_iter().find(|l| l.split(' ').next() == Some(word)))
-            .unwrap_or_else(|| panic!("the ear never said {word:?} but {:?}", self.said()))
+        self.helper.wait_said("connected", 0);
     }
 
     pub fn said(&self) -> Vec<String> {
-        self.said.lock().unwrap().clone()
+        self.helper.said()
     }
 
     pub fn xruns(&self) -> usize {
@@ -112,19 +84,7 @@ impl Ear {
 
     /// Ends the recording and returns it.
     pub fn stop(mut self) -> Recording {
-        drop(self.stdin.take());
-        if self.process.wait_exit(PATIENCE).is_none() {
-            self.process.kill();
-        }
+        self.helper.end(PATIENCE);
         self.snapshot()
-    }
-}
-
-impl Drop for Ear {
-    fn drop(&mut self) {
-        drop(self.stdin.take());
-        if self.process.wait_exit(std::time::Duration::from_secs(2)).is_none() {
-            self.process.kill();
-        }
     }
 }

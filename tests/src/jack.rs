@@ -36,6 +36,7 @@ pub struct Jack {
     options: JackOptions,
     server: Option<Process>,
     synchronous: bool,
+    has_capture: bool,
     shm: Shm,
     dir: TempDir,
 }
@@ -57,9 +58,41 @@ impl Jack {
             options,
             server: None,
             synchronous: true,
+            has_capture: true,
             shm: Shm::new(),
             dir: TempDir::new("jack"),
         }
+    }
+
+    /// The server that runs already, the machine's user's own: for programs that people start. Whatever its library is (PipeWire's, inside
+    /// `pw-jack`), it is asked through it. What is missing is said.
+    pub fn of_user() -> Result<Jack, String> {
+        let name = std::env::var("JACK_DEFAULT_SERVER").unwrap_or_else(|_| "default".into());
+        let (client, _) =
+            jack::Client::new("utterd-look", jack::ClientOptions::NO_START_SERVER).map_err(|e| format!("no JACK server answers ({e})"))?;
+        let physical = |flags| client.ports(None, Some("32 bit float mono audio"), jack::PortFlags::IS_PHYSICAL | flags);
+        if physical(jack::PortFlags::IS_INPUT).is_empty() {
+            return Err("the JACK server has no loudspeaker: no physical playback port".into());
+        }
+        if physical(jack::PortFlags::IS_OUTPUT).is_empty() {
+            return Err("the JACK server has no microphone: no physical capture port".into());
+        }
+        let options = JackOptions {
+            rate: client.sample_rate() as u32,
+            period: client.buffer_size(),
+        };
+        Ok(Jack {
+            name,
+            options,
+            server: None,
+            synchronous: false,
+            has_capture: true,
+            shm: Shm {
+                holder: None,
+                user_namespace: false,
+            },
+            dir: TempDir::new("jack"),
+        })
     }
 
     pub fn rate(&self) -> u32 {
@@ -98,6 +131,9 @@ impl Jack {
             command.arg("-S");
         }
         command.args(["-d", "dummy"]);
+        if !self.has_capture {
+            command.args(["-C", "0"]);
+        }
         command.args(["-r", &self.options.rate.to_string(), "-p", &self.options.period.to_string()]);
         command
             .stdin(Stdio::null())
@@ -154,6 +190,11 @@ impl Jack {
     /// From the next launch on the graph is asynchronous, as servers are by default: an xrun drops a period then.
     pub fn asynchronous(&mut self) {
         self.synchronous = false;
+    }
+
+    /// From the next launch on the server itself captures nothing: who brings a microphone is a client (mic.rs).
+    pub fn without_capture(&mut self) {
+        self.has_capture = false;
     }
 
     /// Other options from the next launch on.

@@ -1,22 +1,16 @@
 //! Drives the mouth (`src/bin/mouth.rs`): users who speak into the daemon's microphone, alone or in a room that brings the agent's voice back.
 
-use crate::clock::{PATIENCE, until};
 use crate::ear::OUT;
+use crate::helper::Helper;
 use crate::jack::Jack;
-use crate::process::Process;
 use crate::room::Echo;
 use crate::tempdir::TempDir;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{ChildStdin, Stdio};
-use std::sync::{Arc, Mutex};
 
 /// The daemon's microphone.
 pub const IN: &str = "utterd:in_1";
 
 pub struct Mouth {
-    process: Process,
-    stdin: Option<ChildStdin>,
-    said: Arc<Mutex<Vec<String>>>,
+    helper: Helper,
     plays: usize,
     _dir: TempDir,
 }
@@ -36,60 +30,59 @@ impl Mouth {
     }
 
     pub fn named(jack: &Jack, samples: &[f32], client: &str) -> Mouth {
-        Mouth::with(jack, &[samples], client, None)
+        Mouth::with(jack, &[samples], client, None, 0.0)
     }
 
     /// A room: several voices, and the agent's own from `utterd:out_1`, late and softer. Returns once the echo runs.
     pub fn in_room(jack: &Jack, voices: &[&[f32]], echo: Echo) -> Mouth {
-        Mouth::with(jack, voices, "mouth", Some(echo))
+        Mouth::with(jack, voices, "mouth", Some(echo), 0.0)
     }
 
-    fn with(jack: &Jack, voices: &[&[f32]], client: &str, echo: Option<Echo>) -> Mouth {
+    /// The same with the noise that no real microphone is without, at this level.
+    pub fn in_live_room(jack: &Jack, voices: &[&[f32]], echo: Echo, noise_dbfs: f32) -> Mouth {
+        // White noise of amplitude a has an RMS of a / √3.
+        let amplitude = 3f32.sqrt() * 10f32.powf(noise_dbfs / 20.0);
+        Mouth::with(jack, voices, "mouth", Some(echo), amplitude)
+    }
+
+    fn with(jack: &Jack, voices: &[&[f32]], client: &str, echo: Option<Echo>, noise: f32) -> Mouth {
         let dir = TempDir::new("mouth");
-        let mut command = jack.command(crate::bins::helper("mouth"));
-        command.args([IN, client]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut files = Vec::new();
         for (n, samples) in voices.iter().enumerate() {
             let file = dir.join(&format!("voice-{n}.f32"));
             let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
             std::fs::write(&file, bytes).unwrap();
-            command.arg(file);
+            files.push(file);
         }
-        if let Some(echo) = echo {
+        let taps = echo.map(|echo| {
             let taps = echo.taps(jack.rate());
             assert!(
                 taps[0].0 >= jack.period() as usize,
                 "{echo:?} is shorter than the period that JACK's loop takes"
             );
             let taps: Vec<String> = taps.iter().map(|(frames, gain)| format!("{frames}:{gain}")).collect();
-            command.args(["--echo", OUT, &taps.join(",")]);
-        }
-        command.stderr(Stdio::from(std::fs::File::create(dir.join("mouth.log")).unwrap()));
-        let mut process = Process::spawn("mouth", &mut command);
-        let stdin = process.child().stdin.take();
-        let stdout = process.child().stdout.take().unwrap();
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let log = said.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                log.lock().unwrap().push(line);
+            taps.join(",")
+        });
+        let helper = Helper::spawn("mouth", jack, &dir, |command| {
+            command.args([IN, client]).args(files);
+            if let Some(taps) = taps {
+                command.args(["--echo", OUT, &taps, &noise.to_string()]);
             }
         });
         let mouth = Mouth {
-            process,
-            stdin,
-            said,
+            helper,
             plays: 0,
             _dir: dir,
         };
-        mouth.wait_said("ready", 0);
+        mouth.helper.wait_said("ready", 0);
         if echo.is_some() {
-            mouth.wait_said("echoing", 0);
+            mouth.helper.wait_said("echoing", 0);
         }
         mouth
     }
 
     pub fn wait_connected(&self) {
-        self.wait_said("connected", 0);
+        self.helper.wait_said("connected", 0);
     }
 
     /// Begins to speak; the time of the first sample (CLOCK_MONOTONIC us).
@@ -99,8 +92,8 @@ impl Mouth {
 
     /// Begins with this voice; those that speak already go on.
     pub fn play_voice(&mut self, voice: usize) -> Began {
-        writeln!(self.stdin.as_mut().unwrap(), "play {voice}").unwrap();
-        let line = self.wait_said("playing", self.plays);
+        self.helper.tell(&format!("play {voice}"));
+        let line = self.helper.wait_said("playing", self.plays);
         self.plays += 1;
         let number = |n| line.split(' ').nth(n).and_then(|w| w.parse().ok()).unwrap();
         Began {
@@ -111,24 +104,6 @@ impl Mouth {
 
     /// Waits for the last sample of all plays.
     pub fn wait_played(&self) {
-        self.wait_said("played", self.plays - 1);
-    }
-
-    /// The n-th line that begins with this word.
-    fn wait_said(&self, word: &str, n: usize) -> String {
-        let find = || {
-            let said = self.said.lock().unwrap();
-            said.iter().filter(|l| l.split(' ').next() == Some(word)).nth(n).cloned()
-        };
-        until(PATIENCE, find).unwrap_or_else(|| panic!("the mouth never said {word:?} but {:?}", self.said.lock().unwrap()))
-    }
-}
-
-impl Drop for Mouth {
-    fn drop(&mut self) {
-        drop(self.stdin.take());
-        if self.process.wait_exit(std::time::Duration::from_secs(2)).is_none() {
-            self.process.kill();
-        }
+        self.helper.wait_said("played", self.plays - 1);
     }
 }

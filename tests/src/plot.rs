@@ -49,9 +49,9 @@ const LEFT: i32 = 36;
 const RIGHT: i32 = WIDTH - 36;
 const LANE: i32 = 24;
 const HALF_WAVE: i32 = 96;
-const INK: RGBColor = RGBColor(31, 41, 55);
-const PALE: RGBColor = RGBColor(148, 158, 172);
-const RULE: RGBColor = RGBColor(226, 230, 236);
+pub(crate) const INK: RGBColor = RGBColor(31, 41, 55);
+pub(crate) const PALE: RGBColor = RGBColor(148, 158, 172);
+pub(crate) const RULE: RGBColor = RGBColor(226, 230, 236);
 const WAVE: RGBColor = RGBColor(58, 110, 165);
 const REST: RGBColor = RGBColor(243, 244, 246);
 const FONT: &str = "Helvetica, Arial, 'DejaVu Sans', sans-serif";
@@ -66,8 +66,8 @@ impl Tint {
     }
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type Drawn = Result<(), Box<dyn std::error::Error>>;
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+pub(crate) type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 impl Picture<'_> {
     /// Writes the SVG.
@@ -242,7 +242,7 @@ fn draw_mark(root: &Area<'_>, laid: &Laid<'_>, top: i32, bottom: i32) -> Drawn {
     write(root, &laid.mark.label, (x, y), 15, colour, side)
 }
 
-fn write(root: &Area<'_>, text: &str, at: (i32, i32), size: i32, colour: RGBColor, side: HPos) -> Drawn {
+pub(crate) fn write(root: &Area<'_>, text: &str, at: (i32, i32), size: i32, colour: RGBColor, side: HPos) -> Drawn {
     let style = TextStyle::from((FONT, size).into_font())
         .color(&colour)
         .pos(Pos::new(side, VPos::Top));
@@ -251,7 +251,7 @@ fn write(root: &Area<'_>, text: &str, at: (i32, i32), size: i32, colour: RGBColo
 }
 
 /// A generous guess of a text's width in pixels.
-fn wide(text: &str, size: i32) -> i32 {
+pub(crate) fn wide(text: &str, size: i32) -> i32 {
     (text.chars().count() as f64 * f64::from(size) * 0.56) as i32
 }
 

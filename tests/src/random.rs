@@ -27,6 +27,27 @@ impl Random {
     }
 }
 
+/// What several lives bring that run side by side, each from a seed of its own.
+pub fn side_by_side<T: Send>(lives: usize, live: impl Fn(Random) -> Vec<T> + Sync) -> Vec<T> {
+    let mut random = Random::seeded();
+    let seeds: Vec<u64> = (0..lives).map(|_| random.bits()).collect();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = seeds
+            .into_iter()
+            .map(|seed| {
+                scope.spawn({
+                    let live = &live;
+                    move || live(Random::from(seed))
+                })
+            })
+            .collect();
+        let ended = threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
+        ended.flatten().collect()
+    })
+}
+
 impl From<u64> for Random {
     fn from(seed: u64) -> Self {
         Random(seed)

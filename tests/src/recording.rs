@@ -102,6 +102,15 @@ impl Recording {
         period.frame + (sample - period.start) as u64
     }
 
+    /// The sample of a frame of JACK's, held within the recording; of a frame that is missing, the next one.
+    pub fn at_frame(&self, frame: u64) -> usize {
+        let n = self.periods.partition_point(|p| p.frame <= frame);
+        let Some(period) = n.checked_sub(1).map(|n| &self.periods[n]) else {
+            return 0;
+        };
+        period.start + ((frame - period.frame) as usize).min(period.len)
+    }
+
     /// The sample of a moment, held within the recording.
     pub fn at_us(&self, us: u64) -> usize {
         let n = self.periods.partition_point(|p| p.us <= us);
@@ -150,6 +159,21 @@ impl Recording {
                 }
                 _ => {}
             }
+        }
+        found
+    }
+
+    /// Stretches of exact silence of at least this many samples that begin in the range.
+    pub fn silences_within(&self, range: Range<usize>, at_least: usize) -> Vec<Range<usize>> {
+        let range = self.hold(range);
+        let mut found = Vec::new();
+        let mut at = range.start;
+        while let Some(start) = (at..range.end).find(|n| self.samples[*n] == 0.0) {
+            let end = self.first_sound(start..usize::MAX).unwrap_or(self.samples.len());
+            if end - start >= at_least {
+                found.push(start..end);
+            }
+            at = end;
         }
         found
     }
@@ -297,6 +321,8 @@ mod tests {
         assert_eq!(r.at_us(5_070_000), 60);
         assert_eq!(r.at_us(5_055_000), 50, "a moment inside the hole is the end of what was before it");
         assert_eq!(r.at_us(9_000_000), 100);
+        let samples = [0, 1_010, 1_055, 1_070, 9_000].map(|frame| r.at_frame(frame));
+        assert_eq!(samples, [0, 10, 50, 60, 100]);
     }
 
     #[test]

@@ -88,6 +88,14 @@ pub fn mixed(recording: &Recording, allowed: usize) -> Vec<Range<usize>> {
 /// A ramp: 5 ms at 48 kHz.
 pub const RAMP: usize = 240;
 
+/// Checks that each run was over, ramp and all, so soon after the moment when its pause was told.
+pub fn silent_within(heard: &Recording, runs: &[Run], told: &[u64], bound_us: u64) {
+    for (pause, run) in told.iter().zip(runs) {
+        let last = heard.us_at(run.heard.end + RAMP);
+        assert!(last <= pause + bound_us, "still heard {} us after the reply", last - pause);
+    }
+}
+
 /// Checks that the utterance's runs, with the ramps between them, are the utterance: complete, in order, nothing twice.
 pub fn overlap_add(heard: &Recording, runs: &[Run], utterance: u64, length: usize, pauses: usize) {
     let own: Vec<&Run> = runs.iter().filter(|r| r.voice == voice(utterance)).collect();

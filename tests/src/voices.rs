@@ -1,7 +1,7 @@
-//! What a person says into the microphone: prompts of a Debian package, spoken by a human, and a cough; at the rate of the server that hears them.
+//! What a person says into the microphone: prompts of a Debian package, spoken by a human, a cough and a hum; at the rate of the server that hears them.
 //!
 //! The prompts are telephone recordings of 8 kHz and are brought to another rate by a windowed sinc, so what is heard above 4 kHz is nothing
-//! and not a mirror of what is below. The cough is the one of the scenarios' generator.
+//! and not a mirror of what is below. Coughs and hums are those of the scenarios' generator.
 
 use std::path::{Path, PathBuf};
 use utterd_scenarios::{dice::Dice, events, signal};
@@ -27,9 +27,17 @@ pub fn prompt(name: &str, rate: u32, longest_ms: u32) -> Result<Vec<f32>, String
 
 /// A cough of the generator; the seed chooses one.
 pub fn cough(seed: u64, rate: u32) -> Vec<f32> {
-    let cough = events::cough(&mut Dice::new(seed));
-    let end = cough.iter().rposition(|s| *s != 0.0).map_or(0, |last| last + 1);
-    spoken(&cough[..end], signal::RATE as u32, rate)
+    made(&events::cough(&mut Dice::new(seed)), rate)
+}
+
+/// A hum, "hm" or "mhm", likewise.
+pub fn hum(seed: u64, rate: u32) -> Vec<f32> {
+    made(&events::mhm(&mut Dice::new(seed)), rate)
+}
+
+fn made(sound: &[f32], rate: u32) -> Vec<f32> {
+    let end = sound.iter().rposition(|s| *s != 0.0).map_or(0, |last| last + 1);
+    spoken(&sound[..end], signal::RATE as u32, rate)
 }
 
 /// At a person's level and the server's rate, with soft edges.

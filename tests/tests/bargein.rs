@@ -7,7 +7,7 @@ use utterd_tests::clock::{now_us, wait_for};
 use utterd_tests::daemon::Plan;
 use utterd_tests::jack::JackOptions;
 use utterd_tests::opts;
-use utterd_tests::tone::{self, RAMP, overlap_add};
+use utterd_tests::tone::{self, overlap_add, silent_within};
 use utterd_tests::world::{Quiet, TONE, World};
 
 const CHARACTER: usize = 2_400;
@@ -56,14 +56,7 @@ fn t7_a_suspicion_is_silent_within_a_period_and_5_ms_and_false_goes_on_from_the_
     let heard = world.heard();
     let runs = tone::runs(&heard);
     overlap_add(&heard, &runs, id, LONG.len() * CHARACTER, 4);
-    for (pause, run) in told.iter().zip(&runs) {
-        let last = heard.us_at(run.heard.end + RAMP);
-        assert!(
-            last <= pause + world.a_period_and_5_ms(),
-            "still heard {} us after the reply",
-            last - pause
-        );
-    }
+    silent_within(&heard, &runs, &told, world.a_period_and_5_ms());
     assert_eq!(stages(&session).len(), 8);
 }
 

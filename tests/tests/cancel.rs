@@ -6,7 +6,7 @@
 
 use utterd_tests::client::{Dict, Session};
 use utterd_tests::clock::now_us;
-use utterd_tests::random::Random;
+use utterd_tests::random::{Random, side_by_side};
 use utterd_tests::stats::{Distribution, Table};
 use utterd_tests::tone;
 use utterd_tests::world::{Quiet, World};
@@ -52,18 +52,7 @@ struct Try {
 /// Needs: nothing later than the report's silent-us + 1 period + 5 ms; the next utterance complete to the sample (C1–C3, T7).
 #[test]
 fn no_sample_is_heard_after_a_cancel_and_the_next_utterance_is_complete_to_the_sample() {
-    let mut random = Random::seeded();
-    let seeds: Vec<u64> = (0..WORLDS).map(|_| random.bits()).collect();
-    let late: Vec<(f64, f64)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = seeds
-            .iter()
-            .map(|seed| scope.spawn(|| cancels(CANCELS / WORLDS, Random::from(*seed))))
-            .collect();
-        threads
-            .into_iter()
-            .flat_map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
-            .collect()
-    });
+    let late = side_by_side(WORLDS, |random| cancels(CANCELS / WORLDS, random));
     let mut table = Table::new("cancel to silence at the ear, ms");
     table.row(
         "after the guard",

@@ -6,7 +6,7 @@
 
 use utterd_tests::client::{Options, Session};
 use utterd_tests::opts;
-use utterd_tests::random::Random;
+use utterd_tests::random::{Random, side_by_side};
 use utterd_tests::stats::{Distribution, Table};
 use utterd_tests::world::World;
 
@@ -29,18 +29,7 @@ struct Reference {
 
 #[test]
 fn the_heard_text_of_two_hundred_cancels_is_right_within_one_word() {
-    let mut random = Random::seeded();
-    let seeds: Vec<u64> = (0..WORLDS).map(|_| random.bits()).collect();
-    let errors: Vec<i64> = std::thread::scope(|scope| {
-        let threads: Vec<_> = seeds
-            .iter()
-            .map(|seed| scope.spawn(|| cancels(CANCELS / WORLDS, Random::from(*seed))))
-            .collect();
-        threads
-            .into_iter()
-            .flat_map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
-            .collect()
-    });
+    let errors = side_by_side(WORLDS, |random| cancels(CANCELS / WORLDS, random));
     let mut table = Table::new("heard text against the ear, words");
     table.row(
         "reported less heard, absolute",

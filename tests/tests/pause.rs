@@ -5,7 +5,7 @@
 use utterd_tests::clock::{now_us, wait_for};
 use utterd_tests::opts;
 use utterd_tests::random::Random;
-use utterd_tests::tone::{self, RAMP, overlap_add};
+use utterd_tests::tone::{self, overlap_add, silent_within};
 use utterd_tests::world::{Quiet, World};
 
 const CHARACTER: usize = 2_400;
@@ -38,14 +38,7 @@ fn a_resumed_sentence_is_the_sentence_to_the_sample() {
     let heard = world.heard();
     let runs = tone::runs(&heard);
     overlap_add(&heard, &runs, id, text.len() * CHARACTER, 5);
-    for (pause, run) in told.iter().zip(&runs) {
-        let last = heard.us_at(run.heard.end + RAMP);
-        assert!(
-            last <= pause + world.a_period_and_5_ms(),
-            "still heard {} us after the reply",
-            last - pause
-        );
-    }
+    silent_within(&heard, &runs, &told, world.a_period_and_5_ms());
 }
 
 #[test]

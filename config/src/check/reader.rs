@@ -53,6 +53,18 @@ impl<'a> Reader<'a> {
         self.one(path, allowed, |text| fits(text).then(|| text.to_owned()))
     }
 
+    /// A key that its table must have.
+    pub(crate) fn needed_text(&mut self, table: &[&str], key: &str, allowed: &str, fits: impl Fn(&str) -> bool) -> String {
+        let path: Vec<&str> = table.iter().copied().chain([key]).collect();
+        if self.ask(&path).is_none()
+            && let Some(node) = self.ask(table)
+        {
+            let wanted = allowed.to_owned();
+            self.refuse(node, &path, Problem::Missing { wanted });
+        }
+        self.opt_text(&path, allowed, fits).unwrap_or_default()
+    }
+
     pub(crate) fn whole(&mut self, path: &[&str], range: RangeInclusive<u32>, default: u32) -> u32 {
         self.opt_whole(path, range).unwrap_or(default)
     }
@@ -155,6 +167,19 @@ impl<'a> Reader<'a> {
             }
         }
         tables
+    }
+
+    /// Where the keys of the `[name.ID]` tables stand.
+    pub(crate) fn places(&self, name: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+        let entries = |node: &'a Node| match &node.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        };
+        let place = |node: &Node| format!("{}:{}", node.file.display(), node.line);
+        let of = |table: &'a BTreeMap<String, Node>| table.iter().map(|(key, node)| (key.clone(), place(node))).collect();
+        let tables = entries(self.root).and_then(|root| root.get(name)).and_then(entries);
+        let tables = tables.into_iter().flatten();
+        tables.filter_map(|(id, node)| Some((id.clone(), of(entries(node)?)))).collect()
     }
 
     fn ids(&mut self, name: &str, ids: &str, is_id: fn(&str) -> bool) -> Vec<(&'a str, &'a Node)> {

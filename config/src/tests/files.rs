@@ -132,6 +132,9 @@ fn tables_grow_together_and_lists_are_replaced() {
         serde_json::json!({"a": 1, "b": 2, "list": [3], "deep": {"a": 1, "b": 2}})
     );
     assert_eq!(settings.plugins.disabled, ["c"]);
+    let place = |key: &str| settings.plugin_places["x"][key].clone();
+    assert!(place("a").ends_with("etc/utterd.toml:2"), "{}", place("a"));
+    assert!(place("list").ends_with("etc/utterd.toml.d/a.toml:3"), "{}", place("list"));
 }
 
 #[test]

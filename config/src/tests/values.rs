@@ -30,7 +30,10 @@ fn every_key_reaches_its_setting() {
         "#,
     )
     .unwrap();
+    let keys: Vec<_> = settings.plugin_places["tts-x"].keys().cloned().collect();
+    assert_eq!(keys, ["deep", "f", "list", "n", "on", "url"]);
     let expected = Settings {
+        plugin_places: settings.plugin_places.clone(),
         audio: Audio { driver: Driver::Timer },
         jack: Jack {
             client_name: "mouth".into(),
@@ -262,6 +265,10 @@ fn wrong_words_and_shapes_are_refused() {
         (
             "speech.language = \"en_GB\"",
             "speech.language = \"en_GB\" is not allowed; allowed: a language tag such as \"en-GB\", or empty",
+        ),
+        (
+            "pin.x.voice = \"Ada\"",
+            "pin.x.text is missing; allowed: 1 to 4096 bytes, not blank",
         ),
         (
             "plugin.x.f = inf",

@@ -5,8 +5,9 @@
 //! Not here: samples, files, and the streams themselves: the shell has them, and answers AcquireAudio itself.
 
 use crate::Core;
-use crate::effect::{Effect, Note, Reply, Signal};
+use crate::effect::{Effect, Reply, Signal};
 use crate::ids::{Micros, RecordingId, SessionId, Token};
+use crate::note::Note;
 use crate::request::{ErrorKind, Failure};
 use crate::verbs::Answer;
 
@@ -291,7 +292,7 @@ impl Core {
     }
 }
 
-/// A plain name of a WAV file: where recordings lie is the configuration's business.
+/// A plain name of a WAV or FLAC file: where recordings lie is the configuration's business.
 pub(crate) fn check_file(file: &str) -> Result<(), Failure> {
     let refuse = |why: &str| {
         let shown: String = file.chars().take(64).collect();
@@ -312,8 +313,8 @@ pub(crate) fn check_file(file: &str) -> Result<(), Failure> {
     if file.chars().any(char::is_control) {
         return refuse("a recording's name has no control characters");
     }
-    if !file.ends_with(".wav") {
-        return refuse("recordings are WAV files and end in .wav");
+    if ![".wav", ".flac"].iter().any(|ending| file.ends_with(ending)) {
+        return refuse("recordings are WAV or FLAC files and end in .wav or .flac");
     }
     Ok(())
 }

@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 
 use crate::Core;
 use crate::bargein::Barged;
-use crate::effect::{Effect, Note, Outcome, Reply, Report, Stages};
+use crate::effect::{Effect, Outcome, Reply, Report, Stages};
 use crate::ids::{CancelId, Micros, SessionId, SynthesisId, Token, UtteranceId};
-use crate::request::{CancelOptions, ErrorKind, Failure, SynthesisState, Told};
+use crate::note::Note;
+use crate::options::CancelOptions;
+use crate::request::{ErrorKind, Failure, SynthesisState, Told};
 use crate::session::{Stage, SynthesisRecord};
 use crate::timer::Timer;
 

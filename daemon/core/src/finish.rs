@@ -1,8 +1,9 @@
 //! How an utterance ends: heard to its end, failed, expired; and the one door through which every ending goes.
 
 use crate::Core;
-use crate::effect::{Effect, HistoryEntry, Note, Outcome, Reply, Report, Signal};
+use crate::effect::{Effect, HistoryEntry, Outcome, Reply, Report, Signal};
 use crate::ids::{Micros, SynthesisId, UtteranceId};
+use crate::note::Note;
 use crate::request::{ErrorKind, Failure};
 use crate::session::Part;
 use crate::timer::Timer;

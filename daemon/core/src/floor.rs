@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::Core;
 use crate::effect::Effect;
 use crate::ids::{Micros, SessionId, TrackId, UtteranceId};
-use crate::request::Priority;
+use crate::options::Priority;
 use crate::session::{Part, Session, Stage};
 use crate::timer::Timer;
 

@@ -7,8 +7,9 @@
 
 use crate::Core;
 use crate::backend::{Fault, Patience};
-use crate::effect::{Effect, Note};
+use crate::effect::Effect;
 use crate::ids::{Micros, UtteranceId};
+use crate::note::Note;
 use crate::request::{ErrorKind, Failure};
 use crate::session::{Stage, Utterance};
 use crate::speaker::Speaker;

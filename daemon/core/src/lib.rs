@@ -21,6 +21,8 @@ mod floor;
 mod health;
 pub mod hearing;
 mod ids;
+mod note;
+mod options;
 mod owner;
 mod phase;
 mod pins;
@@ -48,14 +50,16 @@ pub use backend::{Backend, CacheUse, Fault, Patience, Pin, Voice};
 pub use bargein::{BargeIn, SpeechDetails};
 pub use bounds::Bounds;
 pub use effect::{
-    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Note, Outcome, OwnerProperties, Prime, Reply, Report,
-    SessionProperties, Signal, Stages, Synthesis,
+    DeviceOp, Effect, HeardSource, HistoryEntry, ManagerProperties, Outcome, OwnerProperties, Prime, Reply, Report, SessionProperties,
+    Signal, Stages, Synthesis,
 };
 pub use ids::{CancelId, Micros, OrderId, RecordingId, SessionId, SynthesisId, Token, TrackId, UtteranceId};
+pub use note::Note;
+pub use options::{CancelOptions, Format, Mode, Output, Phase, PlayOptions, Priority, Progress, SayOptions, SessionOptions};
 pub use owner::OWNER_COUNTERS;
 pub use request::{
-    Caller, CancelOptions, DeviceEvent, DriverInfo, ErrorKind, Failure, Format, Input, Mode, Output, Phase, PlayOptions, PlaybackEvent,
-    Priority, Progress, Request, SayOptions, SessionOptions, SynthesisEvent, SynthesisState, Target, Told, Transition,
+    Caller, DeviceEvent, DriverInfo, ErrorKind, Failure, Input, PlaybackEvent, Request, SynthesisEvent, SynthesisState, Target, Told,
+    Transition,
 };
 pub use source::{Sound, Source};
 

@@ -8,9 +8,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::Core;
-use crate::effect::{Note, Reply};
+use crate::effect::Reply;
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
-use crate::request::{ErrorKind, Failure, Phase, SayOptions};
+use crate::note::Note;
+use crate::options::{Phase, SayOptions};
+use crate::request::{ErrorKind, Failure};
 use crate::say::{MAX_TURN_STEP, Origin};
 use crate::text;
 use crate::timer::Timer;

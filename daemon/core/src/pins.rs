@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 
 use crate::Core;
-use crate::effect::{Effect, Note, Prime};
+use crate::effect::{Effect, Prime};
 use crate::ids::{Micros, SynthesisId};
-use crate::request::{SayOptions, SynthesisEvent};
+use crate::note::Note;
+use crate::options::SayOptions;
+use crate::request::SynthesisEvent;
 use crate::text;
 use crate::timer::Timer;
 

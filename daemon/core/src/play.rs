@@ -3,7 +3,8 @@
 use crate::Core;
 use crate::beside::DUCK_DB;
 use crate::ids::{SessionId, Token};
-use crate::request::{ErrorKind, Failure, Mode, PlayOptions};
+use crate::options::{Mode, PlayOptions};
+use crate::request::{ErrorKind, Failure};
 use crate::say::{Content, Origin};
 use crate::source::{Sound, Source};
 use crate::verbs::Answer;

@@ -1,9 +1,10 @@
 //! What was heard so far: the first sample, and each mark as its onset reaches the listener.
 
 use crate::Core;
-use crate::effect::{Effect, Note, Signal};
+use crate::effect::{Effect, Signal};
 use crate::ids::{Micros, UtteranceId};
-use crate::request::Progress;
+use crate::note::Note;
+use crate::options::Progress;
 use crate::session::Stage;
 use crate::spoken::Mark;
 use crate::text;

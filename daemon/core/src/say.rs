@@ -3,9 +3,11 @@
 use crate::Core;
 use crate::backend::CacheUse;
 use crate::cancel::{Order, Then};
-use crate::effect::{Effect, Note, Outcome, Reply};
+use crate::effect::{Effect, Outcome, Reply};
 use crate::ids::{SessionId, Token, UtteranceId};
-use crate::request::{ErrorKind, Failure, Format, Mode, Priority, Progress, SayOptions};
+use crate::note::Note;
+use crate::options::{Format, Mode, Priority, Progress, SayOptions};
+use crate::request::{ErrorKind, Failure};
 use crate::session::{Stage, Utterance};
 use crate::source::Source;
 use crate::speaker::Speaker;

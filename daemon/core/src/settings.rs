@@ -7,7 +7,7 @@ use crate::Lexicon;
 use crate::backend::{Patience, Pin};
 use crate::bargein::BargeIn;
 use crate::ids::Micros;
-use crate::request::SayOptions;
+use crate::options::SayOptions;
 
 /// What the core needs of the configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use crate::Core;
 use crate::backend::Backend;
-use crate::request::{ErrorKind, Failure, SayOptions};
+use crate::options::SayOptions;
+use crate::request::{ErrorKind, Failure};
 
 /// Backends in one list of fallbacks.
 const MAX_FALLBACKS: usize = 16;

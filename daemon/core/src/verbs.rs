@@ -5,7 +5,8 @@ use crate::beside::GAIN_US;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, HistoryEntry, Reply};
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
-use crate::request::{Caller, ErrorKind, Failure, Output, Request, SessionOptions, Target};
+use crate::options::{Output, SessionOptions};
+use crate::request::{Caller, ErrorKind, Failure, Request, Target};
 use crate::say::Origin;
 use crate::session::Session;
 
@@ -160,7 +161,12 @@ impl Core {
                     bytes += e.bytes();
                     first || bytes <= HISTORY_REPLY_BYTES
                 };
-                let newer = session.history.iter().filter(|e| e.utterance.get() > after);
+                // They stand in the order in which they ended, which is not that of their ids: what was important ended first.
+                let known = session.history.iter().position(|e| e.utterance.get() == after);
+                let newer = session.history.iter().enumerate().filter_map(|(at, e)| match known {
+                    Some(known) => (at > known).then_some(e),
+                    None => (e.utterance.get() > after).then_some(e),
+                });
                 let entries = newer.take(limit).take_while(fits).cloned().collect();
                 Ok(Some(Reply::History(entries)))
             }

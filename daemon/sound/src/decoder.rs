@@ -46,12 +46,22 @@ pub struct Decoder {
     /// An Ogg without its end.
     cut: bool,
     over: bool,
+    channels: usize,
+    /// Samples that make a frame of what `next` gives: 1, or every channel's.
+    width: usize,
     interleaved: Vec<f32>,
-    mono: Vec<f32>,
+    samples: Vec<f32>,
 }
 
 impl Decoder {
-    /// Reads the head. `path` is what errors name.
+    /// As `open`, but `next` gives every channel's samples, frame by frame.
+    pub fn open_apart(file: File, path: &Path) -> Result<Self, SoundError> {
+        let mut decoder = Self::open(file, path)?;
+        decoder.width = decoder.channels;
+        Ok(decoder)
+    }
+
+    /// Reads the head; `next` gives the mean of the channels. `path` is what errors name.
     pub fn open(file: File, path: &Path) -> Result<Self, SoundError> {
         let refuse = |reason: String| SoundError::Format {
             path: path.to_owned(),
@@ -81,6 +91,7 @@ impl Decoder {
         let codec = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default().verify(true))
             .map_err(|error| refuse(not_known(&error)))?;
+        let channels = parameters.channels.as_ref().map_or(1, |channels| channels.count());
         let mut promised = track.num_frames;
         let mut there = None;
         if let Some(wav) = wav {
@@ -111,8 +122,10 @@ impl Decoder {
             whole: true,
             cut,
             over: false,
+            channels,
+            width: 1,
             interleaved: Vec::new(),
-            mono: Vec::new(),
+            samples: Vec::new(),
             format,
             codec,
         })
@@ -121,6 +134,11 @@ impl Decoder {
     /// Samples a second.
     pub fn rate(&self) -> u32 {
         self.rate
+    }
+
+    /// Of the file.
+    pub fn channels(&self) -> usize {
+        self.channels
     }
 
     /// How long it is by its header; a stream that was written down does not say, but for a WAV what is there tells.
@@ -158,15 +176,17 @@ impl Decoder {
     /// Begins anew, exactly as at first.
     pub fn rewind(&mut self) -> Result<(), SoundError> {
         let again = self.file.try_clone().map_err(|error| self.broken(&error.to_string()))?;
+        let width = self.width;
         *self = Self::open(again, &self.path)?;
+        self.width = width;
         Ok(())
     }
 
-    /// The next mono samples, never none; `None` at the end.
+    /// The next samples, never none; `None` at the end.
     #[expect(clippy::should_implement_trait, reason = "what it lends is its own")]
     pub fn next(&mut self) -> Result<Option<&[f32]>, SoundError> {
         while !self.over {
-            self.mono.clear();
+            self.samples.clear();
             if let Some(end) = self.there
                 && self.position >= end
             {
@@ -181,9 +201,9 @@ impl Decoder {
             if packet.track_id == self.track {
                 self.decode(&packet)?;
             }
-            if !self.mono.is_empty() {
-                self.position += self.mono.len() as u64;
-                return Ok(Some(&self.mono));
+            if !self.samples.is_empty() {
+                self.position += (self.samples.len() / self.width) as u64;
+                return Ok(Some(&self.samples));
             }
         }
         Ok(None)
@@ -205,20 +225,26 @@ impl Decoder {
             return Err(self.broken("its sample rate changes"));
         }
         decoded.copy_to_vec_interleaved(&mut self.interleaved);
-        mix_down(&self.interleaved, channels, &mut self.mono);
+        if self.width == 1 {
+            mix_down(&self.interleaved, channels, &mut self.samples);
+        } else if channels == self.width {
+            self.samples.extend(self.interleaved.iter().map(sound));
+        } else {
+            return Err(self.broken("its number of channels changes"));
+        }
         if let Some(from) = self.from {
             let at = u64::try_from(packet.pts.get().saturating_sub(self.start_ts)).unwrap_or(0);
-            let early = usize::try_from(from.saturating_sub(at)).unwrap_or(usize::MAX).min(self.mono.len());
-            self.mono.drain(..early);
-            if !self.mono.is_empty() {
+            let early = usize::try_from(from.saturating_sub(at)).unwrap_or(usize::MAX).min(self.samples.len() / self.width);
+            self.samples.drain(..early * self.width);
+            if !self.samples.is_empty() {
                 self.from = None;
             }
         }
         // What stands behind the end of a WAV is padding.
         if let Some(end) = self.there {
             let left = usize::try_from(end.saturating_sub(self.position)).unwrap_or(usize::MAX);
-            self.mono.truncate(left);
-            self.over = self.mono.is_empty() && self.from.is_none();
+            self.samples.truncate(left.saturating_mul(self.width));
+            self.over = self.samples.is_empty() && self.from.is_none();
         }
         Ok(())
     }
@@ -258,9 +284,13 @@ fn not_known(error: &Error) -> String {
     }
 }
 
-/// Each frame becomes the mean of its channels; what is no number, or an absurd one, is silence.
+/// What is no number, or an absurd one, is silence.
+fn sound(x: &f32) -> f32 {
+    if x.abs() <= ABSURD { *x } else { 0.0 }
+}
+
+/// Each frame becomes the mean of its channels.
 fn mix_down(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
-    let sound = |x: &f32| if x.abs() <= ABSURD { *x } else { 0.0 };
     if channels == 1 {
         mono.extend(interleaved.iter().map(sound));
         return;

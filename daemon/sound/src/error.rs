@@ -18,16 +18,26 @@ pub enum SoundError {
     Broken { path: PathBuf, at_us: u64, reason: String },
 }
 
+impl SoundError {
+    /// What is wrong, for those who name the file themselves.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Uri { reason, .. } => (*reason).to_owned(),
+            Self::NotAFile { reason, .. } | Self::NotPermitted { reason, .. } | Self::Format { reason, .. } => reason.clone(),
+            Self::Broken { at_us, reason, .. } => format!("{reason} at {:.3} s", *at_us as f64 / 1e6),
+        }
+    }
+}
+
 impl fmt::Display for SoundError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Uri { uri, reason } => write!(f, "{uri:?}: {reason}"),
-            Self::NotAFile { path, reason } | Self::NotPermitted { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::NotAFile { path, .. } | Self::NotPermitted { path, .. } | Self::Broken { path, .. } => {
+                write!(f, "{}: {}", path.display(), self.reason())
+            }
             Self::Format { path, reason } => {
                 write!(f, "{}: {reason}; WAV, FLAC and Ogg Vorbis can be played", path.display())
-            }
-            Self::Broken { path, at_us, reason } => {
-                write!(f, "{}: {reason} at {:.3} s", path.display(), *at_us as f64 / 1e6)
             }
         }
     }

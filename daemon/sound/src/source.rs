@@ -110,6 +110,7 @@ pub(crate) fn wav_data(file: &mut File) -> Option<WavData> {
     if &head[..4] != b"RIFF" || &head[8..] != b"WAVE" {
         return None;
     }
+    let riff = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]])) + 8;
     let mut at: u64 = 12;
     for _ in 0..MAX_CHUNKS {
         let mut chunk = [0; 8];
@@ -119,7 +120,9 @@ pub(crate) fn wav_data(file: &mut File) -> Option<WavData> {
         at += 8;
         if &chunk[..4] == b"data" {
             let behind = len - at;
-            let streamed = size == u32::MAX || (size >= STREAMED && u64::from(size) > behind);
+            // A length of 0 is one that was never filled in if the file, too, is said to end here.
+            let unfilled = size == 0 && behind > 0 && riff <= at;
+            let streamed = unfilled || size == u32::MAX || (size >= STREAMED && u64::from(size) > behind);
             let promised = (!streamed).then_some(u64::from(size));
             return Some(WavData {
                 there: promised.map_or(behind, |p| p.min(behind)),

@@ -309,7 +309,7 @@ pub(super) fn cancel(options: Options) -> Result<CancelOptions, Refusal> {
     let cancel = CancelOptions {
         utterance: reader.whole("utterance", MAX_NUMBER)?,
         turn: reader.whole("turn", MAX_NUMBER)?,
-        reason: reader.text("reason")?,
+        reason: cancel_reason(&mut reader)?,
         fade_us: fade(&mut reader)?,
     };
     if cancel.utterance == Some(0) {
@@ -322,9 +322,14 @@ pub(super) fn cancel(options: Options) -> Result<CancelOptions, Refusal> {
 /// Options of CancelAll.
 pub(super) fn cancel_all(options: Options) -> Result<Option<String>, Refusal> {
     let mut reader = Reader::new(options);
-    let reason = reader.text("reason")?;
+    let reason = cancel_reason(&mut reader)?;
     reader.end()?;
     Ok(reason)
+}
+
+/// An empty one would read as "completed or failed" in the report.
+fn cancel_reason(reader: &mut Reader) -> Result<Option<String>, Refusal> {
+    Ok(reader.text("reason")?.filter(|reason| !reason.is_empty()))
 }
 
 /// Options of Pause: fade and auto-resume, in microseconds.

@@ -236,6 +236,7 @@ fn find(cli: &Cli, settings: &Settings) -> Result<Arc<Detector>, String> {
     let report = plugins::load(&LoadOptions {
         dirs: dirs.clone(),
         configs,
+        places: settings.plugin_places.clone(),
         only: Some(wanted.clone()),
         sensitivity: Some(settings.barge_in.sensitivity as f32),
         own_dir,

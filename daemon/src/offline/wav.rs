@@ -2,118 +2,87 @@
 //! early is heard to its end, and the damage told.
 
 use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
-use hound::{SampleFormat, WavReader};
+use utterd_sound::Decoder;
 
 /// Slower or faster is no speech.
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
-/// A length that a program writes when it does not know it yet.
-const OPEN_ENDED: u64 = 0x7fff_0000;
 
 /// An open recording.
 pub(super) struct Recording {
-    reader: WavReader<BufReader<File>>,
-    rate: u32,
-    /// Full scale of whole numbers; 0 = floats.
-    scale: f32,
-    declared: u64,
-    read: u64,
+    decoder: Decoder,
+    /// Frames that were decoded and not asked for yet, both ends in turn.
+    ready: Vec<f32>,
+    over: bool,
     damage: Option<String>,
 }
 
 impl Recording {
     /// `Err`: why not, for people.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
-        let meta = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
+        let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
+        let meta = std::fs::metadata(path).map_err(unreadable)?;
         if !meta.is_file() {
             return Err("not a file".into());
         }
         if meta.len() == 0 {
             return Err("empty: not even the header of a WAV file".into());
         }
-        let reader = WavReader::open(path).map_err(|e| match e {
-            hound::Error::IoError(e) => format!("cannot be read as a WAV file: {e}"),
-            hound::Error::FormatError(what) => format!("not a WAV file: {what}"),
-            hound::Error::Unsupported => {
-                "a WAV file of a kind that is not read here; wanted: whole numbers of 8 to 32 bits, or floats of 32".to_owned()
-            }
-            other => format!("cannot be read as a WAV file: {other}"),
-        })?;
-        let spec = reader.spec();
-        if spec.channels != 2 {
+        let file = File::open(path).map_err(unreadable)?;
+        let decoder = Decoder::open_apart(file, path).map_err(|e| format!("not a WAV file that can be read: {}", e.reason()))?;
+        if decoder.channels() != 2 {
             return Err(format!(
                 "{} channel{}; wanted are two: 0 = the far end, what the agent plays, 1 = the near end, the microphone or the line",
-                spec.channels,
-                if spec.channels == 1 { "" } else { "s" }
+                decoder.channels(),
+                if decoder.channels() == 1 { "" } else { "s" }
             ));
         }
-        if !RATES.contains(&spec.sample_rate) {
+        if !RATES.contains(&decoder.rate()) {
             return Err(format!(
                 "a sample rate of {} Hz; wanted are {} to {}",
-                spec.sample_rate,
+                decoder.rate(),
                 RATES.start(),
                 RATES.end()
             ));
         }
         Ok(Self {
-            rate: spec.sample_rate,
-            scale: match spec.sample_format {
-                SampleFormat::Float => 0.0,
-                SampleFormat::Int => (1u64 << (spec.bits_per_sample.clamp(1, 32) - 1)) as f32,
-            },
-            declared: u64::from(reader.duration()),
-            reader,
-            read: 0,
+            decoder,
+            ready: Vec::new(),
+            over: false,
             damage: None,
         })
     }
 
     /// Hz.
     pub(super) fn rate(&self) -> u32 {
-        self.rate
+        self.decoder.rate()
     }
 
     /// Fills both with up to `n` samples; empty at the end.
     pub(super) fn read(&mut self, n: usize, far: &mut Vec<f32>, near: &mut Vec<f32>) {
         far.clear();
         near.clear();
-        while far.len() < n && self.damage.is_none() {
-            let (Some(of_far), Some(of_near)) = (self.sample(), self.sample()) else {
-                break;
-            };
-            far.push(of_far);
-            near.push(of_near);
+        while self.ready.len() < 2 * n && !self.over {
+            match self.decoder.next() {
+                Ok(Some(frames)) => self.ready.extend_from_slice(frames),
+                Ok(None) => self.over = true,
+                Err(e) => {
+                    self.over = true;
+                    self.damage = Some(e.reason());
+                }
+            }
         }
-        self.read += far.len() as u64;
+        let n = n.min(self.ready.len() / 2);
+        let (ends, _) = self.ready[..2 * n].as_chunks::<2>();
+        far.extend(ends.iter().map(|frame| frame[0]));
+        near.extend(ends.iter().map(|frame| frame[1]));
+        self.ready.drain(..2 * n);
     }
 
     /// What was wrong with it, once it was read.
     pub(super) fn damage(&self) -> Option<String> {
         self.damage.clone()
-    }
-
-    fn sample(&mut self) -> Option<f32> {
-        let sample = if self.scale == 0.0 {
-            self.reader.samples::<f32>().next()?
-        } else {
-            self.reader.samples::<i32>().next()?.map(|x| x as f32 / self.scale)
-        };
-        match sample {
-            Ok(sample) => Some(sample),
-            Err(e) => {
-                let bytes = self.declared * 2 * u64::from(self.reader.spec().bits_per_sample / 8);
-                if bytes < OPEN_ENDED {
-                    let heard = self.read as f64 / f64::from(self.rate);
-                    let whole = self.declared as f64 / f64::from(self.rate);
-                    self.damage = Some(format!("ends too early, after about {heard:.1} s of {whole:.1} s ({e})"));
-                } else {
-                    self.damage = None;
-                }
-                None
-            }
-        }
     }
 }
 
@@ -128,7 +97,7 @@ mod tests {
             channels: 2,
             sample_rate: 8_000,
             bits_per_sample: 16,
-            sample_format: SampleFormat::Int,
+            sample_format: hound::SampleFormat::Int,
         };
         let mut wav = hound::WavWriter::new(&mut file, spec).unwrap();
         for n in 0..16_000i16 {
@@ -142,12 +111,14 @@ mod tests {
         std::fs::write(path, bytes).unwrap();
         let mut recording = Recording::open(path)?;
         let (mut far, mut near) = (Vec::new(), Vec::new());
+        let mut heard = 0;
         loop {
             recording.read(800, &mut far, &mut near);
             assert_eq!(far.len(), near.len());
             if far.is_empty() {
-                return recording.damage().map_or(Ok(recording.read), Err);
+                return recording.damage().map_or(Ok(heard), Err);
             }
+            heard += far.len() as u64;
         }
     }
 

@@ -8,6 +8,7 @@ use utterd_plugin_api::abi::*;
 
 use super::host::{CancelAcks, HostSide};
 use super::library::{FpMode, describe_err};
+use super::schema::{self, Refused};
 
 /// No description is longer.
 const MAX_DESCRIPTION: usize = 4 << 20;
@@ -26,10 +27,11 @@ unsafe impl Sync for Handle {}
 
 impl Handle {
     /// Makes one of the kind whose table begins with `common`; `config` is a JSON object, `found` where the plugin's original stands.
-    pub(super) fn create(common: UtCommon, id: &str, found: &Path, config: &str, acks: &CancelAcks) -> Result<Self, String> {
+    pub(super) fn create(common: UtCommon, id: &str, found: &Path, config: &str, acks: &CancelAcks) -> Result<Self, Refused> {
         let (Some(create), Some(_), Some(_)) = (common.create, common.destroy, common.describe) else {
             return Err("its table lacks create, destroy or describe".into());
         };
+        schema::check(common, id, config)?;
         let host = HostSide::leak(id, found, acks);
         let _fp = FpMode::save();
         let mut inst = std::ptr::null_mut();
@@ -37,7 +39,7 @@ impl Handle {
         // SAFETY: all arguments live through the call, the host for ever; [setup], on the control thread that loads.
         let status = unsafe { create(host.table(), UtStr::new(id), UtStr::new(config), &raw mut inst, &raw mut err) };
         if status != UT_OK {
-            return Err(format!("it does not start: {}", describe_err(status, &err)));
+            return Err(format!("it does not start: {}", describe_err(status, &err)).into());
         }
         Ok(Self { common, inst, host })
     }

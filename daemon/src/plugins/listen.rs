@@ -14,6 +14,7 @@ use super::detector::*;
 use super::host::CancelAcks;
 use super::instance::Handle;
 use super::library::{FpMode, Mapped, describe_err};
+use super::schema::{self, Refused};
 
 /// One instance.
 pub(super) struct Listener {
@@ -30,7 +31,7 @@ impl Listener {
         found: &Path,
         config_as_written: &str,
         sensitivity: Option<f32>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Refused> {
         let table = mapped.detector()?;
         let (Some(_), Some(_), Some(_), Some(_)) = (table.open, table.close, table.process, table.reset) else {
             return Err("its table of detector lacks open, close, process or reset".into());
@@ -64,10 +65,7 @@ impl Listener {
 
 /// `None`: it has no such key, or a value for it.
 fn with_sensitivity(common: UtCommon, config: &str, sensitivity: f32) -> Option<String> {
-    // SAFETY: [any]; the string lives while the process does (R5).
-    let schema = unsafe { common.schema?().text() }?;
-    let schema: Value = serde_json::from_str(schema).ok()?;
-    schema.get("properties")?.get(SENSITIVITY)?;
+    schema::properties(common)?.get(SENSITIVITY)?;
     let mut config: Map<String, Value> = serde_json::from_str(config).ok()?;
     // Through text, so that 0.7 stays 0.7.
     let value = serde_json::from_str(&sensitivity.to_string()).ok()?;

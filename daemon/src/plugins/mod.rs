@@ -23,6 +23,7 @@ mod listen;
 mod pcm;
 mod probe;
 mod scan;
+mod schema;
 mod sink;
 mod stage;
 mod table;
@@ -51,6 +52,8 @@ pub struct LoadOptions {
     pub dirs: Vec<PathBuf>,
     /// Each plugin's own configuration, by id; none = `{}`.
     pub configs: BTreeMap<String, serde_json::Value>,
+    /// Where the keys of those were written, `file:line`.
+    pub places: BTreeMap<String, BTreeMap<String, String>>,
     /// Ids that are not to be loaded.
     pub disabled: Vec<String>,
     /// The one id that is wanted; `None` = all.
@@ -74,6 +77,7 @@ impl Default for LoadOptions {
         Self {
             dirs: Vec::new(),
             configs: BTreeMap::new(),
+            places: BTreeMap::new(),
             disabled: Vec::new(),
             only: None,
             sensitivity: None,
@@ -172,6 +176,9 @@ pub fn load(options: &LoadOptions) -> LoadReport {
             }
         }
     }
+    if let Ok(private) = &private {
+        stage::tidy(private);
+    }
     report
 }
 
@@ -215,7 +222,8 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
         None => "{}".to_owned(),
         Some(value) => value.to_string(),
     };
-    probe::run(&options.probe, &staged.path, &config, options.probe_timeout)?;
+    let told = |refused: schema::Refused| refused.told(options.places.get(id));
+    probe::run(&options.probe, &staged.path, &config, options.probe_timeout).map_err(told)?;
     if stage::rehash(&staged.path)? != staged.hash {
         return Err(format!(
             "its private copy {} was changed while it was probed",
@@ -223,7 +231,9 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
         ));
     }
     let mapped = library::map(&staged.path, staged.hash, &manifest, path)?;
-    let parts = Parts::create(mapped, &kinds, id, path, &config, options)?;
+    // Its code stays mapped for good, and so the copy is in use for good.
+    std::mem::forget(staged.lock);
+    let parts = Parts::create(mapped, &kinds, id, path, &config, options).map_err(told)?;
     let voices = parts.tts.as_ref().map(|(info, _)| info.voices.len());
     tracing::info!(plugin = id.as_str(), version = manifest.version, ?kinds, voices, path = %path.display(), "loaded");
     Ok(Some(Plugin {
@@ -254,7 +264,7 @@ impl Parts {
         found: &Path,
         config: &str,
         options: &LoadOptions,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, schema::Refused> {
         let mut parts = Self { tts: None, detector: None };
         if kinds.contains(&"tts") {
             let instance = table::Instance::create(mapped, id, found, config, &options.cancel_acks)?;

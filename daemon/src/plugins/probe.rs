@@ -16,6 +16,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use serde_json::{Value, json};
 
+use super::schema::Refused;
 use super::{Detector, DetectorInput, DetectorStreamSpec, LoadOptions, Parts, Probe, elf, library, stage};
 
 /// Stands before the answer.
@@ -24,7 +25,7 @@ const ANSWER: &str = "utterd-plugin-probe ";
 const MAX_OUTPUT: u64 = 1 << 20;
 
 /// Lets a child load `copy` and make an instance with `config`. `Err`: why not.
-pub(super) fn run(probe: &Probe, copy: &Path, config: &str, timeout: Duration) -> Result<(), String> {
+pub(super) fn run(probe: &Probe, copy: &Path, config: &str, timeout: Duration) -> Result<(), Refused> {
     let program = match probe {
         Probe::Skip => return Ok(()),
         Probe::OwnProgram => PathBuf::from("/proc/self/exe"),
@@ -60,20 +61,25 @@ pub(super) fn run(probe: &Probe, copy: &Path, config: &str, timeout: Duration) -
         return Err(format!(
             "it hung: not ready within {timeout:?} in a process of its own{}",
             last_line(&complaint)
-        ));
+        )
+        .into());
     };
     if let Some(signal) = status.signal() {
         return Err(format!(
             "it crashed a process of its own with {}{}",
             signal_name(signal),
             last_line(&complaint)
-        ));
+        )
+        .into());
     }
     match answer {
         Some(answer) if answer["ok"] == true && status.success() => Ok(()),
-        Some(answer) if answer["ok"] == true => Err(format!("its probe ended with {status}{}", last_line(&complaint))),
-        Some(answer) => Err(answer["error"].as_str().unwrap_or("its probe failed").to_owned()),
-        None => Err(format!("its probe ended without an answer ({status}){}", last_line(&complaint))),
+        Some(answer) if answer["ok"] == true => Err(format!("its probe ended with {status}{}", last_line(&complaint)).into()),
+        Some(answer) => Err(Refused {
+            reason: answer["error"].as_str().unwrap_or("its probe failed").to_owned(),
+            key: answer["key"].as_str().map(str::to_owned),
+        }),
+        None => Err(format!("its probe ended without an answer ({status}){}", last_line(&complaint)).into()),
     }
 }
 
@@ -90,14 +96,14 @@ pub fn probe_main(path: &Path) -> i32 {
     let config = if config.trim().is_empty() { "{}" } else { config.as_str() };
     let answer = match attempt(path, config) {
         Ok(()) => json!({ "ok": true }),
-        Err(error) => json!({ "ok": false, "error": error }),
+        Err(refused) => json!({ "ok": false, "error": refused.reason, "key": refused.key }),
     };
     // A plugin may have filled the stream: then there is no answer, and that is one.
     let told = writeln!(std::io::stdout(), "\n{ANSWER}{answer}");
     i32::from(told.is_err() || answer["ok"] != true)
 }
 
-fn attempt(path: &Path, config: &str) -> Result<(), String> {
+fn attempt(path: &Path, config: &str) -> Result<(), Refused> {
     let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let manifest = elf::inspect(&bytes)?;
     let hash = stage::rehash(path)?;

@@ -1,16 +1,17 @@
 //! The private copy: what is checked, probed and mapped is a file that only we can change, named by its content, so that the same bytes are
 //! never mapped twice under two names and other bytes never under the same one. A file rather than a memfd: gdb and perf want one.
 //!
-//! The copies stay when the daemon ends: the next start finds them, and their number is that of the versions ever installed since the folder
-//! (a tmpfs, mostly) was made.
+//! A copy is locked (`flock`, shared) by every process that has a use for it, and the kernel lets go of that when the process is gone, however
+//! it ends. So a copy that can be locked alone is nobody's, and goes: [`tidy`]. One that the next start wants, too, is found.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{FlockOperation, StatVfsMountFlags, flock};
 use sha2::{Digest as _, Sha256};
 
 use super::scan::MAX_BYTES;
@@ -20,6 +21,8 @@ pub(super) type Hash = [u8; 32];
 
 /// A private copy and what is in it.
 pub(super) struct Staged {
+    /// Keeps the copy: others see that it is in use. Whoever maps it never closes this.
+    pub(super) lock: File,
     pub(super) path: PathBuf,
     pub(super) hash: Hash,
     pub(super) bytes: Vec<u8>,
@@ -80,23 +83,69 @@ pub(super) fn stage(file: File, dir: &Path) -> Result<Staged, String> {
     let hash: Hash = Sha256::digest(&bytes).into();
     let hex: String = hash.iter().map(|b| format!("{b:02x}")).collect();
     let path = dir.join(format!("{hex}.so"));
-    if rehash(&path).is_ok_and(|there| there == hash) {
-        return Ok(Staged { path, hash, bytes });
+    if let Some(lock) = keep(&path).filter(|_| rehash(&path).is_ok_and(|there| there == hash)) {
+        return Ok(Staged { lock, path, hash, bytes });
     }
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let fresh = dir.join(format!(".{hex}.{}.{serial}", std::process::id()));
     let write = || {
         let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o500).open(&fresh)?;
         copy.write_all(&bytes)?;
-        std::fs::rename(&fresh, &path)
+        let lock = File::open(&fresh)?;
+        flock(&lock, FlockOperation::LockShared)?;
+        std::fs::rename(&fresh, &path)?;
+        Ok(lock)
     };
-    write().map_err(|e| {
+    let lock = write().map_err(|e: std::io::Error| {
         if let Err(left) = std::fs::remove_file(&fresh) {
             tracing::debug!(file = %fresh.display(), error = %left, "no half copy to remove");
         }
         format!("cannot be copied to {}: {e}", dir.display())
     })?;
-    Ok(Staged { path, hash, bytes })
+    Ok(Staged { lock, path, hash, bytes })
+}
+
+/// Locks a copy that is there; none if it is being removed.
+fn keep(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    flock(&file, FlockOperation::LockShared).ok()?;
+    let (locked, there) = (file.metadata().ok()?, std::fs::metadata(path).ok()?);
+    ((locked.dev(), locked.ino()) == (there.dev(), there.ino())).then_some(file)
+}
+
+/// Half a copy of this age is nobody's.
+const HALF_COPY: Duration = Duration::from_secs(3_600);
+
+/// Removes the copies that nobody has a use for.
+pub(super) fn tidy(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_copy = name.strip_suffix(".so").is_some_and(is_hash);
+        let is_half = name.strip_prefix('.').and_then(|n| n.split('.').next()).is_some_and(is_hash);
+        let alone = is_copy.then(|| alone(&path)).flatten();
+        if alone.is_some() || (is_half && is_old(&path)) {
+            match std::fs::remove_file(&path) {
+                Ok(()) => tracing::debug!(file = %path.display(), "a plugin's copy that nobody uses was removed"),
+                Err(error) => tracing::debug!(file = %path.display(), %error, "a plugin's copy that nobody uses stays"),
+            }
+        }
+    }
+}
+
+fn is_hash(name: &str) -> bool {
+    name.len() == 2 * size_of::<Hash>() && name.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// The lock of a copy that nobody else has locked: whoever wants it meanwhile waits, and then sees by its inode that it is gone.
+fn alone(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(file)
+}
+
+fn is_old(path: &Path) -> bool {
+    let modified = std::fs::symlink_metadata(path).and_then(|m| m.modified());
+    modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > HALF_COPY))
 }
 
 /// The hash of what stands there now.
@@ -123,6 +172,40 @@ mod tests {
         assert_ne!(rehash(&first.path).unwrap(), first.hash);
         assert_eq!(staged().path, first.path);
         assert_eq!(rehash(&first.path).unwrap(), first.hash);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn copies_that_nobody_uses_go_and_the_others_stay() {
+        let root = std::env::temp_dir().join(format!("utterd-tidy-{}", std::process::id()));
+        let dir = private_dir(Some(&root)).unwrap();
+        let staged = |bytes: &str| {
+            std::fs::write(dir.join("source"), bytes).unwrap();
+            stage(File::open(dir.join("source")).unwrap(), &dir).unwrap()
+        };
+        let (used, twice, unused) = (staged("used"), staged("used"), staged("unused").path);
+        let halves = ["0", "1"].map(|n| dir.join(format!(".{}.1.{n}", "a".repeat(64))));
+        for half in &halves {
+            std::fs::write(half, "half").unwrap();
+        }
+        let long_ago = std::time::SystemTime::now() - 2 * HALF_COPY;
+        File::options()
+            .write(true)
+            .open(&halves[0])
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
+        tidy(&dir);
+        assert!(used.path.exists() && !unused.exists());
+        assert!(!halves[0].exists() && halves[1].exists(), "somebody may be writing it");
+        assert!(dir.join("source").exists(), "no copy, and none of its business");
+        drop(used);
+        tidy(&dir);
+        assert!(twice.path.exists(), "somebody else uses it still");
+        let path = twice.path.clone();
+        drop(twice);
+        tidy(&dir);
+        assert!(!path.exists());
         std::fs::remove_dir_all(root).unwrap();
     }
 

@@ -8,6 +8,7 @@ use utterd_plugin_api::json::TtsDescription;
 use super::host::CancelAcks;
 use super::instance::Handle;
 use super::library::{FpMode, Mapped, describe_err, err_words};
+use super::schema::Refused;
 use super::sink::{Counters, RATES, Sink};
 use super::tts::{TtsCalls, TtsInfo};
 use super::types::{BackendCounts, CancelWay, SpeakEnd, SpeakRequest, SpeakSink, SynthError, Voice};
@@ -24,7 +25,7 @@ pub(super) struct Instance {
 
 impl Instance {
     /// Makes one; `config` is a JSON object, `found` where the plugin's original stands.
-    pub(super) fn create(mapped: &Mapped, id: &str, found: &Path, config: &str, acks: &CancelAcks) -> Result<Self, String> {
+    pub(super) fn create(mapped: &Mapped, id: &str, found: &Path, config: &str, acks: &CancelAcks) -> Result<Self, Refused> {
         let table = mapped.tts()?;
         if table.speak.is_none() {
             return Err("its table of tts lacks speak".into());

@@ -94,6 +94,10 @@ impl Ears {
         if let Some(recorder) = &mut self.recorder {
             recorder.rate_changed(rate);
         }
+    }
+
+    /// Another engine drives the output: what is left in the taps of the last one has no place any more.
+    pub(super) fn forget_dead_lanes(&mut self) {
         self.lanes.retain(|lane| !lane.is_abandoned());
     }
 
@@ -104,7 +108,7 @@ impl Ears {
         let delivers = is_heard && self.delivers;
         let near = stretch.near.filter(|_| is_heard);
         if let Some(recorder) = &mut self.recorder {
-            recorder.hear(&self.agent, near, stretch.is_lost);
+            recorder.hear(&self.agent, near, stretch.far_delay, stretch.is_lost);
         }
         self.user.clear();
         match near.filter(|_| delivers) {
@@ -153,6 +157,10 @@ impl Ears {
                         }
                     }
                 });
+                // A server whose count of frames stands still gives the next cycle the same number.
+                if is_now {
+                    break;
+                }
             }
             !(lane.is_abandoned() && lane.peek().is_none())
         });
@@ -173,7 +181,8 @@ impl Clean {
         self.raw.extend(raw);
         let mut cleaned = Vec::new();
         while let Some(block) = self.tap.as_mut().and_then(TapRx::peek) {
-            if block.frame > self.from_frame + self.raw.len() as u64 {
+            // Its place may not have come here yet: the detector's thread outranks this one.
+            if block.frame + u64::from(block.frames) > self.from_frame + self.raw.len() as u64 {
                 break;
             }
             cleaned.clear();
@@ -213,5 +222,49 @@ impl Clean {
         self.raw.drain(..frames);
         self.from_frame += frames as u64;
         self.from_us += samples_to_us(frames as u64, rate);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use utterd_rt::tap;
+
+    /// Brings raw sound (1.0) in periods of 256, after `ahead` frames have come cleaned (0.5) in blocks of 480, and tells what goes out.
+    fn heard(ahead: usize) -> Vec<f32> {
+        let (mut cleaned, end) = tap(96_000);
+        let mut clean = Clean {
+            tap: Some(end),
+            ..Clean::default()
+        };
+        let mut group = Group::new(48_000);
+        let (mut came, mut got) = (0, Vec::new());
+        for frame in (0..48_000).step_by(256) {
+            while came < (frame + ahead).min(47_520) {
+                cleaned.push(came as u64, 0, 0, &[0.5; 480], None);
+                came += 480;
+            }
+            let stretch = Stretch {
+                position: frame as u64,
+                at_us: 0,
+                frame: Some(frame as u64),
+                far: &[0.0; 256],
+                near: None,
+                is_lost: false,
+            };
+            let mut out = |samples: &[f32], _: u64, _: &mut [&mut Group]| got.extend_from_slice(samples);
+            clean.hear(&[1.0; 256], &stretch, true, 48_000, &mut out, &mut [&mut group]);
+        }
+        got
+    }
+
+    #[test]
+    fn what_is_cleaned_goes_out_cleaned_whether_it_comes_before_the_raw_sound_or_after() {
+        for ahead in [0, 480, 4_800, 20_000] {
+            let got = heard(ahead);
+            assert!(got.len() > 40_000, "{ahead} ahead: {}", got.len());
+            assert_eq!(got.iter().position(|s| *s != 0.5), None, "{ahead} ahead");
+        }
     }
 }

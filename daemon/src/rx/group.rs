@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 
 use utterd_core::{AudioFormat, Token};
 
+use super::RxEvent;
 use super::reader::{Reader, Wrote};
 use crate::tx::resample::{Pool, Resampler, samples_to_us};
 
@@ -21,14 +22,8 @@ pub(super) struct Joining {
 
 /// What a group tells.
 pub(super) enum Told {
-    /// It has its stream; the first sample's time.
-    Joined {
-        token: Token,
-        stream: OwnedFd,
-        rate: u32,
-        format: AudioFormat,
-        start_us: u64,
-    },
+    /// `RxEvent::Joined`: it has its stream.
+    Joined(RxEvent),
     /// Frames that readers were too slow for; `first`: those for whom it is the first time.
     Lost { frames: u64, rate: u32, first: usize },
 }
@@ -80,16 +75,7 @@ impl Group {
             self.start_us = at_us;
             self.given = 0;
         }
-        for joining in self.joining.drain(..) {
-            told.push(Told::Joined {
-                token: joining.token,
-                stream: joining.stream,
-                rate: self.rate,
-                format: joining.format,
-                start_us: self.start_us + samples_to_us(self.given, self.rate),
-            });
-            self.readers.push(joining.reader);
-        }
+        self.admit(self.start_us + samples_to_us(self.given, self.rate), told);
         self.out.clear();
         if let Some(resampler) = &mut self.resampler {
             resampler.push(samples, &mut self.out);
@@ -115,19 +101,24 @@ impl Group {
         }
     }
 
+    /// Whoever waits is a reader from now on; its first sample's time is this one.
+    fn admit(&mut self, start_us: u64, told: &mut Vec<Told>) {
+        for joining in self.joining.drain(..) {
+            told.push(Told::Joined(RxEvent::Joined {
+                token: joining.token,
+                stream: joining.stream,
+                rate: self.rate,
+                format: joining.format,
+                start_us,
+            }));
+            self.readers.push(joining.reader);
+        }
+    }
+
     /// Those who waited too long for a line that stands still begin now.
     pub(super) fn give_up_waiting(&mut self, now_us: u64, patience_us: u64, told: &mut Vec<Told>) {
         if self.joining.iter().any(|j| now_us >= j.since_us + patience_us) {
-            for joining in self.joining.drain(..) {
-                told.push(Told::Joined {
-                    token: joining.token,
-                    stream: joining.stream,
-                    rate: self.rate,
-                    format: joining.format,
-                    start_us: now_us,
-                });
-                self.readers.push(joining.reader);
-            }
+            self.admit(now_us, told);
         }
     }
 }

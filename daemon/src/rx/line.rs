@@ -28,6 +28,8 @@ pub(super) struct Stretch<'a> {
     pub(super) far: &'a [f32],
     /// What the microphone brought, while one is open.
     pub(super) near: Option<&'a [f32]>,
+    /// Frames after which what is played here is captured.
+    pub(super) far_delay: u32,
     /// Nobody knows what it was: a tap that was read too late, or a cycle that the server missed.
     pub(super) is_lost: bool,
 }
@@ -96,6 +98,7 @@ impl Line {
                 frame: Some(block.frame),
                 far,
                 near: (block.channels > 1).then_some(near),
+                far_delay: block.far_delay,
                 is_lost: false,
             });
         }
@@ -138,6 +141,7 @@ impl Line {
                 frame,
                 far: &SILENCE[..piece as usize],
                 near: None,
+                far_delay: 0,
                 is_lost: true,
             });
             self.position_after(piece, at_us);

@@ -2,8 +2,8 @@
 //! hear, and hands on what it found and what it cleaned.
 //!
 //! The far end is shifted by playback's and capture's latency, so that an echo stands where it is heard. What was lost is silence of the same
-//! length and is told to the detector. One that fails too often, fires constantly, panics, or cannot keep up is given up, once and with its reason; the session goes
-//! on without it. Hard real-time detectors run below the callback; others at ordinary priority.
+//! length and is told to the detector. One that fails too often, fires constantly, panics, or cannot keep up is given up, once and with its
+//! reason; the session goes on without it. Hard real-time detectors run below the callback; others at ordinary priority.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,7 +20,7 @@ use super::pump::{PRIORITY, Pump, Sink};
 use super::{Events, RxEvent};
 use crate::clock::now_us;
 use crate::driver::sched;
-use crate::plugins::{Detector, DetectorFault, DetectorInput, DetectorStream, DetectorStreamSpec, InputFlags};
+use crate::plugins::{Detector, DetectorFault, DetectorInput, DetectorOutput, DetectorStream, DetectorStreamSpec, InputFlags};
 use crate::tx::Output;
 use crate::tx::resample::{Pool, Resampler, rescale};
 
@@ -330,39 +330,8 @@ impl Hearing {
             };
             let clean = self.clean.is_some().then_some(self.out.as_mut_slice());
             match self.stream.process(input, clean) {
-                Ok(heard) => {
-                    for kind in heard.kinds() {
-                        match self.pace.take(self.time_of(self.t), kind) {
-                            Paced::Pass => {}
-                            Paced::Drop { first } => {
-                                if first {
-                                    tracing::warn!(detector = of.detector.id(), session = %of.listen.session, "fires faster than people speak: not listened to");
-                                }
-                                continue;
-                            }
-                            Paced::GiveUp => return Err("it fires constantly".into()),
-                        }
-                        let finding = Finding {
-                            kind,
-                            at_us: self.time_of(heard.t_event),
-                            probability: heard.prob,
-                            confidence: heard.confidence,
-                            detector: Arc::from(of.listen.detector.as_str()),
-                        };
-                        (of.events)(RxEvent::Finding {
-                            session: of.listen.session,
-                            generation: of.listen.generation,
-                            finding,
-                        });
-                    }
-                }
-                Err(fault) => {
-                    self.faults += 1;
-                    self.out.copy_from_slice(&self.frame);
-                    if fault == DetectorFault::Panicked || self.faults > FAULTS {
-                        return Err(fault.to_string());
-                    }
-                }
+                Ok(heard) => self.tell(&heard, of)?,
+                Err(fault) => self.failed(fault)?,
             }
             if let Some(clean) = &mut self.clean {
                 clean.push(&self.out);
@@ -373,6 +342,46 @@ impl Hearing {
             if self.late > LATE_FRAMES {
                 return Err("it is slower than the sound".into());
             }
+        }
+        Ok(())
+    }
+
+    /// What it found, unless it finds more than there can be.
+    fn tell(&mut self, heard: &DetectorOutput, of: &Start) -> Result<(), String> {
+        for kind in heard.kinds() {
+            match self.pace.take(self.time_of(self.t), kind) {
+                Paced::Pass => {}
+                Paced::Drop { first } => {
+                    if first {
+                        let (detector, session) = (of.detector.id(), of.listen.session);
+                        tracing::warn!(detector, %session, "fires faster than people speak: not listened to");
+                    }
+                    continue;
+                }
+                Paced::GiveUp => return Err("it fires constantly".into()),
+            }
+            let finding = Finding {
+                kind,
+                at_us: self.time_of(heard.t_event),
+                probability: heard.prob,
+                confidence: heard.confidence,
+                detector: Arc::from(of.listen.detector.as_str()),
+            };
+            (of.events)(RxEvent::Finding {
+                session: of.listen.session,
+                generation: of.listen.generation,
+                finding,
+            });
+        }
+        Ok(())
+    }
+
+    /// A frame that it could not hear goes out uncleaned.
+    fn failed(&mut self, fault: DetectorFault) -> Result<(), String> {
+        self.faults += 1;
+        self.out.copy_from_slice(&self.frame);
+        if fault == DetectorFault::Panicked || self.faults > FAULTS {
+            return Err(fault.to_string());
         }
         Ok(())
     }

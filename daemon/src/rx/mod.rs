@@ -10,36 +10,40 @@
 //! Nobody hears a microphone but the session that it is open for.
 //! Not here: who may listen, and when (core); opening microphones (driver, on the guard's order).
 
-mod disk;
 mod ears;
+mod file;
+mod flac;
 mod group;
 mod line;
 mod listener;
+mod mail;
 mod pump;
 mod reader;
 mod recorder;
+mod shelf;
 mod streams;
+mod wav;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crossbeam::channel::{Sender, unbounded};
+use crossbeam::channel::unbounded;
 use utterd_core::hearing::Finding;
 use utterd_core::{AudioFormat, Direction, Failure, RecordingEvent, RecordingId, SessionId, Token};
 use utterd_rt::TapRx;
 
-pub use disk::Shelf;
 pub use listener::Listen;
 use listener::{Context, Running, Start};
+use mail::Mail;
 use pump::Pump;
-use streams::{Command, Port, Streams};
+pub use shelf::Shelf;
+use streams::{Command, Streams};
 
 use crate::plugins::Detector;
-use crate::tx::resample::Pool;
 use crate::tx::{Output, Tx};
 
 /// A client wants a stream.
@@ -108,7 +112,7 @@ type Events = dyn Fn(RxEvent) + Send + Sync;
 #[derive(Clone)]
 pub struct Rx {
     pump: Pump,
-    commands: Sender<Command>,
+    commands: Mail<Command>,
     events: Arc<Events>,
     detectors: Arc<Vec<Arc<Detector>>>,
     /// Of the local output and of "null".
@@ -127,31 +131,16 @@ struct Heard {
 impl Rx {
     pub fn start(tx: Tx, shelf: Shelf, detectors: Vec<Arc<Detector>>, events: impl Fn(RxEvent) + Send + Sync + 'static) -> io::Result<Rx> {
         let events: Arc<Events> = Arc::new(events);
-        disk::quiet_file_limit();
+        file::quiet_file_limit();
         let pump = Pump::start()?;
         let (commands, inbox) = unbounded();
-        let (lane_taps, lanes) = unbounded();
-        let streams = Streams {
-            commands: inbox,
-            pump: pump.clone(),
-            tx,
-            events: Arc::clone(&events),
-            shelf,
-            lanes,
-            lane_taps,
-            sessions: BTreeMap::new(),
-            open: None,
-            tracks: HashMap::new(),
-            local: Port::default(),
-            null: Port::default(),
-            pool: Pool::default(),
-        };
-        thread::Builder::new()
+        let streams = Streams::new(inbox, pump.clone(), tx, Arc::clone(&events), shelf);
+        let thread = thread::Builder::new()
             .name("utterd-streams".into())
             .spawn(move || crate::or_end("the thread of the audio streams", || streams.run()))?;
         Ok(Rx {
             pump,
-            commands,
+            commands: Mail::new(commands, thread.thread().clone()),
             events,
             detectors: Arc::new(detectors),
             rates: Arc::new([AtomicU32::new(48_000), AtomicU32::new(48_000)]),
@@ -291,7 +280,7 @@ impl Rx {
     }
 
     fn send(&self, command: Command) {
-        if self.commands.send(command).is_err() {
+        if !self.commands.send(command) {
             tracing::debug!("the audio streams have stopped");
         }
     }

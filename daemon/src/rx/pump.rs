@@ -8,9 +8,10 @@ use std::io;
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam::channel::{Receiver, TryRecvError, unbounded};
 use utterd_rt::{TapRx, TapTx};
 
+use super::mail::{Mail, sleep};
 use crate::driver::sched;
 use crate::tx::Output;
 
@@ -35,15 +36,16 @@ enum Order {
 /// `[any]`
 #[derive(Clone)]
 pub(super) struct Pump {
-    orders: Sender<Order>,
+    orders: Mail<Order>,
 }
 
 impl Pump {
     pub(super) fn start() -> io::Result<Pump> {
         let (orders, inbox) = unbounded();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("utterd-rx".into())
             .spawn(move || crate::or_end("the pump of captured audio", || run(&inbox)))?;
+        let orders = Mail::new(orders, thread.thread().clone());
         Ok(Pump { orders })
     }
 
@@ -62,7 +64,7 @@ impl Pump {
     }
 
     fn send(&self, order: Order) {
-        if self.orders.send(order).is_err() {
+        if !self.orders.send(order) {
             tracing::debug!("the pump has stopped");
         }
     }
@@ -83,23 +85,18 @@ fn run(inbox: &Receiver<Order>) {
     }
     let (mut local, mut null) = (Port::default(), Port::default());
     loop {
-        let order = if local.sinks.is_empty() && null.sinks.is_empty() {
-            inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            inbox.recv_timeout(TICK)
-        };
-        let mut next = order;
         loop {
-            match next {
+            match inbox.try_recv() {
                 Ok(Order::Engine(output, tap)) => port(&mut local, &mut null, output).take_over(tap),
                 Ok(Order::Sink(output, sink)) => port(&mut local, &mut null, output).add(sink),
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => break,
+                Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Empty) => break,
             }
-            next = inbox.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
         local.pump();
         null.pump();
+        let is_idle = local.sinks.is_empty() && null.sinks.is_empty();
+        sleep(inbox, (!is_idle).then_some(TICK));
     }
 }
 

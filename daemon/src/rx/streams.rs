@@ -1,29 +1,32 @@
 //! The streams' thread: brings the line of each output to the readers and recordings of its sessions. `[worker]`
 //!
-//! It looks every 5 ms while somebody reads or records and sleeps otherwise; then the taps are off, too. It never waits for a reader or a disk.
+//! It looks whenever the pump has brought something, while somebody reads or records, and sleeps otherwise; then the taps are off, too. It never
+//! waits for a reader or a disk.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam::channel::{Receiver, Sender, TryRecvError, unbounded};
 use utterd_core::{ErrorKind, Failure, RecordingEvent, RecordingId, Token};
 use utterd_rt::TapRx;
 
-use super::disk::Shelf;
 use super::ears::Ears;
 use super::group::{Group, Joining, Told};
 use super::line::Line;
+use super::mail::sleep;
 use super::pump::{Pump, Sink};
 use super::reader::Reader;
 use super::recorder::{Recorder, Tell};
+use super::shelf::Shelf;
 use super::{Acquire, Events, Record, RxEvent};
 use crate::clock::now_us;
 use crate::tx::resample::{Pool, samples_to_us};
 use crate::tx::{Output, Tx};
 
-const TICK: Duration = Duration::from_millis(5);
+/// The longest time between two looks: the pump wakes it sooner, if there is a server.
+const TICK: Duration = Duration::from_millis(20);
 /// A stream whose line stands still begins after this long all the same.
 const PATIENCE_US: u64 = 500_000;
 /// Readers of all sessions; each holds a file descriptor and its pipe's memory.
@@ -74,24 +77,24 @@ pub(super) enum Command {
 }
 
 pub(super) struct Streams {
-    pub(super) commands: Receiver<Command>,
-    pub(super) pump: Pump,
-    pub(super) tx: Tx,
-    pub(super) events: Arc<Events>,
-    pub(super) shelf: Shelf,
+    commands: Receiver<Command>,
+    pump: Pump,
+    tx: Tx,
+    events: Arc<Events>,
+    shelf: Shelf,
     /// Taps of lanes, by track, as the feeder makes them.
-    pub(super) lanes: Receiver<(u64, TapRx)>,
-    pub(super) lane_taps: Sender<(u64, TapRx)>,
-    pub(super) sessions: BTreeMap<u64, Ears>,
+    lanes: Receiver<(u64, TapRx)>,
+    lane_taps: Sender<(u64, TapRx)>,
+    sessions: BTreeMap<u64, Ears>,
     /// Who has the microphone; sessions that nobody listens to are not known by id here.
-    pub(super) open: Option<String>,
-    pub(super) tracks: HashMap<u64, u64>,
-    pub(super) local: Port,
-    pub(super) null: Port,
-    pub(super) pool: Pool,
+    open: Option<String>,
+    tracks: HashMap<u64, u64>,
+    local: Port,
+    null: Port,
+    pool: Pool,
 }
 
-pub(super) struct Port {
+struct Port {
     rate: u32,
     line: Option<Line>,
 }
@@ -103,24 +106,38 @@ impl Default for Port {
 }
 
 impl Streams {
+    pub(super) fn new(commands: Receiver<Command>, pump: Pump, tx: Tx, events: Arc<Events>, shelf: Shelf) -> Streams {
+        let (lane_taps, lanes) = unbounded();
+        Streams {
+            commands,
+            pump,
+            tx,
+            events,
+            shelf,
+            lanes,
+            lane_taps,
+            sessions: BTreeMap::new(),
+            open: None,
+            tracks: HashMap::new(),
+            local: Port::default(),
+            null: Port::default(),
+            pool: Pool::default(),
+        }
+    }
+
     pub(super) fn run(mut self) {
         loop {
-            let first = if self.local.line.is_some() || self.null.line.is_some() {
-                self.commands.recv_timeout(TICK)
-            } else {
-                self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            };
-            let mut next = first;
             loop {
-                match next {
-                    Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                match self.commands.try_recv() {
+                    Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return,
                     Ok(command) => self.obey(command),
-                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(TryRecvError::Empty) => break,
                 }
-                next = self.commands.try_recv().map_err(|_| RecvTimeoutError::Timeout);
             }
             self.hear(Output::Local);
             self.hear(Output::Null);
+            let is_idle = self.local.line.is_none() && self.null.line.is_none();
+            sleep(&self.commands, (!is_idle).then_some(TICK));
         }
     }
 
@@ -133,7 +150,7 @@ impl Streams {
                     line.engine(rate);
                 }
                 for ears in self.sessions.values_mut().filter(|e| e.output == output) {
-                    ears.lanes.retain(|lane| !lane.is_abandoned());
+                    ears.forget_dead_lanes();
                     if is_other {
                         ears.rate_changed(rate);
                     }
@@ -180,11 +197,8 @@ impl Streams {
                 }
             }
             Command::StopRecording(id, reason) => {
-                let has = |ears: &&mut Ears| ears.recorder.as_ref().is_some_and(|r| r.id == id);
                 // One that has ended by itself has told its end.
-                if let Some(ears) = self.sessions.values_mut().find(has)
-                    && let Some(recorder) = &mut ears.recorder
-                {
+                if let Some(recorder) = self.recorder(id) {
                     recorder.stop_at(now_us(), reason);
                 }
             }
@@ -214,8 +228,8 @@ impl Streams {
     }
 
     fn recorder(&mut self, id: RecordingId) -> Option<&mut Recorder> {
-        let all = self.sessions.values_mut().filter_map(|e| e.recorder.as_mut());
-        all.into_iter().find(|r| r.id == id)
+        let mut all = self.sessions.values_mut().filter_map(|e| e.recorder.as_mut());
+        all.find(|r| r.id == id)
     }
 
     fn acquire(&mut self, acquire: Acquire) {
@@ -338,19 +352,7 @@ impl Streams {
 
     fn tell(&self, session: u64, told: Told) {
         match told {
-            Told::Joined {
-                token,
-                stream,
-                rate,
-                format,
-                start_us,
-            } => (self.events)(RxEvent::Joined {
-                token,
-                stream,
-                rate,
-                format,
-                start_us,
-            }),
+            Told::Joined(event) => (self.events)(event),
             Told::Lost { frames, rate, first } => {
                 let name = self.sessions.get(&session).map(|e| e.name.clone()).unwrap_or_default();
                 let lost_us = samples_to_us(frames, rate);

@@ -378,12 +378,12 @@ impl Hands {
         }
     }
 
-    /// At most one alert of a kind and session a second; those between are in the metrics and the log.
-    pub(super) fn alert(&mut self, kind: &'static str, session: &str, details: BTreeMap<&'static str, Value<'static>>) {
+    /// At most one alert of a kind and session a second; those between are in the metrics. Whether it was told.
+    pub(super) fn alert(&mut self, kind: &'static str, session: &str, details: BTreeMap<&'static str, Value<'static>>) -> bool {
         let now = now_us();
         let last = self.alerts.get(&(kind, session.to_owned()));
         if last.is_some_and(|at| now.saturating_sub(*at) < ALERT_EVERY_US) {
-            return;
+            return false;
         }
         self.alerts.retain(|_, at| now.saturating_sub(*at) < ALERT_EVERY_US);
         self.alerts.insert((kind, session.to_owned()), now);
@@ -392,6 +392,7 @@ impl Hands {
             session: session.to_owned(),
             details,
         });
+        true
     }
 
     /// A cut was answered.

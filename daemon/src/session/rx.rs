@@ -143,13 +143,14 @@ impl Hands {
             RxEvent::Behind { session, lost_us, first } => {
                 self.rx_counts.behind.add_for(&session, lost_us);
                 if first > 0 {
-                    tracing::warn!(
-                        session,
-                        readers = first,
-                        "a reader of audio is behind: what it does not take is silence to it"
-                    );
                     let details = [("readers", Value::from(first as u64)), ("lost-us", Value::from(lost_us))];
-                    self.alert("reader-behind", &session, BTreeMap::from(details));
+                    if self.alert("reader-behind", &session, BTreeMap::from(details)) {
+                        tracing::warn!(
+                            session,
+                            readers = first,
+                            "a reader of audio is behind: what it does not take is silence to it"
+                        );
+                    }
                 }
                 None
             }

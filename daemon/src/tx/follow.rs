@@ -107,6 +107,9 @@ impl Track {
         let entry = &self.queue[i];
         let Some(span) = entry.span else { return };
         while let Some((position, mark)) = entry.store.next_mark(end) {
+            if position > entry.held && mark.is_watch() {
+                continue; // It ended before so much of it was heard.
+            }
             let position = position.min(entry.held);
             let at_us = heard.at(span.begin + position.saturating_sub(span.from));
             let utterance = entry.utterance;

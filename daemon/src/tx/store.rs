@@ -412,6 +412,11 @@ fn through(chain: &mut [Resampler], samples: &[f32]) -> Vec<f32> {
 }
 
 impl StoreMark {
+    /// Set by `Store::watch`, and by no backend: a backend's bookmark has a name.
+    pub(crate) fn is_watch(&self) -> bool {
+        self.kind == MarkKind::Bookmark && self.name.is_empty()
+    }
+
     pub(crate) fn new(kind: MarkKind, at_us: u64, char_start: u32, char_end: u32, name: String) -> Self {
         StoreMark {
             kind,

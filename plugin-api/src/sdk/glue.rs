@@ -12,19 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// The table of a TTS backend in Rust.
 #[doc(hidden)]
 pub const fn __tts_table<T: Tts>() -> UtTts {
-    let mut flags = 0;
-    if T::CONCURRENT {
-        flags |= UT_TTS_CONCURRENT;
-    }
-    if T::MARKS {
-        flags |= UT_TTS_MARKS;
-    }
+    let flags = bit(T::CONCURRENT, UT_TTS_CONCURRENT) | bit(T::MARKS, UT_TTS_MARKS);
     UtTts {
-        common: UtCommon {
-            size: UtTts::V1,
-            flags,
-            ..common::<AsTts<T>>()
-        },
+        common: common::<AsTts<T>>(UtTts::V1, flags),
         speak: Some(speak::<T>),
         cancel: Some(cancel::<T>),
         warmup: Some(warmup::<T>),
@@ -34,27 +24,18 @@ pub const fn __tts_table<T: Tts>() -> UtTts {
 /// The table of a detector in Rust.
 #[doc(hidden)]
 pub const fn __detector_table<T: Detector>() -> UtDetector {
-    let mut flags = 0;
-    if T::HARD_RT {
-        flags |= UT_DET_HARD_RT;
-    }
-    if T::NEEDS_FAR {
-        flags |= UT_DET_NEEDS_FAR;
-    }
-    if T::CLEANS {
-        flags |= UT_DET_CLEANS;
-    }
+    let flags = bit(T::HARD_RT, UT_DET_HARD_RT) | bit(T::NEEDS_FAR, UT_DET_NEEDS_FAR) | bit(T::CLEANS, UT_DET_CLEANS);
     UtDetector {
-        common: UtCommon {
-            size: UtDetector::V1,
-            flags,
-            ..common::<AsDetector<T>>()
-        },
+        common: common::<AsDetector<T>>(UtDetector::V1, flags),
         open: Some(open::<T>),
         close: Some(close::<T>),
         process: Some(process::<T>),
         reset: Some(reset::<T>),
     }
+}
+
+const fn bit(is: bool, flag: u32) -> u32 {
+    if is { flag } else { 0 }
 }
 
 /// What every kind has at its head.
@@ -98,10 +79,10 @@ impl<T: Detector> Kind for AsDetector<T> {
     }
 }
 
-const fn common<K: Kind>() -> UtCommon {
+const fn common<K: Kind>(size: u32, flags: u32) -> UtCommon {
     UtCommon {
-        size: 0,
-        flags: 0,
+        size,
+        flags,
         schema: Some(schema::<K>),
         create: Some(create::<K>),
         destroy: Some(destroy::<K>),

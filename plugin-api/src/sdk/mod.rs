@@ -11,6 +11,7 @@ mod error;
 mod glue;
 mod host;
 mod out;
+mod sensitivity;
 mod speak;
 mod tts;
 
@@ -21,6 +22,7 @@ pub use entry::{__factory, __init, __manifest_bytes};
 pub use error::{Error, Result};
 pub use host::{Dir, Host};
 pub use out::{AudioOut, MarkKind};
+pub use sensitivity::Sensitivity;
 pub use speak::{Speak, Word};
 pub use tts::{NoConfig, Tts, description, voice};
 

@@ -64,6 +64,7 @@ pub struct Decision {
     quiet: u32,
     hushed: u32,
     silent: u32,
+    gone: u32,
     /// Ended against the network's word, which must fall or be borne out by a sound before it counts again.
     distrusted: bool,
     speech: f32,
@@ -118,6 +119,7 @@ impl Decision {
             quiet: 0,
             hushed: 0,
             silent: 0,
+            gone: 0,
             distrusted: false,
             speech: 0.0,
             first: 0.0,
@@ -139,6 +141,11 @@ impl Decision {
         } else {
             0
         };
+    }
+
+    /// How many frames ago the speech ended whose end was told last.
+    pub fn gone(&self) -> u32 {
+        self.gone
     }
 
     /// One frame's probabilities: of speech, of an interruption, of assent.
@@ -202,6 +209,7 @@ impl Decision {
 
     fn ended(&mut self) -> Edge {
         self.stage = Stage::Quiet;
+        self.gone = self.hushed.max(self.quiet).min(self.frames);
         if self.assent > 0.4 && self.frames < ASSENT {
             Edge::Assent
         } else {
@@ -277,6 +285,7 @@ mod tests {
         assert_eq!(remembered(Level::Noise, 15), None, "a pause between two words");
         assert_eq!(remembered(Level::Sound, 1), None);
         assert_eq!(remembered(Level::Noise, 100), Some(210), "ms of silence");
+        assert_eq!(decision.gone(), 21, "and it says since when");
     }
 
     #[test]

@@ -218,13 +218,14 @@ impl Features {
     }
 }
 
-/// What the canceller left of 10 ms, by its features: nothing is below −80 dBFS, the line's own noise within 6 dB of its floor.
+/// What the canceller left of 10 ms, by its features: nothing is below −80 dBFS, the line's own noise below −60, where nobody speaks, or within
+/// 6 dB of its floor (which stands too low for seconds after digital silence).
 pub fn level(values: &[f32; FEATURES]) -> Level {
     let scalars = &values[PER_BAND * BANDS..];
     let (level, over_floor) = (scalars[0] / 0.3 - 5.0, scalars[17] / 0.5);
     match (level, over_floor) {
         (..-8.0, _) => Level::Nothing,
-        (_, ..0.6) => Level::Noise,
+        (..-6.0, _) | (_, ..0.6) => Level::Noise,
         _ => Level::Sound,
     }
 }

@@ -21,25 +21,11 @@ mod trace;
 use decide::{Decision, Edge, Thresholds};
 use engine::Engine;
 use features::level;
-use serde::Deserialize;
 use utterd_plugin_api::prelude::*;
 
 const RATES: [u32; 3] = [8_000, 16_000, 48_000];
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Config {
-    /// 0 (late and sure) … 1 (early and rash).
-    sensitivity: f32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { sensitivity: 0.5 }
-    }
-}
-
-struct BargeIn(Config);
+struct BargeIn(Sensitivity);
 
 struct Ear {
     engine: Engine,
@@ -49,18 +35,14 @@ struct Ear {
 }
 
 impl Detector for BargeIn {
-    type Config = Config;
+    type Config = Sensitivity;
     type Stream = Ear;
     const HARD_RT: bool = true;
     const CLEANS: bool = true;
-    const SCHEMA: &'static str = r#"{"type":"object","additionalProperties":false,"properties":{
-        "sensitivity":{"type":"number","minimum":0,"maximum":1,"default":0.5}}}"#;
+    const SCHEMA: &'static str = Sensitivity::SCHEMA;
 
-    fn new(_: Host, _: &str, config: Config) -> Result<Self> {
-        match config.sensitivity {
-            0.0..=1.0 => Ok(Self(config)),
-            other => Err(Error::Config(format!("sensitivity must lie between 0 and 1, it is {other}"))),
-        }
+    fn new(_: Host, _: &str, config: Sensitivity) -> Result<Self> {
+        Ok(Self(config))
     }
 
     fn describe(&self) -> DetectorDescription {
@@ -105,7 +87,7 @@ impl Listen for Ear {
                 Edge::Start(frames) => (Event::SpeechStart, since(frames), p[0]),
                 Edge::BargeIn(frames) => (Event::BargeIn, since(frames), p[1]),
                 Edge::Assent => (Event::Backchannel, now, p[2]),
-                Edge::End => (Event::SpeechEnd, now, 1.0 - p[0]),
+                Edge::End => (Event::SpeechEnd, since(decision.gone()), 1.0 - p[0]),
             };
             // A frame of several blocks may bring two edges; they go out together, at the time of the first.
             if events == 0 {

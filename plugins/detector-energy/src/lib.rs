@@ -1,23 +1,10 @@
 //! `detector-energy`: the smallest example of a detector, and no more. Somebody speaks when the near end is louder than its own noise and than
 //! the echo that the far end can explain. README.md says what that is good for.
 
-use serde::Deserialize;
 use utterd_plugin_api::prelude::*;
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Config {
-    /// 0 … 1: from 14 dB above noise and echo down to 2 dB.
-    sensitivity: f32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { sensitivity: 0.5 }
-    }
-}
-
-struct Energy(Config);
+/// At 0 speech is 14 dB above noise and echo, at 1 it is 2 dB.
+struct Energy(Sensitivity);
 
 struct Ear {
     rate: f32,
@@ -31,17 +18,13 @@ struct Ear {
 }
 
 impl Detector for Energy {
-    type Config = Config;
+    type Config = Sensitivity;
     type Stream = Ear;
     const HARD_RT: bool = true;
-    const SCHEMA: &'static str = r#"{"type":"object","additionalProperties":false,"properties":{
-        "sensitivity":{"type":"number","minimum":0,"maximum":1,"default":0.5}}}"#;
+    const SCHEMA: &'static str = Sensitivity::SCHEMA;
 
-    fn new(_: Host, _: &str, config: Config) -> Result<Self> {
-        match config.sensitivity {
-            0.0..=1.0 => Ok(Self(config)),
-            other => Err(Error::Config(format!("sensitivity must lie between 0 and 1, it is {other}"))),
-        }
+    fn new(_: Host, _: &str, config: Sensitivity) -> Result<Self> {
+        Ok(Self(config))
     }
 
     fn open(&self, stream: &StreamConfig<'_>) -> Result<Ear> {

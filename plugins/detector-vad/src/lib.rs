@@ -5,7 +5,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-use serde::Deserialize;
 use utterd_plugin_api::prelude::*;
 
 mod resample;
@@ -16,20 +15,8 @@ const BLOCK: usize = 256;
 /// What can be made into that.
 const RATES: [u32; 3] = [8_000, 16_000, 48_000];
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Config {
-    /// 0 … 1: speech from a score of 0.8 down to 0.2.
-    sensitivity: f32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { sensitivity: 0.5 }
-    }
-}
-
-struct Vad(Config);
+/// At 0 speech has a score of 0.8, at 1 one of 0.2.
+struct Vad(Sensitivity);
 
 struct Ear {
     network: Box<earshot::Detector>,
@@ -42,17 +29,13 @@ struct Ear {
 }
 
 impl Detector for Vad {
-    type Config = Config;
+    type Config = Sensitivity;
     type Stream = Ear;
     const HARD_RT: bool = true;
-    const SCHEMA: &'static str = r#"{"type":"object","additionalProperties":false,"properties":{
-        "sensitivity":{"type":"number","minimum":0,"maximum":1,"default":0.5}}}"#;
+    const SCHEMA: &'static str = Sensitivity::SCHEMA;
 
-    fn new(_: Host, _: &str, config: Config) -> Result<Self> {
-        match config.sensitivity {
-            0.0..=1.0 => Ok(Self(config)),
-            other => Err(Error::Config(format!("sensitivity must lie between 0 and 1, it is {other}"))),
-        }
+    fn new(_: Host, _: &str, config: Sensitivity) -> Result<Self> {
+        Ok(Self(config))
     }
 
     fn describe(&self) -> DetectorDescription {

@@ -154,6 +154,11 @@ pub fn music(n: usize, corpus: &Corpus, dice: &mut Dice) -> Vec<f32> {
         s.resize(n, 0.0);
         return s;
     }
+    chords(n, dice)
+}
+
+/// Music made up here, for whoever has no corpus.
+pub fn chords(n: usize, dice: &mut Dice) -> Vec<f32> {
     let mut s = vec![0.0; n];
     let base = dice.between(110.0, 260.0);
     let beat = ms(dice.between(180.0, 600.0));

@@ -10,12 +10,13 @@
 //! The callback copies into rings and does nothing else.
 #![allow(clippy::unwrap_used)] // A helper of tests: its failure is the test's failure.
 
-use jack::{AudioIn, Client, ClientOptions, ClientStatus, Control, Port, ProcessScope};
+use jack::{AudioIn, Client, ClientStatus, Control, Port, ProcessScope};
 use std::io::{BufWriter, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use utterd_tests::helper::{open, say};
 
 #[derive(Clone, Copy)]
 struct Period {
@@ -200,21 +201,6 @@ fn main() {
     std::process::exit(0);
 }
 
-/// Opens the client as soon as the server answers.
-fn open(name: &str, patience: Duration) -> Client {
-    let end = Instant::now() + patience;
-    loop {
-        match Client::new(name, ClientOptions::NO_START_SERVER) {
-            Ok((client, _)) => return client,
-            Err(e) if Instant::now() > end => {
-                eprintln!("no JACK server for the ear: {e}");
-                std::process::exit(1);
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(2)),
-        }
-    }
-}
-
 /// Connects to the source whenever it is there and not connected yet.
 fn listen(client: &Client, source: &str, sink: &str, shared: &Shared) {
     let connected = client
@@ -267,11 +253,4 @@ fn read_stdin(news: mpsc::Sender<News>) {
             std::process::exit(0);
         }
     });
-}
-
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0); // Nobody listens any more.
-    }
 }

@@ -1,19 +1,20 @@
 //! The mouth: a JACK client that plays voices into the daemon's microphone as users would speak into it, in a room that brings back what the
 //! agent says.
 //!
-//! `mouth TARGET CLIENT FILE.f32… [--echo SOURCE FRAMES:GAIN,…]` connects `CLIENT:out_1` to TARGET whenever that exists. Each FILE (raw mono
+//! `mouth TARGET CLIENT FILE.f32… [--echo SOURCE FRAMES:GAIN,… [NOISE]]` connects `CLIENT:out_1` to TARGET whenever that exists. Each FILE (raw mono
 //! floats, any bits: NaN too) is a voice, played once for each line `play N` on standard input, from the beginning of a period; voices sound
 //! together. With `--echo`, `CLIENT:in_1` takes SOURCE (say `utterd:out_1`), and each tap adds it that many frames later (JACK's own period
-//! of a loop included, `utterd_tests::room`). It says `ready RATE PERIOD`, `connected`, `echoing`, and with a voice's first sample
+//! of a loop included, `utterd_tests::room`); NOISE is white noise of that amplitude beside all of it. It says `ready RATE PERIOD`, `connected`, `echoing`, and with a voice's first sample
 //! `playing N FRAME US`, where FRAME is JACK's and US that sample's CLOCK_MONOTONIC; `played N` after its last. It ends with its input.
 //!
 //! The callback copies, adds and pushes into a ring; it allocates nothing.
 #![allow(clippy::unwrap_used)] // A helper of tests: its failure is the test's failure.
 
-use jack::{AudioIn, AudioOut, Client, ClientOptions, Control, Port, ProcessScope};
-use std::io::{BufRead, BufReader, Write};
+use jack::{AudioIn, AudioOut, Client, Control, Port, ProcessScope};
+use std::io::{BufRead, BufReader};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use utterd_tests::helper::{open, say};
 use utterd_tests::room::Line;
 
 enum News {
@@ -26,10 +27,29 @@ struct Voice {
     at: Option<usize>,
 }
 
+/// What every microphone adds by itself.
+struct Noise {
+    level: f32,
+    state: u32,
+}
+
+impl Noise {
+    fn add(&mut self, out: &mut [f32]) {
+        if self.level == 0.0 {
+            return; // Else the bits of a lone voice would not be its own.
+        }
+        for sample in out {
+            self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *sample += self.level * ((self.state >> 8) as f32 / (1 << 23) as f32 - 1.0);
+        }
+    }
+}
+
 struct Play {
     out: Port<AudioOut>,
     voices: Vec<Voice>,
     echo: Option<(Port<AudioIn>, Line)>,
+    noise: Noise,
     orders: rtrb::Consumer<usize>,
     news: rtrb::Producer<News>,
     clock_offset: i64,
@@ -69,6 +89,7 @@ impl jack::ProcessHandler for Play {
         if let Some((port, line)) = &mut self.echo {
             line.pass(frame, port.as_slice(scope), self.out.as_mut_slice(scope));
         }
+        self.noise.add(self.out.as_mut_slice(scope));
         Control::Continue
     }
 }
@@ -77,7 +98,7 @@ fn main() {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     let echo = args.iter().position(|a| a == "--echo").map(|at| args.split_off(at));
     let [target, name, files @ ..] = args.as_slice() else {
-        eprintln!("usage: mouth TARGET CLIENT FILE.f32… [--echo SOURCE FRAMES:GAIN,…]");
+        eprintln!("usage: mouth TARGET CLIENT FILE.f32… [--echo SOURCE FRAMES:GAIN,… [NOISE]]");
         std::process::exit(2);
     };
     let voices = files.iter().map(|f| Voice {
@@ -88,10 +109,12 @@ fn main() {
     let client = open(name, Duration::from_secs(20));
     let out = client.register_port("out_1", AudioOut::default()).unwrap();
     let mut cables = vec![Cable::new(&out.name().unwrap(), target, "connected", "disconnected")];
+    let mut noise = Noise { level: 0.0, state: 1 };
     let echo = echo.map(|echo| {
-        let [_, source, taps] = echo.as_slice() else {
+        let [_, source, taps, level @ ..] = echo.as_slice() else {
             panic!("--echo SOURCE TAPS, not {echo:?}")
         };
+        noise.level = level.first().map_or(0.0, |level| level.parse().unwrap());
         let port = client.register_port("in_1", AudioIn::default()).unwrap();
         cables.push(Cable::new(source, &port.name().unwrap(), "echoing", "quiet"));
         (port, Line::new(parse_taps(taps)))
@@ -105,6 +128,7 @@ fn main() {
         out,
         voices,
         echo,
+        noise,
         orders,
         news,
         clock_offset,
@@ -191,27 +215,5 @@ impl Cable {
         if std::mem::replace(&mut self.is_plugged, plugged) != plugged {
             say(if plugged { self.words.0 } else { self.words.1 });
         }
-    }
-}
-
-/// Opens the client as soon as the server answers.
-fn open(name: &str, patience: Duration) -> Client {
-    let end = Instant::now() + patience;
-    loop {
-        match Client::new(name, ClientOptions::NO_START_SERVER) {
-            Ok((client, _)) => return client,
-            Err(e) if Instant::now() > end => {
-                eprintln!("no JACK server for the mouth: {e}");
-                std::process::exit(1);
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(2)),
-        }
-    }
-}
-
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0); // Nobody listens any more.
     }
 }

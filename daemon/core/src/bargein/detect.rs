@@ -6,10 +6,12 @@
 
 use super::Cause;
 use crate::Core;
-use crate::effect::{Effect, Note, Signal};
+use crate::effect::{Effect, Signal};
 use crate::hearing::{BargeInPolicy, Finding, FindingKind, PolicySettings};
 use crate::ids::{Micros, OrderId, SessionId};
-use crate::request::{ErrorKind, Failure, Output};
+use crate::note::Note;
+use crate::options::Output;
+use crate::request::{ErrorKind, Failure};
 
 /// The word for: clients report speech, no microphone is opened.
 pub(super) const NONE: &str = "none";
@@ -213,7 +215,7 @@ impl Core {
         }
         let name = s.id.clone();
         let wants = self.wants_ear(id);
-        let is_live = s.open.iter().any(|u| self.is_live(u));
+        let is_live = self.has_live(s);
         let (capture, delivering) = self.capture_of(id);
         let detector = self.detector_for(id);
         let runs = capture.filter(|_| wants && (is_live || self.holds_capture(id)));
@@ -245,7 +247,6 @@ impl Core {
                     output: s.output,
                     generation,
                     detector,
-                    sensitivity: self.settings.barge_in.sensitivity,
                     language: s.defaults.language.clone().unwrap_or_default(),
                     one_stage,
                 });
@@ -279,10 +280,9 @@ impl Core {
         let Some(s) = self.sessions.get(&id) else {
             return;
         };
-        let heard = self.concerned(id).and_then(|u| self.utterances.get(&u));
         let context = Context {
             speaking: self.properties(id, s).speaking,
-            protected: heard.is_some_and(|u| u.is_protected()),
+            protected: self.is_protected(id),
             muted: s.hearing.mic_muted || (self.manager.mic_muted && s.output == Output::Local),
         };
         let Some(s) = self.sessions.get_mut(&id) else {

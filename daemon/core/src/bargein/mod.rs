@@ -16,10 +16,12 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::Core;
 use crate::cancel::{Order, Then};
-use crate::effect::{Effect, Note, Signal};
+use crate::effect::{Effect, Signal};
 use crate::hearing::{BargeInPolicy, Policy, PolicySettings, Situation, Verdict};
 use crate::ids::{Micros, SessionId, Token, UtteranceId};
-use crate::request::SessionOptions;
+use crate::note::Note;
+use crate::options::SessionOptions;
+use crate::session::Session;
 use crate::timer::Timer;
 
 pub use words::{BargeIn, SpeechDetails};
@@ -169,8 +171,8 @@ impl Core {
             return false;
         };
         let situation = Situation {
-            active: s.open.iter().any(|u| self.is_live(u)),
-            protected: self.concerned(id).is_some_and(|u| self.utterances[&u].is_protected()),
+            active: self.has_live(s),
+            protected: self.is_protected(id),
         };
         let verdict = self.ask_policy(id, self.now, |policy, now| policy.situation(now, situation));
         self.carry_out_verdict(id, verdict, None);
@@ -183,6 +185,17 @@ impl Core {
     fn concerned(&self, id: SessionId) -> Option<UtteranceId> {
         let live = || self.sessions.get(&id)?.open.iter().copied().find(|u| self.is_live(u));
         self.heard_or_next(id).or_else(live)
+    }
+
+    /// What a barge-in would be about is protected.
+    fn is_protected(&self, id: SessionId) -> bool {
+        let concerned = self.concerned(id).and_then(|u| self.utterances.get(&u));
+        concerned.is_some_and(|u| u.is_protected())
+    }
+
+    /// A response is active (T5).
+    fn has_live(&self, s: &Session) -> bool {
+        s.open.iter().any(|u| self.is_live(u))
     }
 
     /// After every step: sessions that changed learn of it, and the microphone follows, until nothing follows from that any more.
@@ -419,10 +432,8 @@ impl Core {
                 );
             }
             if s.hearing.suspected {
-                let active = s.open.iter().any(|u| self.is_live(u));
-                assert!(active, "T5: {} is held by a suspicion, and nothing of it is active", s.id);
-                let heard = self.concerned(*id).and_then(|u| self.utterances.get(&u));
-                assert!(heard.is_none_or(|u| !u.is_protected()), "I10: {} is paused though protected", s.id);
+                assert!(self.has_live(s), "T5: {} is held by a suspicion, and nothing of it is active", s.id);
+                assert!(!self.is_protected(*id), "I10: {} is paused though protected", s.id);
             }
         }
         self.check_ears();

@@ -94,8 +94,6 @@ impl Core {
     }
 
     pub(super) fn is_protected_now(&self, id: SessionId) -> bool {
-        let is_on = self.sessions.get(&id).is_some_and(|s| s.hearing.is_on());
-        let heard = self.concerned(id).and_then(|u| self.utterances.get(&u));
-        is_on && heard.is_some_and(|u| u.is_protected())
+        self.sessions.get(&id).is_some_and(|s| s.hearing.is_on()) && self.is_protected(id)
     }
 }

@@ -18,8 +18,6 @@ pub struct BargeIn {
     pub min_speech_us: Micros,
     /// For this long after the agent's first speech the echo canceller is still learning, and a detector is not acted upon.
     pub warm_up_us: Micros,
-    /// Of detectors: 0 … 1.
-    pub sensitivity: f64,
 }
 
 impl Default for BargeIn {
@@ -31,7 +29,6 @@ impl Default for BargeIn {
             false_interruption_us: 2_000_000,
             min_speech_us: 0,
             warm_up_us: 0,
-            sensitivity: 0.5,
         }
     }
 }

@@ -8,8 +8,9 @@
 use super::{Backchannel, BargeInPolicy, Finding, FindingKind, PolicySettings, Report, Situation, Verdict};
 use crate::Micros;
 
-/// What must have been heard of somebody who was sure to speak before protection ended, after its end.
-const AFTER_PROTECTION_US: u64 = 200_000;
+/// What must have been heard of somebody who was sure to speak before protection ended, after its end. The agent pauses meanwhile, so it may be
+/// longer than detectors remember who fell silent while the agent's first words came back to them: one was seen to for 500 ms.
+const AFTER_PROTECTION_US: u64 = 800_000;
 /// How far the user's last words, and a detector's hang-over, may reach into the response to them.
 const CARRIED_OVER_US: u64 = 500_000;
 

@@ -123,12 +123,24 @@ fn t6_protected_speech_is_neither_paused_nor_cancelled_and_who_speaks_on_is_susp
             assert_eq!(life.heard(450, BargeIn, 200), None);
         }
         assert_eq!(life.situation(500, true, false), Some(Suspected));
-        assert_eq!(life.0.deadline(), Some(if sure { 700 } else { 2500 } * MS));
-        assert_eq!(life.tick(700), sure.then_some(Confirmed));
+        assert_eq!(life.0.deadline(), Some(if sure { 1300 } else { 2500 } * MS));
+        assert_eq!(life.tick(1300), sure.then_some(Confirmed));
         if !sure {
-            assert_eq!(life.heard(800, BargeIn, 200), Some(Confirmed));
+            assert_eq!(life.heard(1400, BargeIn, 200), Some(Confirmed));
         }
     }
+}
+
+#[test]
+fn who_fell_silent_before_protection_ended_and_is_remembered_by_the_detector_only_pauses() {
+    let mut life = Life(Policy::new(PolicySettings::default()));
+    assert_eq!(life.situation(0, true, true), None);
+    assert_eq!(life.heard(150, SpeechStart, 50), None);
+    assert_eq!(life.heard(250, BargeIn, 50), None);
+    assert_eq!(life.situation(500, true, false), Some(Suspected));
+    // Silent since 300 ms; a detector that the agent's echo disturbed needs the agent's own silence to find that out.
+    assert_eq!(life.heard(900, SpeechEnd, 300), Some(False));
+    assert_eq!(life.0.deadline(), None);
 }
 
 #[test]

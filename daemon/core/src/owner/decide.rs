@@ -2,8 +2,9 @@
 
 use super::{Asked, GuardKey, Hold, LINE, Purpose, Verdict};
 use crate::Core;
-use crate::effect::{DeviceOp, Effect, Note, Reply};
+use crate::effect::{DeviceOp, Effect, Reply};
 use crate::ids::{SessionId, Token};
+use crate::note::Note;
 use crate::request::{Caller, ErrorKind, Failure, Target, Transition};
 use crate::say::MAX_TURN_STEP;
 

@@ -2,9 +2,11 @@
 
 use super::{Asked, Guard, GuardKey, Hold, Listening, PATIENCE_US, Purpose, Running};
 use crate::Core;
-use crate::effect::{DeviceOp, Effect, Note};
+use crate::effect::{DeviceOp, Effect};
 use crate::ids::{OrderId, SessionId, Token};
-use crate::request::{DeviceEvent, ErrorKind, Failure, Output, Transition};
+use crate::note::Note;
+use crate::options::Output;
+use crate::request::{DeviceEvent, ErrorKind, Failure, Transition};
 use crate::timer::Timer;
 
 impl Core {

@@ -22,7 +22,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::Core;
 use crate::effect::OwnerProperties;
 use crate::ids::{Counter, Micros, OrderId, SessionId, Token};
-use crate::request::{Output, Transition};
+use crate::options::Output;
+use crate::request::Transition;
 
 /// A device that has not answered by then has failed.
 const PATIENCE_US: Micros = 2_000_000;

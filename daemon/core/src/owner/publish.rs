@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Asked, GuardKey, Listening, OWNER_COUNTERS, PLAYBACK_ENDS_US, Past};
 use crate::Core;
-use crate::effect::{Effect, Note, OwnerProperties, Reply, Signal};
+use crate::effect::{Effect, OwnerProperties, Reply, Signal};
 use crate::floor::FloorKey;
 use crate::ids::SessionId;
+use crate::note::Note;
 use crate::timer::Timer;
 
 impl Core {
@@ -135,12 +136,16 @@ impl Core {
         OWNER_COUNTERS.iter().map(|name| (*name, value(name))).collect()
     }
 
-    /// Who listens; until a take-over has succeeded, who listened before it; else who holds the floor.
+    /// Who listens; until a take-over has succeeded, who listened before it; else who holds the floor, or is heard while nobody does: something
+    /// important takes the floor from nobody, and what it interrupted may be cancelled meanwhile.
     pub(super) fn owner(&self) -> Option<SessionId> {
         let guard = self.owners.guards.get(&GuardKey::Local);
         let listening = guard.and_then(|g| g.entered()).map(|l| l.session);
         let displaced = || guard?.running.as_ref()?.displaced;
-        let floor = || self.floors.get(&FloorKey::Shared)?.holder;
+        let floor = || {
+            let floor = self.floors.get(&FloorKey::Shared)?;
+            floor.holder.or_else(|| Some(floor.on_air?.0))
+        };
         listening.or_else(displaced).or_else(floor)
     }
 

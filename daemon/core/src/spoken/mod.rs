@@ -24,7 +24,8 @@ pub use lexicon::Lexicon;
 use lexicon::Words;
 pub(crate) use pieces::{Growing, Take};
 
-use crate::request::{ErrorKind, Failure, Format};
+use crate::options::Format;
+use crate::request::{ErrorKind, Failure};
 use crate::text::Piece;
 use map::Map;
 

@@ -7,7 +7,7 @@
 //! Invariant: what is taken is taken once, in order.
 
 use super::{Part, Spoken, markdown};
-use crate::request::Format;
+use crate::options::Format;
 use crate::text::{self, Piece};
 
 /// A first sentence that is longer than this, or not complete, is spoken from its first clause on.

@@ -8,6 +8,7 @@ mod bargein;
 mod cancel;
 mod fallback;
 mod floor;
+mod microphone;
 mod owner;
 mod pause;
 mod phase;

@@ -78,6 +78,22 @@ fn opens(w: &World) -> usize {
 }
 
 #[test]
+fn who_is_heard_owns_the_loudspeaker_when_what_it_interrupted_is_cancelled() {
+    let mut w = world();
+    let message = w.say("a", LONG);
+    w.run_until_started(message);
+    let alarm = w.say_with("b", LONG, SayOptions {
+        priority: Some(Priority::Important),
+        ..SayOptions::default()
+    });
+    w.run_until_started(alarm);
+    w.cancel("a", CancelOptions::default());
+    assert_eq!(owner(&mut w).0, "b");
+    w.rest();
+    assert_eq!(owner(&mut w).0, "");
+}
+
+#[test]
 fn o1_entering_opens_the_microphone_and_leaving_closes_it() {
     let mut w = world();
     let token = w.enter("a", 0);

@@ -287,6 +287,31 @@ fn history_tells_what_was_said_and_heard() {
 }
 
 #[test]
+fn who_reads_the_history_piece_by_piece_misses_nothing() {
+    let mut w = world();
+    let message = w.say("a", LONG);
+    w.run_until_started(message);
+    let options = SayOptions {
+        priority: Some(Priority::Important),
+        ..SayOptions::default()
+    };
+    let alarm = w.say_with("a", "Fire!", options);
+    w.rest();
+    let mut read = |after: u64, limit: usize| {
+        let target = target("a");
+        let token = w.ask(1, Request::History { target, after, limit });
+        match w.reply(token) {
+            Ok(Reply::History(entries)) => entries.iter().map(|e| e.utterance).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(read(0, 10), [alarm, message], "in the order in which they ended");
+    assert_eq!(read(0, 1), [alarm]);
+    assert_eq!(read(alarm.get(), 1), [message]);
+    assert_eq!(read(message.get(), 10), []);
+}
+
+#[test]
 fn a_private_session_keeps_no_text() {
     let mut w = World::new();
     let options = SessionOptions {

@@ -13,6 +13,9 @@ const CAPTURE_PORTS: usize = 2;
 /// How long the render thread may take to let go of a port: two of the longest periods, and a margin.
 const LETS_GO_WITHIN: Duration = Duration::from_millis(500);
 
+/// Between two attempts to open a microphone that is there and cannot be connected.
+const TRIES_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
 /// The open microphone. `in_1` is what is heard; it lies with the render thread. The channels beside it are connected, so that a patchbay shows
 /// the microphone as it is, and not listened to.
 pub(super) struct Capture {
@@ -41,7 +44,13 @@ pub(super) fn mic() -> (Mic, MicSeat) {
         orders: obeyed,
         give_back,
     };
-    (Mic { orders, taken_back }, seat)
+    let mic = Mic {
+        orders,
+        taken_back,
+        owed: 0,
+        rests_until: None,
+    };
+    (mic, seat)
 }
 
 /// The keeper's side. `[worker]`
@@ -49,12 +58,14 @@ pub(super) struct Mic {
     /// A port to listen to; none: let go of the one there is.
     orders: Producer<Option<Port<AudioIn>>>,
     taken_back: Consumer<Port<AudioIn>>,
+    /// Ports that a server which hung has not given back yet; their names are taken until then.
+    owed: usize,
+    /// Before this moment it is not tried again.
+    rests_until: Option<Instant>,
 }
 
 impl Mic {
     fn give(&mut self, port: Port<AudioIn>) {
-        // What a server that hung gave back too late: its client goes soon, and the port with it.
-        while self.taken_back.pop().is_ok() {}
         if self.orders.push(Some(port)).is_err() {
             tracing::warn!("the render thread does not take up the microphone: is the JACK server hanging?");
         }
@@ -68,10 +79,18 @@ impl Mic {
                 return Some(port);
             }
             if Instant::now() >= deadline {
+                self.owed += 1;
                 return None;
             }
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// A port that came back later than it was waited for.
+    fn late(&mut self) -> Option<Port<AudioIn>> {
+        let port = self.taken_back.pop().ok()?;
+        self.owed = self.owed.saturating_sub(1);
+        Some(port)
     }
 }
 
@@ -105,6 +124,13 @@ impl Kept {
             self.close_capture(before);
         }
         self.awaited = None;
+        self.let_go_late();
+        if self.mic.owed > 0 {
+            self.awaited = Some(of.clone());
+            return DeviceAnswer::Failed {
+                reason: "the JACK server hangs and keeps the port of the microphone before this one".into(),
+            };
+        }
         let sources = sources(self.client.as_client());
         if sources.is_empty() {
             self.awaited = Some(of.clone());
@@ -121,6 +147,9 @@ impl Kept {
         for (n, source) in sources.into_iter().enumerate() {
             if let Err(error) = self.open_in(&mut capture, n, source) {
                 self.close_capture(capture);
+                // A client shows its ports before it is active, and until then they cannot be connected.
+                self.awaited = Some(of.clone());
+                self.mic.rests_until = Some(Instant::now() + TRIES_AGAIN_AFTER);
                 return DeviceAnswer::Failed { reason: error.to_string() };
             }
         }
@@ -150,7 +179,7 @@ impl Kept {
 
     pub(super) fn close_capture(&mut self, capture: Capture) {
         let Of { session, generation, .. } = &capture.of;
-        // A server that hangs keeps the port until the client is closed.
+        // A server that hangs keeps the port for as long.
         let first = capture.first.and_then(|_| self.mic.take_back());
         for port in first.into_iter().chain(capture.others) {
             if let Err(error) = self.client.as_client().unregister_port(port) {
@@ -160,8 +189,18 @@ impl Kept {
         tracing::info!(%session, generation, "the microphone is closed");
     }
 
+    /// What the render thread gave back after a server had hung.
+    fn let_go_late(&mut self) {
+        while let Some(port) = self.mic.late() {
+            if let Err(error) = self.client.as_client().unregister_port(port) {
+                tracing::warn!(%error, "a capture port was not closed");
+            }
+        }
+    }
+
     /// Tells of a microphone whose ports have gone, and of one that could be opened again.
     pub(super) fn watch_capture(&mut self) {
+        self.let_go_late();
         let client = self.client.as_client();
         let is_gone = |c: &mut Capture| c.sources.iter().any(|source| client.port_by_name(source).is_none());
         if let Some(capture) = self.capture.take_if(is_gone) {
@@ -171,6 +210,8 @@ impl Kept {
             self.awaited = Some(of);
         }
         if self.awaited.is_some()
+            && self.mic.owed == 0
+            && self.mic.rests_until.is_none_or(|until| Instant::now() >= until)
             && !sources(self.client.as_client()).is_empty()
             && let Some(of) = self.awaited.take()
         {

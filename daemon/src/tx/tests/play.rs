@@ -96,6 +96,27 @@ fn marks_are_told_when_their_sample_is_heard() {
 }
 
 #[test]
+fn a_watched_place_that_the_sound_does_not_reach_is_not_told() {
+    let mut rig = Rig::new();
+    rig.engine(RATE, 0);
+    rig.tx.watch(5, Output::Local, 500_000);
+    rig.tx.watch(5, Output::Local, 1_000_001);
+    let mut writer = rig.tx.store(5, Output::Local);
+    writer.begin_piece(RATE, 1.0);
+    writer.mark(word(60_000, 3));
+    writer.write(&signal(1, 48_000)).unwrap();
+    writer.finish();
+    rig.tx.play(1, 5);
+    rig.run_ms(1_200);
+    let told = |e: &TxEvent| match e {
+        TxEvent::Mark { mark, .. } => Some(mark.at_us),
+        _ => None,
+    };
+    let marks: Vec<u64> = rig.events().iter().filter_map(told).collect();
+    assert_eq!(marks, [500_000, 1_250_000], "a word beyond the end counts as heard at the end, as before");
+}
+
+#[test]
 fn nothing_is_told_before_it_is_heard() {
     let mut rig = Rig::new();
     rig.engine(RATE, 4_800);

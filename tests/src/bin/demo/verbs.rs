@@ -1,124 +1,55 @@
-//! The demo: a whole world on its own bus and its own JACK server, driven through `utterctl` as a person would, and judged by an ear.
+//! The first act: it speaks, pauses, goes on, is cancelled and speaks again, driven through `utterctl` as a person would, and judged by the ear.
 //!
-//! It prints each step as it happens and ends with a table, a WAV file and a picture of the sound with the marks on it. All times in
-//! the table are taken from the moment at which the bus saw the call (a monitor on the private bus) to the sample that JACK got, in
-//! JACK's own time; how long a shell needs to start `utterctl` is not the daemon's doing.
-//! `make demo` runs it after the build; everything it writes is below `target/demo`.
-#![allow(clippy::unwrap_used)] // A demo that cannot go on says so by panicking.
+//! All times in its table are taken from the moment at which the bus saw the call (a monitor on the private bus) to the sample that JACK got, in JACK's
+//! own time; how long a shell needs to start `utterctl` is not the daemon's doing.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::Instant;
-use utterd_tests::bins;
+use crate::stage::{Stage, folder, player};
+use std::time::Duration;
 use utterd_tests::client::{Event, Session};
 use utterd_tests::clock::let_pass;
-use utterd_tests::daemon::Plan;
-use utterd_tests::jack::JackOptions;
-use utterd_tests::monitor::Monitor;
 use utterd_tests::opts;
 use utterd_tests::plot::{Mark, Picture, Tint, Word};
 use utterd_tests::recording::Recording;
 use utterd_tests::tone;
-use utterd_tests::world::{TONE, World};
+use utterd_tests::world::TONE;
 
 const FIRST: &str = "Hello. I can be stopped in the middle of a word, and I always know what you have heard.";
 const CUT: &str = "This sentence is going to be cancelled long before it comes to its natural end.";
 const AFTER: &str = "And this one is spoken at once.";
 
-fn main() {
-    let stage = Stage::set();
-    let (paused, resumed) = stage.speak_pause_resume();
-    let cancelled = stage.cancel_and_go_on();
-    let gap = stage.gap_between_two();
+/// Plays it and shows what came of it.
+pub(crate) fn play(stage: &Stage) {
+    // Opened from here so that it keeps its id while utterctl comes and goes.
+    let session = stage.world.espeak_session("demo", opts! { "progress" => "word" });
+    let verbs = Verbs { stage, session };
+    let (paused, resumed) = verbs.speak_pause_resume();
+    let cancelled = verbs.cancel_and_go_on();
+    let gap = verbs.gap_between_two();
     stage.say_line("");
-    let heard = stage.world.heard();
     Show {
-        stage: &stage,
-        heard: &heard,
+        verbs: &verbs,
+        heard: &stage.world.heard(),
         paused,
         resumed,
         cancelled,
         gap,
     }
     .present();
+    verbs.session.close(opts! {}).unwrap();
 }
 
-/// The world and the thread of the story.
-struct Stage {
-    world: World,
-    monitor: Monitor,
+struct Verbs<'a> {
+    stage: &'a Stage,
     session: Session,
-    began: Instant,
 }
 
-impl Stage {
-    fn set() -> Stage {
-        let began = Instant::now();
-        println!("A private message bus, a JACK server without a sound card, the daemon, and an ear on the other side of JACK:\n");
-        let world = World::with(JackOptions { rate: 48_000, period: 256 }, &Plan::default());
-        let monitor = Monitor::start(world.bus.address());
-        // Opened from here so that it keeps its id while utterctl comes and goes.
-        let session = world.espeak_session("demo", opts! { "progress" => "word" });
-        let stage = Stage {
-            world,
-            monitor,
-            session,
-            began,
-        };
-        stage.told(&format!("bus     {}", stage.world.bus.address()));
-        stage.told(&format!(
-            "jackd   dummy driver, {} Hz, {} frames a period ({})",
-            stage.world.jack.rate(),
-            stage.world.jack.period(),
-            utterd_tests::jack::realtime_flag()
-        ));
-        let client = &stage.world.client;
-        stage.told(&format!(
-            "utterd  {}, driver {}",
-            client.manager_text("Version"),
-            client.manager_text("Driver")
-        ));
-        stage
-    }
-
-    fn say_line(&self, line: &str) {
-        println!("{line}");
-    }
-
-    fn told(&self, what: &str) {
-        println!("{:7.2} s  {what}", self.began.elapsed().as_secs_f64());
-    }
-
-    /// Runs utterctl and shows it as it would be typed.
-    fn ctl(&self, args: &[&str]) {
-        let typed: Vec<String> = args
-            .iter()
-            .map(|a| if a.contains(' ') { format!("{a:?}") } else { (*a).to_owned() })
-            .collect();
-        self.told(&format!("$ utterctl {}", typed.join(" ")));
-        let mut command = Command::new(bins::utterctl());
-        command
-            .args(["--bus-address", self.world.bus.address()])
-            .args(args)
-            .stdin(Stdio::null());
-        let out = command.output().unwrap();
-        let code = out.status.code().unwrap_or(-1);
-        for line in String::from_utf8_lossy(&out.stdout)
-            .lines()
-            .chain(String::from_utf8_lossy(&out.stderr).lines())
-        {
-            println!("           {line}");
-        }
-        // A cancelled utterance's code is 3; whatever else is not 0 is trouble.
-        assert!(code == 0 || code == 3, "utterctl {} ended with {code}", typed.join(" "));
-    }
-
+impl Verbs<'_> {
     fn say(&self, text: &str, voice: &[&str]) -> u64 {
         let mut args = vec!["say", text, "--session", "demo", "--no-wait"];
         args.extend(voice);
         let known = self.said();
-        self.ctl(&args);
-        let client = &self.world.client;
+        self.stage.ctl(&args);
+        let client = &self.stage.world.client;
         client.expect_event("the utterance's start or end", |e| e.path == self.session.path && is_new(e, &known));
         *self.said().iter().find(|u| !known.contains(u)).unwrap()
     }
@@ -143,55 +74,58 @@ impl Stage {
 
     /// Returns the utterance's pause and resume, as the bus saw them.
     fn speak_pause_resume(&self) -> (u64, u64) {
-        self.say_line("\nIt speaks, pauses in mid-sentence, and goes on from the same sample:\n");
-        let_pass(std::time::Duration::from_millis(400)); // A little silence for the picture to begin with.
+        self.stage
+            .say_line("\nIt speaks, pauses in mid-sentence, and goes on from the same sample:\n");
+        let_pass(Duration::from_millis(400)); // A little silence for the picture to begin with.
         let id = self.say(FIRST, &[]);
         let word = self.word(id, 7);
-        self.told(&format!("heard {:?}", said_so_far(FIRST, &word)));
-        self.ctl(&["pause", "--session", "demo"]);
-        let paused = self.monitor.call("Pause", 0).at_us;
-        let_pass(std::time::Duration::from_millis(700));
-        self.ctl(&["resume", "--session", "demo"]);
-        let resumed = self.monitor.call("Resume", 0).at_us;
+        self.stage.told(&format!("heard {:?}", said_so_far(FIRST, &word)));
+        self.stage.ctl(&["pause", "--session", "demo"]);
+        let paused = self.stage.monitor.call("Pause", 0).at_us;
+        let_pass(Duration::from_millis(700));
+        self.stage.ctl(&["resume", "--session", "demo"]);
+        let resumed = self.stage.monitor.call("Resume", 0).at_us;
         let (outcome, report) = self.session.wait(id);
-        self.told(&format!("{outcome}: heard {:?}", report.text("heard-text")));
+        self.stage.told(&format!("{outcome}: heard {:?}", report.text("heard-text")));
         (paused, resumed)
     }
 
     /// Returns the cancelled utterance and the moment of the cancel.
     fn cancel_and_go_on(&self) -> (u64, u64) {
-        self.say_line("\nIt is cancelled in mid-word, and reports what was heard:\n");
+        self.stage.say_line("\nIt is cancelled in mid-word, and reports what was heard:\n");
         let id = self.say(CUT, &[]);
         self.word(id, 5);
-        let_pass(std::time::Duration::from_millis(220)); // The middle of "cancelled", past the silence of its first sound.
-        self.ctl(&["cancel", "--session", "demo"]);
-        let cancelled = self.monitor.call("Cancel", 0).at_us;
+        let_pass(Duration::from_millis(220)); // The middle of "cancelled", past the silence of its first sound.
+        self.stage.ctl(&["cancel", "--session", "demo"]);
+        let cancelled = self.stage.monitor.call("Cancel", 0).at_us;
         let (outcome, report) = self.session.wait(id);
-        self.told(&format!(
+        self.stage.told(&format!(
             "{outcome}: heard {:?} ({})",
             report.text("heard-text"),
             report.text("heard-source")
         ));
-        let_pass(std::time::Duration::from_millis(700));
+        let_pass(Duration::from_millis(700));
         let next = self.say(AFTER, &[]);
         let (outcome, _) = self.session.wait(next);
-        self.told(&format!("{outcome}: heard {AFTER:?}"));
+        self.stage.told(&format!("{outcome}: heard {AFTER:?}"));
         (id, cancelled)
     }
 
     /// Two sentences in the voice whose samples tell whose they are; the silence between them in samples.
     fn gap_between_two(&self) -> usize {
-        let_pass(std::time::Duration::from_millis(400));
-        self.say_line("\nTwo queued sentences, in a voice whose every sample carries its number:\n");
+        let_pass(Duration::from_millis(400));
+        self.stage
+            .say_line("\nTwo queued sentences, in a voice whose every sample carries its number:\n");
         let voice = ["--backend", TONE, "--voice", "tone-id", "--gain-db", "0"];
         let one = self.say("tick", &voice);
         let two = self.say("tock", &voice);
         self.session.wait(two);
-        let heard = self.world.heard();
+        let heard = self.stage.world.heard();
         let runs = tone::runs(&heard);
         let run = |id: u64| runs.iter().rfind(|r| r.voice == tone::voice(id)).expect("it was heard");
         let gap = run(two).heard.start - run(one).heard.end;
-        self.told(&format!("the second one begins {gap} samples after the first one's last"));
+        self.stage
+            .told(&format!("the second one begins {gap} samples after the first one's last"));
         gap
     }
 }
@@ -210,7 +144,7 @@ fn said_so_far(text: &str, word: &Event) -> String {
 
 /// What is shown in the end.
 struct Show<'a> {
-    stage: &'a Stage,
+    verbs: &'a Verbs<'a>,
     heard: &'a Recording,
     paused: u64,
     resumed: u64,
@@ -220,17 +154,17 @@ struct Show<'a> {
 
 impl Show<'_> {
     fn present(&self) {
-        let session = &self.stage.session;
-        let starts = |id: u64| self.stage.world.client.expect_started(id);
-        let first = self.stage.said()[0];
-        let asked = self.stage.monitor.call("Say", 0).at_us;
+        let session = &self.verbs.session;
+        let starts = |id: u64| self.verbs.stage.world.client.expect_started(id);
+        let first = self.verbs.said()[0];
+        let asked = self.verbs.stage.monitor.call("Say", 0).at_us;
         let sound = self.sound_after(asked);
         let (cut, cancelled) = self.cancelled;
         let silent = self.last_before_silence(cancelled);
         let paused = self.last_before_silence(self.paused);
-        let report = self.stage.world.client.expect_finished(cut).dict(2);
+        let report = self.verbs.stage.world.client.expect_finished(cut).dict(2);
         let ms = |from: u64, to: u64| format!("{:.1} ms", (to as f64 - from as f64) / 1_000.0);
-        let period = self.stage.world.jack.period_us() as f64 / 1_000.0;
+        let period = self.verbs.stage.world.jack.period_us() as f64 / 1_000.0;
         println!(
             "  {:<34} {:>12}   what to compare it with",
             "from the call on the bus", "at the ear"
@@ -254,8 +188,8 @@ impl Show<'_> {
         let margin = self.heard.rate as usize * 3 / 10;
         let from = self.heard.at_us(asked).saturating_sub(margin);
         // The picture ends with what a person would want to hear; the numbered samples are noise.
-        let third = self.stage.said()[2];
-        let end = self.heard.at_us(self.stage.world.client.expect_finished(third).at_us) + margin;
+        let third = self.verbs.said()[2];
+        let end = self.heard.at_us(self.verbs.stage.world.client.expect_finished(third).at_us) + margin;
         let range = from..end.min(self.heard.samples.len());
         self.heard.write_wav(&wav, range.clone());
         let marks = vec![
@@ -264,7 +198,7 @@ impl Show<'_> {
             mark(self.paused, "pause", Tint::Verb),
             mark(paused, &format!("silent, {}", ms(self.paused, paused)), Tint::Stop),
             mark(self.resumed, "resume, at the same sample", Tint::Verb),
-            mark(self.stage.monitor.call("Say", 1).at_us, "say", Tint::Verb),
+            mark(self.verbs.stage.monitor.call("Say", 1).at_us, "say", Tint::Verb),
             mark(cancelled, "cancel", Tint::Verb),
             mark(silent, &format!("silent, {}", ms(cancelled, silent)), Tint::Stop),
             mark(starts(third).at_us, "the next sentence", Tint::Sound),
@@ -335,21 +269,4 @@ fn words(session: &Session, utterance: u64, text: &str) -> Vec<Word> {
         heard: true,
     })
     .collect()
-}
-
-fn folder() -> PathBuf {
-    let folder = bins::workspace().join("target/demo");
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-/// A command to listen with: one that is here, else the likeliest.
-fn player(wav: &std::path::Path) -> String {
-    let here = |program: &&&str| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|dir| dir.join(program).exists())
-    };
-    let players = ["pw-play", "paplay", "aplay", "ffplay", "mpv"];
-    let player = players.iter().find(here).copied().unwrap_or("aplay");
-    format!("{player} {}", wav.display())
 }
