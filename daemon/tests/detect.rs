@@ -287,7 +287,15 @@ fn a_wav_is_read_as_other_programs_write_it() {
     let (head, sound) = (&plain[..36], &plain[44..]);
     let with_length = |riff: u32, data: u32| [&plain[..4], &riff.to_le_bytes(), &plain[8..40], &data.to_le_bytes(), sound].concat();
     let odd = [head, b"LIST\x03\0\0\0abc\0", &plain[36..]].concat();
-    let mut doubles = [&plain[..20], &[3, 0, 2, 0], &8_000u32.to_le_bytes(), &128_000u32.to_le_bytes(), &[16, 0, 64, 0], b"data"].concat();
+    let mut doubles = [
+        &plain[..20],
+        &[3, 0, 2, 0],
+        &8_000u32.to_le_bytes(),
+        &128_000u32.to_le_bytes(),
+        &[16, 0, 64, 0],
+        b"data",
+    ]
+    .concat();
     doubles.extend((sound.len() as u32 * 4).to_le_bytes());
     doubles.extend((0..sound.len() / 2).flat_map(|n| (n as f64 * 1e-6).to_le_bytes()));
     for (name, bytes) in [

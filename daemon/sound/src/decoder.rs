@@ -234,7 +234,9 @@ impl Decoder {
         }
         if let Some(from) = self.from {
             let at = u64::try_from(packet.pts.get().saturating_sub(self.start_ts)).unwrap_or(0);
-            let early = usize::try_from(from.saturating_sub(at)).unwrap_or(usize::MAX).min(self.samples.len() / self.width);
+            let early = usize::try_from(from.saturating_sub(at))
+                .unwrap_or(usize::MAX)
+                .min(self.samples.len() / self.width);
             self.samples.drain(..early * self.width);
             if !self.samples.is_empty() {
                 self.from = None;

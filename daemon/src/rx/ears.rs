@@ -251,6 +251,7 @@ mod tests {
                 frame: Some(frame as u64),
                 far: &[0.0; 256],
                 near: None,
+                far_delay: 0,
                 is_lost: false,
             };
             let mut out = |samples: &[f32], _: u64, _: &mut [&mut Group]| got.extend_from_slice(samples);

@@ -82,10 +82,14 @@ fn who_is_heard_owns_the_loudspeaker_when_what_it_interrupted_is_cancelled() {
     let mut w = world();
     let message = w.say("a", LONG);
     w.run_until_started(message);
-    let alarm = w.say_with("b", LONG, SayOptions {
-        priority: Some(Priority::Important),
-        ..SayOptions::default()
-    });
+    let alarm = w.say_with(
+        "b",
+        LONG,
+        SayOptions {
+            priority: Some(Priority::Important),
+            ..SayOptions::default()
+        },
+    );
     w.run_until_started(alarm);
     w.cancel("a", CancelOptions::default());
     assert_eq!(owner(&mut w).0, "b");

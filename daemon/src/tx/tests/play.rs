@@ -113,7 +113,11 @@ fn a_watched_place_that_the_sound_does_not_reach_is_not_told() {
         _ => None,
     };
     let marks: Vec<u64> = rig.events().iter().filter_map(told).collect();
-    assert_eq!(marks, [500_000, 1_250_000], "a word beyond the end counts as heard at the end, as before");
+    assert_eq!(
+        marks,
+        [500_000, 1_250_000],
+        "a word beyond the end counts as heard at the end, as before"
+    );
 }
 
 #[test]
