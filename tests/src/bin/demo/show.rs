@@ -246,17 +246,17 @@ impl<'a> Facts<'a> {
                 mark(
                     event.at_us,
                     Kind::Protected,
-                    format!("heard after {} ms: protected", self.after(sound, event.at_us)),
+                    format!("heard +{} ms: protected", self.after(sound, event.at_us)),
                 );
             }
         }
         for s in &self.suspicions {
             let after = |us: u64| self.after(&s.sound, us);
-            mark(s.silent_us.0, Kind::Silent, format!("silent after {} ms", after(s.silent_us.0)));
+            mark(s.silent_us.0, Kind::Silent, format!("silent +{} ms", after(s.silent_us.0)));
             if s.is_confirmed {
-                mark(s.ended_us, Kind::Cancelled, format!("cancelled after {} ms", after(s.ended_us)));
+                mark(s.ended_us, Kind::Cancelled, format!("cancelled +{} ms", after(s.ended_us)));
             } else {
-                mark(s.ended_us, Kind::Resumed, format!("goes on after {} ms", after(s.ended_us)));
+                mark(s.ended_us, Kind::Resumed, format!("goes on +{} ms", after(s.ended_us)));
             }
         }
         marks
