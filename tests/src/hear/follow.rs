@@ -186,7 +186,8 @@ mod tests {
 
     #[test]
     fn a_lost_sample_a_repeated_one_a_bent_ramp_and_a_sound_in_a_pause_are_faults() {
-        let spoils: [(&str, fn(&mut Vec<f32>)); 5] = [
+        type Spoil = fn(&mut Vec<f32>);
+        let spoils: [(&str, Spoil); 5] = [
             ("lost", |s| {
                 s.remove(40_000);
             }),
