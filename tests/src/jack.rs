@@ -41,6 +41,16 @@ pub struct Jack {
     dir: TempDir,
 }
 
+/// What a program that people start needs and does not find.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Missing {
+    Server,
+    /// No physical port to play to.
+    Loudspeaker,
+    /// No physical port to hear from.
+    Microphone,
+}
+
 impl Jack {
     /// A running server.
     pub fn start(options: JackOptions) -> Jack {
@@ -66,16 +76,15 @@ impl Jack {
 
     /// The server that runs already, the machine's user's own: for programs that people start. Whatever its library is (PipeWire's, inside
     /// `pw-jack`), it is asked through it. What is missing is said.
-    pub fn of_user() -> Result<Jack, String> {
+    pub fn of_user() -> Result<Jack, Missing> {
         let name = std::env::var("JACK_DEFAULT_SERVER").unwrap_or_else(|_| "default".into());
-        let (client, _) =
-            jack::Client::new("utterd-look", jack::ClientOptions::NO_START_SERVER).map_err(|e| format!("no JACK server answers ({e})"))?;
+        let (client, _) = jack::Client::new("utterd-look", jack::ClientOptions::NO_START_SERVER).map_err(|_| Missing::Server)?;
         let physical = |flags| client.ports(None, Some("32 bit float mono audio"), jack::PortFlags::IS_PHYSICAL | flags);
         if physical(jack::PortFlags::IS_INPUT).is_empty() {
-            return Err("the JACK server has no loudspeaker: no physical playback port".into());
+            return Err(Missing::Loudspeaker);
         }
         if physical(jack::PortFlags::IS_OUTPUT).is_empty() {
-            return Err("the JACK server has no microphone: no physical capture port".into());
+            return Err(Missing::Microphone);
         }
         let options = JackOptions {
             rate: client.sample_rate(),

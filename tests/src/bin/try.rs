@@ -15,7 +15,7 @@ use utterd_tests::client::{Client, Event, Session};
 use utterd_tests::clock::{PATIENCE, let_pass, until};
 use utterd_tests::daemon::{Daemon, Plan};
 use utterd_tests::ear::Ear;
-use utterd_tests::jack::Jack;
+use utterd_tests::jack::{Jack, Missing};
 use utterd_tests::opts;
 
 const TEXT: &str = "This is a daemon that speaks and listens. Please talk over it, whenever you like: it will fall silent. \
@@ -47,7 +47,7 @@ fn run() -> Result<(), String> {
     };
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     enter_pipewire()?;
-    let jack = Jack::of_user().map_err(|e| format!("{e}\n{}", how_to_get_a_server()))?;
+    let jack = Jack::of_user().map_err(how_to_get)?;
     println!(
         "{} Hz, {} frames a period. Headphones or a loudspeaker, either will do. Talk over it; Ctrl-C ends it.\n",
         jack.rate(),
@@ -83,12 +83,22 @@ fn enter_pipewire() -> Result<(), String> {
     Err(format!("cannot run pw-jack: {}", again.exec()))
 }
 
-fn how_to_get_a_server() -> &'static str {
-    if in_path("pipewire") {
-        "PipeWire is installed but does not run in this session: systemctl --user start pipewire wireplumber"
-    } else {
-        "On a PipeWire desktop: sudo apt install pipewire-jack. Without PipeWire: sudo apt install jackd2, then jackd -d alsa &"
-    }
+fn how_to_get(missing: Missing) -> String {
+    let how = match missing {
+        Missing::Loudspeaker => {
+            "the JACK server has no loudspeaker (no physical playback port): plug one in, or enable it in the sound settings"
+        }
+        Missing::Microphone => {
+            "the JACK server has no microphone (no physical capture port): plug one in, or enable it in the sound settings"
+        }
+        Missing::Server if in_path("pipewire") => {
+            "no JACK server answers. PipeWire is installed but does not run in this session: systemctl --user start pipewire wireplumber"
+        }
+        Missing::Server => {
+            "no JACK server answers. On a PipeWire desktop: sudo apt install pipewire-jack. Without PipeWire: sudo apt install jackd2, then jackd -d alsa &"
+        }
+    };
+    how.to_owned()
 }
 
 fn in_path(program: &str) -> bool {
