@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
@@ -77,8 +78,9 @@ impl Decoder {
         // An Ogg is looked at from its end, too; one that was cut off still has a beginning.
         let (source, gate) = Source::new(file, !cut).map_err(io)?;
         let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
-        let format = symphonia::default::get_probe()
-            .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
+        let probe = || symphonia::default::get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default());
+        let format = guarded(probe)
+            .map_err(|reason| refuse(reason.to_owned()))?
             .map_err(|error| refuse(not_known(&error)))?;
         gate.open(wav.is_some());
         let track = format
@@ -192,11 +194,12 @@ impl Decoder {
             {
                 return self.end();
             }
-            let packet = match self.format.next_packet() {
-                Ok(Some(packet)) => packet,
-                Ok(None) => return self.end(),
-                Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => return self.end(),
-                Err(error) => return Err(self.broken(&error.to_string())),
+            let packet = match guarded(|| self.format.next_packet()) {
+                Ok(Ok(Some(packet))) => packet,
+                Ok(Ok(None)) => return self.end(),
+                Ok(Err(Error::IoError(error))) if error.kind() == ErrorKind::UnexpectedEof => return self.end(),
+                Ok(Err(error)) => return Err(self.broken(&error.to_string())),
+                Err(reason) => return Err(self.broken(reason)),
             };
             if packet.track_id == self.track {
                 self.decode(&packet)?;
@@ -210,12 +213,13 @@ impl Decoder {
     }
 
     fn decode(&mut self, packet: &Packet) -> Result<(), SoundError> {
-        let decoded = match self.codec.decode(packet) {
-            Ok(decoded) => decoded,
-            Err(error) => {
+        let decoded = match guarded(|| self.codec.decode(packet)) {
+            Ok(Ok(decoded)) => decoded,
+            Ok(Err(error)) => {
                 let reason = error.to_string();
                 return Err(self.broken(&reason));
             }
+            Err(reason) => return Err(self.broken(reason)),
         };
         let (frames, channels) = (decoded.frames(), decoded.num_planes());
         if frames == 0 || channels == 0 {
@@ -272,6 +276,11 @@ impl Decoder {
             reason: reason.to_owned(),
         }
     }
+}
+
+/// The library checks less than it should: a head of garbage makes its arithmetic overflow, a panic in development builds.
+fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, &'static str> {
+    catch_unwind(AssertUnwindSafe(read)).map_err(|_| "it is broken beyond what the decoder expects")
 }
 
 fn us(frames: u64, rate: u32) -> u64 {

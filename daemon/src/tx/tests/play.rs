@@ -100,7 +100,7 @@ fn a_watched_place_that_the_sound_does_not_reach_is_not_told() {
     let mut rig = Rig::new();
     rig.engine(RATE, 0);
     rig.tx.watch(5, Output::Local, 500_000);
-    rig.tx.watch(5, Output::Local, 1_000_001);
+    rig.tx.watch(5, Output::Local, 1_100_000);
     let mut writer = rig.tx.store(5, Output::Local);
     writer.begin_piece(RATE, 1.0);
     writer.mark(word(60_000, 3));
