@@ -284,24 +284,30 @@ fn a_wav_is_read_as_other_programs_write_it() {
     let file = dir.join("plain.wav");
     conversation(&file, spec(8_000), 1.0, &[]);
     let plain = fs::read(&file).unwrap();
-    let (head, sound) = (&plain[..36], &plain[44..]);
+    let sound = &plain[44..];
     let with_length = |riff: u32, data: u32| [&plain[..4], &riff.to_le_bytes(), &plain[8..40], &data.to_le_bytes(), sound].concat();
-    let odd = [head, b"LIST\x03\0\0\0abc\0", &plain[36..]].concat();
-    let mut doubles = [
-        &plain[..20],
-        &[3, 0, 2, 0],
-        &8_000u32.to_le_bytes(),
-        &128_000u32.to_le_bytes(),
-        &[16, 0, 64, 0],
-        b"data",
+    let longer = plain.len() as u32 - 8 + 12;
+    let odd = [
+        &plain[..4],
+        &longer.to_le_bytes(),
+        &plain[8..36],
+        b"junk\x03\0\0\0abc\0",
+        &plain[36..],
     ]
     .concat();
+    let longer = 36 + sound.len() as u32 * 4;
+    let format: [&[u8]; 4] = [&[3, 0, 2, 0], &8_000u32.to_le_bytes(), &128_000u32.to_le_bytes(), &[16, 0, 64, 0]];
+    let mut doubles = [&plain[..4], &longer.to_le_bytes(), &plain[8..20], &format.concat(), b"data"].concat();
     doubles.extend((sound.len() as u32 * 4).to_le_bytes());
     doubles.extend((0..sound.len() / 2).flat_map(|n| (n as f64 * 1e-6).to_le_bytes()));
+    let unfilled = dir.join("unfilled.wav");
+    fs::write(&unfilled, with_length(36, 0)).unwrap();
+    let out = detect("detector-energy", &[], &[&unfilled]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!out.status.success() && said.contains("should be 1.000 s long"), "{said}");
     for (name, bytes) in [
         ("ffmpeg.wav", with_length(u32::MAX, u32::MAX)),
         ("sox.wav", with_length(0x7fff_f024, 0x7fff_f000)),
-        ("unfilled.wav", with_length(36, 0)),
         ("odd.wav", odd),
         ("doubles.wav", doubles),
     ] {

@@ -120,10 +120,10 @@ pub(crate) fn wav_data(file: &mut File) -> Option<WavData> {
         at += 8;
         if &chunk[..4] == b"data" {
             let behind = len - at;
-            // A length of 0 is one that was never filled in if the file, too, is said to end here.
-            let unfilled = size == 0 && behind > 0 && riff <= at;
-            let streamed = unfilled || size == u32::MAX || (size >= STREAMED && u64::from(size) > behind);
-            let promised = (!streamed).then_some(u64::from(size));
+            let streamed = size == u32::MAX || (size >= STREAMED && u64::from(size) > behind);
+            // A length of 0 was never filled in if the file, too, is said to end here. The library stops there, so what is behind is missed.
+            let unfilled = size == 0 && riff <= at;
+            let promised = (!streamed).then_some(if unfilled { behind } else { u64::from(size) });
             return Some(WavData {
                 there: promised.map_or(behind, |p| p.min(behind)),
                 promised,

@@ -314,10 +314,12 @@ fn slow_failing_and_panicking_backends_harm_no_other() {
     let mut house = House::new();
     let gate = Arc::new(Gate::default());
     let g = Arc::clone(&gate);
+    let (asked, is_asked) = channel();
     let stuck = backend(
         "tts-stuck",
         false,
         move |_, _| {
+            asked.send(()).ok();
             g.wait();
             Ok(SpeakEnd::Complete)
         },
@@ -366,6 +368,7 @@ fn slow_failing_and_panicking_backends_harm_no_other() {
     // The utterance is complete at what there is.
     assert_eq!(house.wait_end(3), SynthEvent::Stopped { synthesis: 3 });
     assert_eq!(house.tx.store(2, Output::Local).total_us(), 10_000);
+    is_asked.recv_timeout(PATIENCE).unwrap();
     house.synth.cancel(1);
     assert_eq!(house.wait_told(1), (How::Told, Stage::Requested));
     gate.open();
