@@ -88,11 +88,18 @@ impl Listener {
         (us.saturating_sub(self.start_us) * u64::from(self.rate) / 1_000_000) as usize
     }
 
-    /// Everything up to this moment.
+    /// Everything up to this moment. As long as sound comes it is waited for: on a starved machine the server's time is slow.
     #[track_caller]
     pub fn until_us(&self, us: u64) -> Vec<f32> {
         let wanted = self.at_us(us);
-        let came = until(PATIENCE, || Some(self.samples()).filter(|s| s.len() >= wanted));
-        came.unwrap_or_else(|| panic!("the stream has {} samples of {wanted}", self.samples().len()))
+        let mut had = 0;
+        loop {
+            let came = until(PATIENCE, || Some(self.samples()).filter(|s| s.len() >= wanted || s.len() > had));
+            let samples = came.unwrap_or_else(|| panic!("the stream has {had} samples of {wanted}"));
+            if samples.len() >= wanted {
+                return samples;
+            }
+            had = samples.len();
+        }
     }
 }

@@ -88,11 +88,13 @@ pub fn mixed(recording: &Recording, allowed: usize) -> Vec<Range<usize>> {
 /// A ramp: 5 ms at 48 kHz.
 pub const RAMP: usize = 240;
 
-/// Checks that each run was over, ramp and all, so soon after the moment when its pause was told.
+/// Checks that each run was over, ramp and all, so soon after the moment when its pause was told: in samples that were heard, because a
+/// server that is late is nobody's delay.
 pub fn silent_within(heard: &Recording, runs: &[Run], told: &[u64], bound_us: u64) {
     for (pause, run) in told.iter().zip(runs) {
-        let last = heard.us_at(run.heard.end + RAMP);
-        assert!(last <= pause + bound_us, "still heard {} us after the reply", last - pause);
+        let after = (run.heard.end + RAMP).saturating_sub(heard.at_us(*pause));
+        let after_us = after as u64 * 1_000_000 / u64::from(heard.rate);
+        assert!(after_us <= bound_us, "still heard {after_us} us after the reply");
     }
 }
 

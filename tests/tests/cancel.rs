@@ -53,6 +53,7 @@ struct Try {
 #[test]
 fn no_sample_is_heard_after_a_cancel_and_the_next_utterance_is_complete_to_the_sample() {
     let late = side_by_side(WORLDS, |random| cancels(CANCELS / WORLDS, random));
+    assert!(late.len() >= CANCELS / 4, "only {} cancels could be judged", late.len());
     let mut table = Table::new("cancel to silence at the ear, ms");
     table.row(
         "after the guard",
@@ -186,6 +187,10 @@ fn judge(world: &World, heard: &Recording, runs: &[tone::Run], t: &Try, next_sta
     }
     assert_eq!(t.report.numbers("utterances"), [t.cancelled], "{what}");
     stages_in_order(&t.report);
+    // A server that is kept from running for longer than a cancel waits: the report says that it does not know.
+    if !t.report.texts("errors").is_empty() {
+        return None;
+    }
     let Some(run) = own.first() else {
         assert_eq!(t.report.number("played-us"), 0, "nothing was heard; {what}");
         assert_eq!((t.report.text("heard-text"), t.report.text("heard-source")), ("", "none"), "{what}");
@@ -199,7 +204,8 @@ fn judge(world: &World, heard: &Recording, runs: &[tone::Run], t: &Try, next_sta
         "{played} us were heard; {what}"
     );
     let stages = t.report.dict("stages");
-    let after = |stage: &str| (heard.us_at(last) as f64 - (t.arrived_us + stages.number(stage)) as f64) / 1_000.0;
+    // In samples that were heard: a server that is late is nobody's delay.
+    let after = |stage: &str| (last as f64 - heard.at_us(t.arrived_us + stages.number(stage)) as f64) / 48.0;
     let allowed = world.a_period_and_5_ms() as f64 / 1_000.0;
     assert!(
         after("silent-us") <= allowed,
