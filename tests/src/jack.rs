@@ -7,7 +7,8 @@
 //!
 //! The graph is synchronous (`-S`): an xrun then delays a period instead of dropping it, and a recording stays exact to the sample, as
 //! long as no client is kept from running for ten times the client timeout (`-t`): then the server goes on without it. By default that
-//! is twenty periods, which a neighbour on a shared machine takes from us now and then; here it is two seconds.
+//! is twenty periods, which a neighbour on a shared machine takes from us now and then; here it is 0.2 s. Longer does harm: a client that dies
+//! in mid-cycle holds the server up for that long, and the daemon takes a server that does not answer for wedged.
 
 use crate::clock::{PATIENCE, until};
 use crate::process::Process;
@@ -135,7 +136,7 @@ impl Jack {
         assert!(self.server.is_none(), "the server runs already");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let mut command = self.shm.command(OsStr::new("jackd"));
-        command.args(["--port-max", "64", "-t", "200", "-n", &self.name, realtime_flag()]);
+        command.args(["--port-max", "64", "-t", "20", "-n", &self.name, realtime_flag()]);
         if self.synchronous {
             command.arg("-S");
         }
