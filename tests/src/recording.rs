@@ -121,6 +121,14 @@ impl Recording {
         period.start + (into as usize).min(period.len)
     }
 
+    /// How much later than this moment a sample was heard: by the clock or by the samples between, whichever is less. On a machine that keeps
+    /// the server from running, time passes without samples, and JACK's smooth clock strays; what is really late is late by both.
+    pub fn later_us(&self, sample: usize, us: u64) -> i64 {
+        let by_clock = self.us_at(sample) as i64 - us as i64;
+        let by_samples = (sample as i64 - self.at_us(us) as i64) * 1_000_000 / i64::from(self.rate);
+        by_clock.min(by_samples)
+    }
+
     pub fn end_us(&self) -> u64 {
         self.periods
             .last()

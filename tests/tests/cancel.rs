@@ -204,8 +204,7 @@ fn judge(world: &World, heard: &Recording, runs: &[tone::Run], t: &Try, next_sta
         "{played} us were heard; {what}"
     );
     let stages = t.report.dict("stages");
-    // In samples that were heard: a server that is late is nobody's delay.
-    let after = |stage: &str| (last as f64 - heard.at_us(t.arrived_us + stages.number(stage)) as f64) / 48.0;
+    let after = |stage: &str| heard.later_us(last, t.arrived_us + stages.number(stage)) as f64 / 1_000.0;
     let allowed = world.a_period_and_5_ms() as f64 / 1_000.0;
     assert!(
         after("silent-us") <= allowed,

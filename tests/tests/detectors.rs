@@ -121,8 +121,8 @@ fn a_user_who_speaks_silences_the_agent_and_one_who_stops_at_once_does_not() {
     assert_eq!((finished.text(1), finished.dict(2).text("reason")), ("cancelled", "barge-in"));
     let heard = world.heard();
     let run = tone::runs(&heard).into_iter().rfind(|run| run.voice == tone::voice(id)).unwrap();
-    let last = heard.us_at(run.heard.end);
-    assert!(last < began + 1_000_000, "silent {} us after the onset", last.saturating_sub(began));
+    let after_us = heard.later_us(run.heard.end, began);
+    assert!(after_us < 1_000_000, "silent {after_us} us after the onset");
 }
 
 #[test]

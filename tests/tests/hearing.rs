@@ -61,7 +61,7 @@ fn a_voice_in_the_microphone_silences_the_agent_and_cancels_what_it_said() {
         .into_iter()
         .find(|s| heard.us_at(s.start) > onset)
         .expect("silence after the onset");
-    let silent_after_us = heard.us_at(paused.start).saturating_sub(onset);
+    let silent_after_us = heard.later_us(paused.start, onset);
     println!(
         "onset to the agent's silence: {} ms; told after {} ms; last sample {} ms after the onset",
         silent_after_us / 1000,
