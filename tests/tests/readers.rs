@@ -141,7 +141,7 @@ fn a_reader_may_ask_for_another_rate_form_and_number_of_channels() {
     // A cycle that the server missed is silence within the sound: the ear has every one of them, the reader those of the daemon.
     let (spoken, heard) = (25 * 800, heard[0].len() / 3);
     assert!(
-        (spoken - 300..=heard + 300).contains(&sounds[0].len()),
+        (spoken - 300..=heard + 1_600).contains(&sounds[0].len()),
         "{} samples of {spoken}; the ear has {heard}",
         sounds[0].len()
     );
