@@ -2,7 +2,8 @@
 //! never mapped twice under two names and other bytes never under the same one. A file rather than a memfd: gdb and perf want one.
 //!
 //! A copy is locked (`flock`, shared) by every process that has a use for it, and the kernel lets go of that when the process is gone, however
-//! it ends. So a copy that can be locked alone is nobody's, and goes: [`tidy`]. One that the next start wants, too, is found.
+//! it ends. So a copy that can be locked alone is nobody's, and goes: [`tidy`]. One that the next start wants, too, is found. The folder itself is
+//! locked while a copy is looked for, made or removed, or one process would replace or remove what another has just found.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -83,6 +84,7 @@ pub(super) fn stage(file: File, dir: &Path) -> Result<Staged, String> {
     let hash: Hash = Sha256::digest(&bytes).into();
     let hex: String = hash.iter().map(|b| format!("{b:02x}")).collect();
     let path = dir.join(format!("{hex}.so"));
+    let _alone = lock(dir).map_err(|e| format!("{} cannot be locked: {e}", dir.display()))?;
     if let Some(lock) = keep(&path).filter(|_| rehash(&path).is_ok_and(|there| there == hash)) {
         return Ok(Staged { lock, path, hash, bytes });
     }
@@ -105,6 +107,13 @@ pub(super) fn stage(file: File, dir: &Path) -> Result<Staged, String> {
     Ok(Staged { lock, path, hash, bytes })
 }
 
+/// Nobody else looks for, makes or removes a copy in the folder meanwhile.
+fn lock(dir: &Path) -> std::io::Result<File> {
+    let dir = File::open(dir)?;
+    flock(&dir, FlockOperation::LockExclusive)?;
+    Ok(dir)
+}
+
 /// Locks a copy that is there; none if it is being removed.
 fn keep(path: &Path) -> Option<File> {
     let file = File::open(path).ok()?;
@@ -118,7 +127,9 @@ const HALF_COPY: Duration = Duration::from_secs(3_600);
 
 /// Removes the copies that nobody has a use for.
 pub(super) fn tidy(dir: &Path) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let (Ok(_alone), Ok(entries)) = (lock(dir), std::fs::read_dir(dir)) else {
+        return;
+    };
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_copy = name.strip_suffix(".so").is_some_and(is_hash);
