@@ -4,26 +4,20 @@
 //! Invariants: no allocation after `new`; a state that is not finite is forgotten. Not here: thresholds.
 
 use crate::features::FEATURES;
-use crate::product::{half, product, sigmoid, tanh, twice};
+use crate::product::{Matrix, numbers, product, sigmoid, tanh, twice};
 use std::sync::{Arc, LazyLock};
 
 pub(crate) const UNITS: usize = 96;
 pub(crate) const OUTPUTS: usize = 3;
 static MODEL: &[u8] = include_bytes!("../model/bargein.f16");
 
-/// Row-major `rows × columns`, and a bias.
-struct Layer {
-    weights: Vec<f32>,
-    bias: Vec<f32>,
-}
-
 /// All that streams share: 0.3 MB.
 struct Weights {
-    input: Layer,
+    input: Matrix,
     /// Update, reset and candidate gates one below the other: of the input, and of the state.
-    gates_input: Layer,
-    gates_state: Layer,
-    output: Layer,
+    gates_input: Matrix,
+    gates_state: Matrix,
+    output: Matrix,
 }
 
 static SHIPPED: LazyLock<Arc<Weights>> = LazyLock::new(|| Arc::new(Weights::read(MODEL)));
@@ -38,19 +32,13 @@ pub(crate) struct Network {
 
 impl Weights {
     fn read(model: &[u8]) -> Weights {
-        let mut numbers = model.chunks_exact(2).map(|b| half(u16::from_le_bytes([b[0], b[1]])));
-        let mut layer = |rows: usize, columns: usize| {
-            let mut take = |n: usize| -> Vec<f32> { (0..n).map(|_| numbers.next().unwrap_or(0.0)).collect() };
-            Layer {
-                weights: take(rows * columns),
-                bias: take(rows),
-            }
-        };
+        let mut numbers = numbers(model);
+        let mut matrix = |rows, columns| Matrix::read(&mut numbers, rows, columns);
         Weights {
-            input: layer(UNITS, FEATURES),
-            gates_input: layer(3 * UNITS, UNITS),
-            gates_state: layer(3 * UNITS, UNITS),
-            output: layer(OUTPUTS, UNITS),
+            input: matrix(UNITS, FEATURES),
+            gates_input: matrix(3 * UNITS, UNITS),
+            gates_state: matrix(3 * UNITS, UNITS),
+            output: matrix(OUTPUTS, UNITS),
         }
     }
 }
@@ -81,16 +69,16 @@ impl Network {
 
     /// Probabilities after one more frame of features.
     pub(crate) fn feed(&mut self, features: &[f32; FEATURES]) -> [f32; OUTPUTS] {
-        self.weights.input.apply(features, &mut self.hidden);
+        product(&self.weights.input, features, &mut self.hidden);
         self.hidden.iter_mut().for_each(|h| *h = h.max(0.0));
-        self.weights.gates_input.apply(&self.hidden, &mut self.from_input);
-        self.weights.gates_state.apply(&self.state, &mut self.from_state);
+        product(&self.weights.gates_input, &self.hidden, &mut self.from_input);
+        product(&self.weights.gates_state, &self.state, &mut self.from_state);
         recall(&self.from_input, &self.from_state, &mut self.state);
         if !self.state.iter().all(|s| s.is_finite()) {
             self.reset();
         }
         let mut out = [0.0; OUTPUTS];
-        self.weights.output.apply(&self.state, &mut out);
+        product(&self.weights.output, &self.state, &mut out);
         out.map(sigmoid)
     }
 }
@@ -104,12 +92,6 @@ twice! {
             let candidate = tanh(input[2 * UNITS + n] + reset * before[2 * UNITS + n]);
             *state = update * *state + (1.0 - update) * candidate;
         }
-    }
-}
-
-impl Layer {
-    fn apply(&self, input: &[f32], out: &mut [f32]) {
-        product(&self.weights, &self.bias, input, out);
     }
 }
 

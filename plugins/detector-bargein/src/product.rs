@@ -25,27 +25,72 @@ macro_rules! twice {
 }
 pub(crate) use twice;
 
-/// Sums side by side: one alone would wait for itself at every addition.
-const LANES: usize = 32;
+/// Rows of a [`Matrix`] summed side by side: one sum alone would wait for itself at every addition.
+const PANEL: usize = 32;
+
+/// One column's numbers for the rows of a panel.
+#[repr(align(64))]
+struct Column([f32; PANEL]);
+
+/// Weights and a bias, kept for [`product`] and [`convolve`]: panel below panel, each its bias and then column after column.
+pub(crate) struct Matrix {
+    rows: usize,
+    columns: usize,
+    panels: Vec<Column>,
+}
+
+impl Matrix {
+    /// The next `numbers`: row after row, then the bias.
+    pub(crate) fn read(numbers: &mut impl Iterator<Item = f32>, rows: usize, columns: usize) -> Matrix {
+        let mut numbers: Vec<f32> = numbers.take(rows * (columns + 1)).collect();
+        numbers.resize(rows * (columns + 1), 0.0);
+        let mut panels = Vec::with_capacity(rows.div_ceil(PANEL) * (columns + 1));
+        for first in (0..rows).step_by(PANEL) {
+            // Below the last row stand zeros.
+            let number = |n: usize, at: usize| if first + n < rows { numbers[at] } else { 0.0 };
+            panels.push(Column(std::array::from_fn(|n| number(n, rows * columns + first + n))));
+            panels.extend((0..columns).map(|k| Column(std::array::from_fn(|n| number(n, (first + n) * columns + k)))));
+        }
+        Matrix { rows, columns, panels }
+    }
+}
 
 twice! {
-    /// `out = weights · input + bias`; `weights` by rows as long as `input`.
-    pub(crate) fn product(weights: &[f32], bias: &[f32], input: &[f32], out: &mut [f32]) {
-        for ((row, bias), out) in weights.chunks_exact(input.len()).zip(bias).zip(out) {
-            *out = bias + dot(row, input);
+    /// `out = matrix · input + bias`.
+    pub(crate) fn product(matrix: &Matrix, input: &[f32], out: &mut [f32]) {
+        for (panel, out) in matrix.panels.chunks_exact(matrix.columns + 1).zip(out.chunks_mut(PANEL)) {
+            out.copy_from_slice(&sums(panel, input)[..out.len()]);
         }
     }
 
-    /// A convolution and what is above zero of it: a product for each of the `out.len() / bias.len()` windows of `width`, `stride`
-    /// apart. Each row of weights is fetched once for all of them.
-    pub(crate) fn convolve(weights: &[f32], bias: &[f32], input: &[f32], width: usize, stride: usize, out: &mut [f32]) {
-        for (n, (row, b)) in weights.chunks_exact(width).zip(bias).enumerate() {
-            for (t, out) in out.chunks_exact_mut(bias.len()).enumerate() {
-                out[n] = (b + dot(row, &input[t * stride..t * stride + width])).max(0.0);
+    /// A convolution and what is above zero of it: a product for each window of as many inputs as the matrix has columns, `stride`
+    /// apart. Each panel is fetched once for all of them.
+    pub(crate) fn convolve(matrix: &Matrix, input: &[f32], stride: usize, out: &mut [f32]) {
+        for (n, panel) in matrix.panels.chunks_exact(matrix.columns + 1).enumerate() {
+            for (t, out) in out.chunks_exact_mut(matrix.rows).enumerate() {
+                let sums = sums(panel, &input[t * stride..][..matrix.columns]);
+                for (out, sum) in out[n * PANEL..].iter_mut().zip(sums) {
+                    *out = sum.max(0.0);
+                }
             }
         }
     }
 }
+
+/// A panel's bias and its columns times the inputs.
+#[inline(always)]
+fn sums(panel: &[Column], input: &[f32]) -> [f32; PANEL] {
+    let mut sums = panel[0].0;
+    for (column, x) in panel[1..].iter().zip(input) {
+        for (sum, weight) in sums.iter_mut().zip(&column.0) {
+            *sum += weight * x;
+        }
+    }
+    sums
+}
+
+/// Sums of [`dot`] side by side.
+const LANES: usize = 32;
 
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -70,8 +115,13 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     eight.iter().sum::<f32>() + rest
 }
 
-/// IEEE 754 half precision, as models are shipped in.
-pub(crate) fn half(bits: u16) -> f32 {
+/// The numbers of a model as it is shipped.
+pub(crate) fn numbers(model: &[u8]) -> impl Iterator<Item = f32> {
+    model.chunks_exact(2).map(|b| half(u16::from_le_bytes([b[0], b[1]])))
+}
+
+/// IEEE 754 half precision.
+fn half(bits: u16) -> f32 {
     let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff) / 1024.0);
     sign * match exponent {
@@ -107,15 +157,46 @@ pub(crate) fn tanh(x: f32) -> f32 {
 mod tests {
     use super::*;
 
+    const ROWS: usize = PANEL + 5;
+    const COLUMNS: usize = 77;
+
+    fn weight(row: usize, column: usize) -> f32 {
+        ((row * COLUMNS + column) as f32 * 0.37).sin()
+    }
+
+    fn bias(row: usize) -> f32 {
+        row as f32 * 0.1 - 2.0
+    }
+
+    fn matrix() -> Matrix {
+        let weights = (0..ROWS * COLUMNS).map(|k| weight(k / COLUMNS, k % COLUMNS));
+        Matrix::read(&mut weights.chain((0..ROWS).map(bias)), ROWS, COLUMNS)
+    }
+
+    fn exact(row: usize, input: &[f32]) -> f64 {
+        let products = (0..COLUMNS).map(|k| f64::from(weight(row, k)) * f64::from(input[k]));
+        products.sum::<f64>() + f64::from(bias(row))
+    }
+
     #[test]
     fn a_product_is_the_sum_of_products() {
-        let weights: Vec<f32> = (0..5 * 77).map(|k| (k as f32 * 0.37).sin()).collect();
-        let input: Vec<f32> = (0..77).map(|k| (k as f32 * 0.11).cos()).collect();
-        let mut out = [0.0; 5];
-        product(&weights, &[0.5; 5], &input, &mut out);
+        let input: Vec<f32> = (0..COLUMNS).map(|k| (k as f32 * 0.11).cos()).collect();
+        let mut out = [0.0; ROWS];
+        product(&matrix(), &input, &mut out);
+        for (row, out) in out.iter().enumerate() {
+            let exact = exact(row, &input);
+            assert!((f64::from(*out) - exact).abs() < 1e-4, "{row}: {out} {exact}");
+        }
+    }
+
+    #[test]
+    fn a_convolution_is_a_product_for_each_window_and_never_below_zero() {
+        const STRIDE: usize = 30;
+        let input: Vec<f32> = (0..2 * STRIDE + COLUMNS).map(|k| (k as f32 * 0.11).cos()).collect();
+        let mut out = [f32::NAN; 3 * ROWS];
+        convolve(&matrix(), &input, STRIDE, &mut out);
         for (n, out) in out.iter().enumerate() {
-            let row = weights[n * 77..].iter().zip(&input);
-            let exact: f64 = row.map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>() + 0.5;
+            let exact = exact(n % ROWS, &input[n / ROWS * STRIDE..]).max(0.0);
             assert!((f64::from(*out) - exact).abs() < 1e-4, "{n}: {out} {exact}");
         }
     }

@@ -5,7 +5,7 @@
 //! holds what the original ONNX model says. Why not a runtime: they allocate, and take longer to build than everything else here.
 
 use crate::fourier::{Fourier, Spectrum};
-use crate::product::{convolve, half, product, sigmoid, tanh, twice};
+use crate::product::{Matrix, convolve, numbers, product, sigmoid, tanh, twice};
 use std::sync::LazyLock;
 
 /// Samples at 16 kHz between two scores.
@@ -17,36 +17,23 @@ const WINDOW: usize = 256;
 const BINS: usize = WINDOW / 2 + 1;
 const SPECTRA: usize = 4;
 
-struct Layer {
-    weights: Vec<f32>,
-    bias: Vec<f32>,
-}
-
 struct Model {
     window: Vec<f32>,
-    convolutions: [Layer; 4],
-    cell: Layer,
-    output: Layer,
+    convolutions: [Matrix; 4],
+    cell: Matrix,
+    output: Matrix,
 }
 
 static MODEL: LazyLock<Model> = LazyLock::new(|| {
-    let mut numbers = include_bytes!("../model/silero.f16")
-        .chunks_exact(2)
-        .map(|b| half(u16::from_le_bytes([b[0], b[1]])));
-    let mut layer = |rows: usize, columns: usize| {
-        let mut take = |n: usize| -> Vec<f32> { (0..n).map(|_| numbers.next().unwrap_or(0.0)).collect() };
-        Layer {
-            weights: take(rows * columns),
-            bias: take(rows),
-        }
-    };
+    let mut numbers = numbers(include_bytes!("../model/silero.f16"));
+    let mut matrix = |rows, columns| Matrix::read(&mut numbers, rows, columns);
     Model {
         window: (0..WINDOW)
             .map(|n| 0.5 - 0.5 * (std::f32::consts::TAU * n as f32 / WINDOW as f32).cos())
             .collect(),
-        convolutions: [layer(128, 3 * BINS), layer(64, 3 * 128), layer(64, 2 * 64), layer(128, 64)],
-        cell: layer(4 * CELL, 2 * CELL),
-        output: layer(1, CELL),
+        convolutions: [matrix(128, 3 * BINS), matrix(64, 3 * 128), matrix(64, 2 * 64), matrix(128, 64)],
+        cell: matrix(4 * CELL, 2 * CELL),
+        output: matrix(1, CELL),
     }
 });
 
@@ -135,20 +122,18 @@ impl Silero {
             }
         }
         let [one, two, three, four] = &model.convolutions;
-        let run = |layer: &Layer, input: &[f32], stride: usize, width: usize, out: &mut [f32]| {
-            convolve(&layer.weights, &layer.bias, input, width, stride, out);
-        };
         // A column of nothing stands before the first.
-        run(one, &self.seen, BINS, 3 * BINS, &mut self.first[128..]);
-        run(two, &self.first, 2 * 128, 3 * 128, &mut self.second);
-        run(three, &self.second, 2 * 64, 2 * 64, &mut self.third);
-        run(four, &self.third, 64, 64, &mut self.input[..CELL]);
-        product(&model.cell.weights, &model.cell.bias, &self.input, &mut self.gates);
+        convolve(one, &self.seen, BINS, &mut self.first[128..]);
+        convolve(two, &self.first, 2 * 128, &mut self.second);
+        convolve(three, &self.second, 2 * 64, &mut self.third);
+        convolve(four, &self.third, 64, &mut self.input[..CELL]);
+        product(&model.cell, &self.input, &mut self.gates);
         let (_, out) = self.input.split_at_mut(CELL);
         remember(&self.gates, &mut self.memory, out);
-        let heard = out.iter().zip(&model.output.weights).map(|(o, w)| o.max(0.0) * w);
-        let sum = model.output.bias[0] + heard.sum::<f32>();
-        self.score = sigmoid(sum);
+        let heard: [f32; CELL] = std::array::from_fn(|n| out[n].max(0.0));
+        let mut score = [0.0];
+        product(&model.output, &heard, &mut score);
+        self.score = sigmoid(score[0]);
         if !self.score.is_finite() || !self.memory.iter().all(|m| m.is_finite()) {
             self.reset();
         }
