@@ -197,15 +197,23 @@ impl DetectorOutput {
         (self.events & UT_EV_DTMF != 0).then(|| char::from_u32(self.value))?
     }
 
-    /// Its findings, in the order in which they are to be taken: an end belongs to what was before, a start comes before its confirmation.
+    /// Its findings, in the order in which they are to be taken: a start comes before its confirmation, and an end last, for what was found
+    /// beside it is about the speech that ends; unless speech starts, too, and the end is that of the speech before.
     pub fn kinds(&self) -> impl Iterator<Item = FindingKind> + use<> {
         let events = self.events;
-        ORDER.into_iter().filter(move |(bit, _)| events & bit != 0).map(|(_, kind)| kind)
+        let end = (events & UT_EV_SPEECH_END != 0).then_some(FindingKind::SpeechEnd);
+        let (first, last) = if events & UT_EV_SPEECH_START != 0 {
+            (end, None)
+        } else {
+            (None, end)
+        };
+        let others = ORDER.into_iter().filter(move |(bit, _)| events & bit != 0).map(|(_, kind)| kind);
+        first.into_iter().chain(others).chain(last)
     }
 }
 
-const ORDER: [(u32, FindingKind); 8] = [
-    (UT_EV_SPEECH_END, FindingKind::SpeechEnd),
+/// All but the end of speech.
+const ORDER: [(u32, FindingKind); 7] = [
     (UT_EV_SPEECH_START, FindingKind::SpeechStart),
     (UT_EV_BACKCHANNEL, FindingKind::Backchannel),
     (UT_EV_BARGE_IN, FindingKind::BargeIn),
@@ -288,5 +296,32 @@ impl DetectorTally {
             busy: Duration::from_nanos(read(&self.busy_ns)),
             worst: Duration::from_nanos(read(&self.worst_ns)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(events: u32) -> Vec<FindingKind> {
+        let output = DetectorOutput {
+            events,
+            ..DetectorOutput::default()
+        };
+        output.kinds().collect()
+    }
+
+    #[test]
+    fn an_end_comes_after_what_is_found_of_the_speech_that_ends_and_before_new_speech() {
+        use FindingKind::*;
+        assert_eq!(kinds(UT_EV_BACKCHANNEL | UT_EV_SPEECH_END), [Backchannel, SpeechEnd]);
+        assert_eq!(kinds(UT_EV_BARGE_IN | UT_EV_SPEECH_END), [BargeIn, SpeechEnd]);
+        assert_eq!(kinds(UT_EV_TURN_END | UT_EV_SPEECH_END), [TurnEnd, SpeechEnd]);
+        assert_eq!(
+            kinds(UT_EV_SPEECH_START | UT_EV_SPEECH_END | UT_EV_BARGE_IN),
+            [SpeechEnd, SpeechStart, BargeIn]
+        );
+        assert_eq!(kinds(UT_EV_SPEECH_END), [SpeechEnd]);
+        assert_eq!(kinds(0), []);
     }
 }

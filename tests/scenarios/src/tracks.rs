@@ -100,6 +100,7 @@ pub fn acts(heard: &Heard, rate: u32, thresholds: Thresholds, settings: PolicySe
         let Some(edge) = decision.feed(*p) else { continue };
         let now = (n as u64 + 1) * FRAME_US;
         let since = |frames: u32| now.saturating_sub(u64::from(frames) * FRAME_US);
+        // In the daemon's order of what one chunk brings: an end comes last.
         let kinds: &[(FindingKind, u64)] = &match edge {
             Edge::Start(frames) => vec![(FindingKind::SpeechStart, since(frames))],
             Edge::BargeIn(frames) => vec![(FindingKind::BargeIn, since(frames))],

@@ -23,6 +23,8 @@ pub struct Policy {
     active_since: Micros,
     warm_up: WarmUp,
     speech: Option<Speech>,
+    /// When the speech ended whose end a detector told last.
+    ended: Option<Micros>,
     stage: Stage,
 }
 
@@ -69,6 +71,7 @@ impl Policy {
             active_since: 0,
             warm_up: WarmUp::Ahead,
             speech: None,
+            ended: None,
             stage: Stage::Idle,
         }
     }
@@ -103,12 +106,19 @@ impl Policy {
                     self.suspect(now)
                 }
             }
+            // Of speech that has ended nobody would tell the end again.
+            FindingKind::BargeIn if self.speech.is_none() && self.ended.is_some_and(|end| finding.at_us <= end) => None,
             FindingKind::BargeIn => self.sure(now, finding.at_us),
             FindingKind::Backchannel => match self.settings.backchannel {
+                // A word about speech that is known; it begins none.
+                Backchannel::Cancel if self.speech.is_none() => None,
                 Backchannel::Cancel => self.sure(now, finding.at_us),
                 Backchannel::Resume => self.end(),
             },
-            FindingKind::SpeechEnd => self.end(),
+            FindingKind::SpeechEnd => {
+                self.ended = Some(finding.at_us);
+                self.end()
+            }
             FindingKind::TurnEnd | FindingKind::Machine | FindingKind::Human | FindingKind::Tone => None,
         }
     }

@@ -192,6 +192,30 @@ fn backchannels_only_pause_where_they_may() {
 }
 
 #[test]
+fn what_is_found_of_speech_that_has_ended_opens_none() {
+    for late in [Mhm, BargeIn] {
+        let mut life = Life(Policy::new(PolicySettings::default()));
+        assert_eq!(life.situation(0, true, true), None);
+        assert_eq!(life.heard(100, SpeechStart, 60), None);
+        assert_eq!(life.heard(300, SpeechEnd, 280), None);
+        assert_eq!(life.heard(300, late, 280), None);
+        assert_eq!(life.heard(320, Mhm, 320), None, "nor any later, if it is no beginning");
+        assert_eq!(life.0.user_speech(), None);
+        assert_eq!(life.situation(500, true, false), None, "nobody speaks");
+        assert_eq!(life.0.deadline(), None);
+        assert_eq!(
+            life.heard(900, BargeIn, 700),
+            Some(Confirmed),
+            "new speech, by a detector that only confirms"
+        );
+    }
+    let mut life = Life::of(BargeInPolicy::PauseThenConfirm);
+    assert_eq!(life.heard(50, SpeechStart, 20), Some(Suspected));
+    assert_eq!(life.heard(300, SpeechEnd, 300), Some(False));
+    assert_eq!(life.heard(300, Mhm, 300), None, "what was taken back stays so");
+}
+
+#[test]
 fn certainty_without_suspicion_pauses_until_the_speech_is_long_enough() {
     let mut life = Life::new(PolicySettings {
         min_speech_us: 400 * MS,
