@@ -300,12 +300,8 @@ fn a_wav_is_read_as_other_programs_write_it() {
     let mut doubles = [&plain[..4], &longer.to_le_bytes(), &plain[8..20], &format.concat(), b"data"].concat();
     doubles.extend((sound.len() as u32 * 4).to_le_bytes());
     doubles.extend((0..sound.len() / 2).flat_map(|n| (n as f64 * 1e-6).to_le_bytes()));
-    let unfilled = dir.join("unfilled.wav");
-    fs::write(&unfilled, with_length(36, 0)).unwrap();
-    let out = detect("detector-energy", &[], &[&unfilled]);
-    let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(!out.status.success() && said.contains("should be 1.000 s long"), "{said}");
     for (name, bytes) in [
+        ("unfilled.wav", with_length(36, 0)),
         ("ffmpeg.wav", with_length(u32::MAX, u32::MAX)),
         ("sox.wav", with_length(0x7fff_f024, 0x7fff_f000)),
         ("odd.wav", odd),

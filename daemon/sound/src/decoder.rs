@@ -18,7 +18,8 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
 use crate::SoundError;
-use crate::source::{Source, is_cut_ogg, wav_data};
+use crate::source::{Source, is_cut_ogg};
+use crate::wav;
 
 /// What no sample of music or speech reaches (+36 dB): beyond it is garbage, as NaN is.
 const ABSURD: f32 = 64.0;
@@ -73,10 +74,10 @@ impl Decoder {
             reason: error.to_string(),
         };
         let mut own = file.try_clone().map_err(io)?;
-        let wav = wav_data(&mut own);
+        let wav = wav::read(&own);
         let cut = is_cut_ogg(&mut own).map_err(io)?;
         // An Ogg is looked at from its end, too; one that was cut off still has a beginning.
-        let (source, gate) = Source::new(file, !cut).map_err(io)?;
+        let (source, gate) = Source::new(file, !cut, wav.as_ref()).map_err(io)?;
         let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
         let probe = || symphonia::default::get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default());
         let format = guarded(probe)
@@ -94,22 +95,10 @@ impl Decoder {
             .make_audio_decoder(parameters, &AudioDecoderOptions::default().verify(true))
             .map_err(|error| refuse(not_known(&error)))?;
         let channels = parameters.channels.as_ref().map_or(1, |channels| channels.count());
-        let mut promised = track.num_frames;
-        let mut there = None;
-        if let Some(wav) = wav {
-            // The library's own count of blocks and bytes says how long a frame is.
-            let block = parameters
-                .channels
-                .as_ref()
-                .zip(parameters.bits_per_sample)
-                .map(|(channels, bits)| channels.count() as u64 * u64::from(bits.div_ceil(8)));
-            if let Some(block) = block.filter(|b| *b > 0) {
-                there = Some(wav.there / block);
-                promised = wav.promised.map(|bytes| bytes / block);
-            } else {
-                promised = None;
-            }
-        }
+        let (promised, there) = match &wav {
+            Some(wav) => (wav.promised.map(|bytes| bytes / wav.block), Some(wav.there / wav.block)),
+            None => (track.num_frames, None),
+        };
         Ok(Self {
             file: own,
             path: path.to_owned(),

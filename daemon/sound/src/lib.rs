@@ -1,7 +1,8 @@
 //! Sound files as a stream of mono samples: found safely, decoded with bounded memory.
 //!
 //! `folders` opens what a path or `file:` URI names, below the folders that an operator chose and nowhere else; `decoder` turns a WAV, FLAC or
-//! Ogg Vorbis file into samples, piece by piece, whatever its length; `source` is what stands between the decoder's library and the file.
+//! Ogg Vorbis file into samples, piece by piece, whatever its length; `source` is what stands between the decoder's library and the file, and
+//! `wav` reads a WAV's head.
 //! Invariants: nothing is opened that is not a regular file, and nobody waits for a FIFO; no symlink leads out of the folders; a look at a file's
 //! head reads a bounded part of it; a pass over a file gives the same samples each time, so a loop has no seam.
 //! Not here: what is played when (core), resampling and the store (tx), D-Bus. `utterctl` decodes with this crate, too.
@@ -12,6 +13,7 @@ mod decoder;
 mod error;
 mod folders;
 mod source;
+mod wav;
 
 pub use decoder::Decoder;
 pub use error::SoundError;

@@ -1,15 +1,17 @@
-//! The file as the decoder's library sees it: a bounded look while its head is read, and a WAV whose end is known better than by its header.
+//! The file as the decoder's library sees it: a bounded look while its head is read, and a WAV under a head of ours (`wav`).
 //!
-//! The library reads WAV in packets of a fixed length and gives up a last one that is not whole, which a truncated file ends with, and any whose
-//! header was written before its length was known (a stream's 0xFFFFFFFF). So past the end there are zeros, and `Decoder` knows how many
-//! samples are real.
+//! The library reads WAV in packets of a fixed length and gives up a last one that is not whole, which a truncated file and a stream of unknown
+//! length end with. So past the end there are zeros, and `Decoder` knows how many samples are real.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use symphonia::core::io::MediaSource;
+
+use crate::wav::Wav;
 
 /// How much of a file may be read until its format is known: more than the largest picture of a FLAC's head.
 const HEAD_BYTES: u64 = 20 << 20;
@@ -32,26 +34,60 @@ impl Gate {
 
 pub(crate) struct Source {
     file: File,
+    /// Stands for the file's first `skipped` bytes.
+    head: Vec<u8>,
+    skipped: u64,
+    /// With that head, and without what stands behind a WAV's sound.
     len: u64,
+    at: u64,
     seekable: bool,
     gate: Gate,
 }
 
 impl Source {
-    pub(crate) fn new(mut file: File, seekable: bool) -> io::Result<(Self, Gate)> {
-        let len = file.metadata()?.len();
-        file.rewind()?;
+    pub(crate) fn new(file: File, seekable: bool, wav: Option<&Wav>) -> io::Result<(Self, Gate)> {
         let gate = Gate {
             left: Arc::new(AtomicU64::new(HEAD_BYTES)),
             padding: Arc::default(),
         };
+        let (head, skipped, len) = match wav {
+            Some(wav) => (wav.head.clone(), wav.at, wav.head.len() as u64 + wav.there),
+            None => (Vec::new(), 0, file.metadata()?.len()),
+        };
         let source = Source {
             file,
+            head,
+            skipped,
             len,
+            at: 0,
             seekable,
             gate: gate.clone(),
         };
         Ok((source, gate))
+    }
+
+    /// What is there of the next bytes; 0 at the end.
+    fn read_some(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let head = usize::try_from(self.at).ok().and_then(|at| self.head.get(at..)).unwrap_or_default();
+        if !head.is_empty() {
+            let n = head.len().min(buf.len());
+            buf[..n].copy_from_slice(&head[..n]);
+            return Ok(n);
+        }
+        if self.head.is_empty() {
+            return self.file.read_at(buf, self.at);
+        }
+        let left = usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let n = left.min(buf.len());
+        if n == 0 {
+            return Ok(0);
+        }
+        let at = self.at - self.head.len() as u64 + self.skipped;
+        let read = self.file.read_at(&mut buf[..n], at)?;
+        if read == 0 {
+            return Err(io::Error::other("it became shorter while it was read"));
+        }
+        Ok(read)
     }
 }
 
@@ -62,21 +98,28 @@ impl Read for Source {
             return Err(io::Error::other("no sound begins within its first 20 MiB"));
         }
         let want = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let read = self.file.read(&mut buf[..want])?;
+        let mut read = self.read_some(&mut buf[..want])?;
         if left != UNBOUNDED {
             self.gate.left.store(left - read as u64, Ordering::Relaxed);
         }
         if read == 0 && self.gate.padding.load(Ordering::Relaxed) == 1 {
             buf.fill(0);
-            return Ok(buf.len());
+            read = buf.len();
         }
+        self.at = self.at.saturating_add(read as u64);
         Ok(read)
     }
 }
 
 impl Seek for Source {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.len.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 
@@ -88,51 +131,6 @@ impl MediaSource for Source {
     fn byte_len(&self) -> Option<u64> {
         self.seekable.then_some(self.len)
     }
-}
-
-/// The audio data of a WAV: how many bytes are there, and how many its header promises (`None`: it was a stream).
-pub(crate) struct WavData {
-    pub(crate) there: u64,
-    pub(crate) promised: Option<u64>,
-}
-
-/// Chunks before the data; a file with more is none that anybody made in earnest.
-const MAX_CHUNKS: usize = 1024;
-/// Lengths that mean "not known yet": those of ffmpeg, sox and others start here.
-const STREAMED: u32 = 0x7FFF_0000;
-
-/// `None`: not a WAV, or its data is not to be found.
-pub(crate) fn wav_data(file: &mut File) -> Option<WavData> {
-    let len = file.metadata().ok()?.len();
-    let mut head = [0; 12];
-    file.rewind().ok()?;
-    file.read_exact(&mut head).ok()?;
-    if &head[..4] != b"RIFF" || &head[8..] != b"WAVE" {
-        return None;
-    }
-    let riff = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]])) + 8;
-    let mut at: u64 = 12;
-    for _ in 0..MAX_CHUNKS {
-        let mut chunk = [0; 8];
-        file.seek(SeekFrom::Start(at)).ok()?;
-        file.read_exact(&mut chunk).ok()?;
-        let size = u32::from_le_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]);
-        at += 8;
-        if &chunk[..4] == b"data" {
-            let behind = len - at;
-            let streamed = size == u32::MAX || (size >= STREAMED && u64::from(size) > behind);
-            // A length of 0 was never filled in if the file, too, is said to end here. The library stops there, so what is behind is missed.
-            let unfilled = size == 0 && riff <= at;
-            let promised = (!streamed).then_some(if unfilled { behind } else { u64::from(size) });
-            return Some(WavData {
-                there: promised.map_or(behind, |p| p.min(behind)),
-                promised,
-            });
-        }
-        // Chunks stand on even bytes.
-        at += u64::from(size) + u64::from(size & 1);
-    }
-    None
 }
 
 /// No page of an Ogg is longer.
