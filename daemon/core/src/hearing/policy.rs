@@ -95,10 +95,7 @@ impl Policy {
         self.pass_warm_up(now);
         match finding.kind {
             FindingKind::SpeechStart => {
-                if matches!(self.stage, Stage::Spent { at } if at < finding.at_us) {
-                    self.speech = None;
-                    self.stage = Stage::Idle;
-                }
+                self.forget_spent(finding.at_us);
                 self.begin(finding.at_us);
                 if finding.at_us < self.active_since {
                     None
@@ -128,6 +125,7 @@ impl Policy {
         self.pass_warm_up(now);
         match report {
             Report::Suspected => {
+                self.forget_spent(at);
                 self.begin(at);
                 if self.is_spent() {
                     self.stage = Stage::Idle;
@@ -135,6 +133,10 @@ impl Policy {
                 self.suspect(now)
             }
             Report::Confirmed => {
+                // Said again it is the same speech, unless there is something new to interrupt.
+                if matches!(self.stage, Stage::Spent { at: before } if before < self.active_since && self.active_since <= at) {
+                    self.forget_spent(at);
+                }
                 self.begin(at);
                 self.confirm_now(now)
             }
@@ -248,6 +250,14 @@ impl Policy {
         self.speech.get_or_insert(Speech { since: at, sure: false });
     }
 
+    /// Speech that was confirmed before `at` is over by then, though nobody told its end: what begins there is new.
+    fn forget_spent(&mut self, at: Micros) {
+        if matches!(self.stage, Stage::Spent { at: before } if before < at) {
+            self.speech = None;
+            self.stage = Stage::Idle;
+        }
+    }
+
     fn end(&mut self) -> Option<Verdict> {
         self.speech = None;
         self.take_back()
@@ -307,7 +317,7 @@ impl Policy {
 
     fn confirm_now(&mut self, now: Micros) -> Option<Verdict> {
         if !self.counts(now) {
-            return self.take_back();
+            return if self.is_spent() { None } else { self.take_back() };
         }
         self.stage = Stage::Spent { at: now };
         Some(Verdict::Confirmed)

@@ -274,6 +274,21 @@ fn reports_from_outside_count_at_once_and_ended_leaves_the_pause() {
 }
 
 #[test]
+fn speech_whose_end_nobody_reported_is_over_when_new_speech_is_reported() {
+    for again in [Report::Suspected, Report::Confirmed] {
+        let mut life = Life::of(BargeInPolicy::PauseThenConfirm);
+        assert_eq!(life.report(100, Report::Confirmed), Some(Confirmed));
+        assert_eq!(life.situation(110, false, false), None);
+        assert_eq!(life.report(400, Report::Confirmed), None, "it is said again, of the same speech");
+        assert_eq!(life.0.user_speech(), Some(100 * MS));
+        assert_eq!(life.situation(60_000, true, false), None);
+        let verdict = if again == Report::Suspected { Suspected } else { Confirmed };
+        assert_eq!(life.report(61_000, again), Some(verdict));
+        assert_eq!(life.0.user_speech(), Some(61_000 * MS), "{again:?} is of new speech");
+    }
+}
+
+#[test]
 fn a_suspicion_whose_time_ran_out_while_a_confirmation_was_due_still_ends() {
     let mut life = Life::new(PolicySettings {
         backchannel: Backchannel::Resume,

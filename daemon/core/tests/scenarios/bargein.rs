@@ -479,3 +479,36 @@ fn a_backchannel_only_pauses_where_it_is_to_resume() {
     w.rest();
     assert_eq!(w.outcome(u), "completed");
 }
+
+#[test]
+fn speech_that_was_confirmed_and_never_ended_does_not_date_what_is_said_a_minute_later() {
+    let mut w = reported();
+    speaking(&mut w);
+    assert_eq!(report(&mut w, Report::Confirmed), "cancelled");
+    assert_eq!(report(&mut w, Report::Confirmed), "ignored", "T7: once");
+    w.run(60 * S);
+    speaking(&mut w);
+    let before = w.log.len();
+    assert_eq!(report(&mut w, Report::Suspected), "paused");
+    let told: Vec<&Signal> = w.log[before..]
+        .iter()
+        .filter_map(|(_, e)| match e {
+            Effect::Signal { signal, .. } => Some(signal),
+            _ => None,
+        })
+        .collect();
+    let is = |of: &dyn Fn(&Signal) -> bool| told.iter().any(|s| of(s));
+    assert!(is(&|s| matches!(s, Signal::SpeechStopped { .. })) && is(&|s| matches!(s, Signal::SpeechStarted { .. })));
+    assert!(
+        is(&|s| matches!(
+            s,
+            Signal::BargeIn {
+                stage: "suspected",
+                latency_us: 0,
+                ..
+            }
+        )),
+        "{told:?}"
+    );
+    assert_eq!(report(&mut w, Report::Confirmed), "cancelled");
+}
