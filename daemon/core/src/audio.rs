@@ -113,23 +113,14 @@ impl Core {
     }
 
     pub(crate) fn start_recording(&mut self, token: Option<Token>, session: SessionId, file: String) -> Answer {
-        check_file(&file)?;
-        let of = &self.sessions[&session];
-        if of.private {
-            let message = format!("session \"{}\" is private: nothing of it is recorded", of.id);
-            return Err(Failure::new(ErrorKind::WrongState, message));
-        }
-        if let Some((_, running)) = self.recordings.iter().find(|(_, r)| r.session == session && !r.is_ending) {
+        if self.check_recording(session, &file, None)? {
             // OpenSession of an open session says again what is so already.
-            if token.is_none() && running.file == file {
-                return Ok(None);
-            }
-            let message = format!(
-                "session \"{}\" is recorded to \"{}\": stop that recording first",
-                of.id, running.file
-            );
-            return Err(Failure::new(ErrorKind::WrongState, message));
+            return match token {
+                None => Ok(None),
+                Some(_) => Err(is_recorded(&self.sessions[&session].id, &file)),
+            };
         }
+        let of = &self.sessions[&session];
         let (name, output, may_begin) = (of.id.clone(), of.output, of.first_frame_sent);
         let recording = self.recording_ids.next();
         self.out.push(Effect::StartRecording {
@@ -156,6 +147,19 @@ impl Core {
             },
         );
         Ok(None)
+    }
+
+    /// Whether the session is recorded to this file already; an error if it cannot be, also because it is to be private.
+    pub(crate) fn check_recording(&self, session: SessionId, file: &str, private: Option<bool>) -> Result<bool, Failure> {
+        check_file(file)?;
+        let of = &self.sessions[&session];
+        if private.unwrap_or(of.private) {
+            return Err(is_private(&of.id));
+        }
+        match self.recordings.values().find(|r| r.session == session && !r.is_ending) {
+            Some(running) if running.file != file => Err(is_recorded(&of.id, &running.file)),
+            running => Ok(running.is_some()),
+        }
     }
 
     /// Answers when the file is whole; nothing to stop is no error.
@@ -290,6 +294,17 @@ impl Core {
             assert!(!sessions[..n].contains(session), "two recordings of one session");
         }
     }
+}
+
+/// The refusal of a recording of such a session.
+pub(crate) fn is_private(session: &str) -> Failure {
+    let message = format!("session \"{session}\" is private: nothing of it is recorded");
+    Failure::new(ErrorKind::WrongState, message)
+}
+
+fn is_recorded(session: &str, file: &str) -> Failure {
+    let message = format!("session \"{session}\" is recorded to \"{file}\": stop that recording first");
+    Failure::new(ErrorKind::WrongState, message)
 }
 
 /// A plain name of a WAV or FLAC file: where recordings lie is the configuration's business.

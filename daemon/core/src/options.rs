@@ -171,7 +171,7 @@ pub struct SessionOptions {
     pub client_lifetime: Option<bool>,
     /// True: mixed with the others instead of one at a time.
     pub own_floor: Option<bool>,
-    /// Closes after this long without an utterance.
+    /// Closes after this long without an utterance; 0 = never.
     pub idle_timeout_us: Option<Micros>,
     /// No text in log and History, and no recording.
     pub private: Option<bool>,

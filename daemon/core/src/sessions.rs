@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::audio::check_file;
+use crate::audio::{check_file, is_private};
 use crate::bargein::Hearing;
 use crate::cancel::{Order, Then};
 use crate::effect::{Effect, Reply, SessionProperties};
@@ -31,6 +31,12 @@ impl Core {
         check_session_defaults(&options)?;
         self.check_detector(options.detector.as_ref())?;
         self.check_bounds(options.bounds)?;
+        let private = options.private.unwrap_or(self.settings.private);
+        if private && options.record.is_some() {
+            return Err(is_private(name));
+        }
+        // 0 = never.
+        let idle_timeout_us = options.idle_timeout_us.filter(|after| *after > 0);
         let id = self.session_ids.next();
         let output = options.output.unwrap_or_default();
         let hearing = Hearing::new(&self.settings.barge_in, output == Output::Local, &options);
@@ -46,9 +52,9 @@ impl Core {
             output,
             floor,
             defaults: options.say,
-            private: options.private.unwrap_or(self.settings.private),
+            private,
             bounds: options.bounds,
-            idle_timeout_us: options.idle_timeout_us,
+            idle_timeout_us,
             idle_epoch: 0,
             turn: 1,
             gain_db: 0.0,
@@ -104,6 +110,9 @@ impl Core {
         self.check_detector(options.detector.as_ref())?;
         let heard = options.clone();
         self.check_bounds(options.bounds)?;
+        if let Some(file) = &options.record {
+            self.check_recording(id, file, options.private)?;
+        }
         let epoch_after = {
             let Some(session) = self.sessions.get_mut(&id) else {
                 return Ok(());
@@ -127,10 +136,11 @@ impl Core {
             session.private = options.private.unwrap_or(session.private);
             session.defaults = options.say.or(&session.defaults);
             if let Some(after) = options.idle_timeout_us {
-                session.idle_timeout_us = Some(after);
+                session.idle_timeout_us = Some(after).filter(|after| *after > 0);
                 session.idle_epoch += 1;
             }
-            options.idle_timeout_us.map(|after| (after, session.idle_epoch))
+            let after = options.idle_timeout_us.and(session.idle_timeout_us);
+            after.map(|after| (after, session.idle_epoch))
         };
         if options.private == Some(true) {
             self.end_recording(id, "stopped");

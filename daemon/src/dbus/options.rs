@@ -250,8 +250,7 @@ pub(super) fn session(options: Options) -> Result<SessionOptions, Refusal> {
         output,
         client_lifetime: reader.word("lifetime", &[("persistent", false), ("client", true)])?,
         own_floor: reader.word("floor", &[("shared", false), ("own", true)])?,
-        // 0 = no time-out.
-        idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?.filter(|us| *us > 0),
+        idle_timeout_us: reader.ms_as_us("idle-timeout-ms", MAX_MS)?,
         private: reader.flag("private")?,
         record: reader.text("record")?,
         barge_in: reader.word("barge-in", &POLICIES)?,

@@ -440,3 +440,87 @@ fn a_house_may_keep_no_text_of_anybody_who_does_not_ask_for_it() {
     };
     assert_eq!([said("a"), said("b")], ["", "Public."]);
 }
+
+fn ask_configure(w: &mut World, options: SessionOptions) -> Result<Reply, Failure> {
+    let target = target("a");
+    let token = w.ask(1, Request::Configure { target, options });
+    w.reply(token)
+}
+
+#[test]
+fn an_idle_time_out_of_0_ends_the_idle_time_out() {
+    let mut w = World::new();
+    let idle = |us| SessionOptions {
+        idle_timeout_us: Some(us),
+        ..SessionOptions::default()
+    };
+    w.open_with("a", idle(S));
+    w.open_with("b", idle(0));
+    assert!(ask_configure(&mut w, idle(0)).is_ok());
+    w.say("a", "Hi.");
+    w.run(60 * S);
+    assert!(["a", "b"].iter().all(|s| w.book.sessions.contains_key(*s)));
+    assert!(ask_configure(&mut w, idle(S)).is_ok());
+    w.run(2 * S);
+    assert!(!w.book.sessions.contains_key("a"));
+}
+
+#[test]
+fn an_open_that_cannot_record_opens_nothing() {
+    let mut w = World::new();
+    let settings = Settings {
+        private: true,
+        ..Settings::default()
+    };
+    w.feed(Input::Settings(Box::new(settings)));
+    w.book.private_house = true;
+    let recorded = SessionOptions {
+        record: Some("a.wav".into()),
+        ..SessionOptions::default()
+    };
+    let id = "a".to_owned();
+    let token = w.ask(1, Request::Open { id, options: recorded });
+    assert_eq!(w.reply(token).unwrap_err().kind, ErrorKind::WrongState);
+    assert_eq!(count(&w, |e| matches!(e, Effect::SessionOpened { .. })), 0);
+    w.open("a");
+}
+
+#[test]
+fn a_configure_that_is_refused_changes_nothing() {
+    let mut w = World::new();
+    let recorded = |file: &str| SessionOptions {
+        record: Some(file.into()),
+        ..SessionOptions::default()
+    };
+    w.open_with("a", recorded("a.wav"));
+    let half = SessionOptions {
+        say: SayOptions {
+            backend: Some("plain".into()),
+            ..SayOptions::default()
+        },
+        idle_timeout_us: Some(S),
+        ..recorded("b.wav")
+    };
+    assert_eq!(ask_configure(&mut w, half).unwrap_err().kind, ErrorKind::WrongState);
+    assert!(ask_configure(&mut w, recorded("a.wav")).is_ok(), "so it is already");
+    assert_eq!(count(&w, |e| matches!(e, Effect::StartRecording { .. })), 1);
+    w.run(5 * S);
+    assert!(w.book.sessions.contains_key("a"), "the time-out was not taken");
+    let u = w.say("a", "Hi.");
+    w.rest();
+    assert_ne!(w.ended(u).unwrap().1.backend, "plain");
+    let private = |private| SessionOptions {
+        private: Some(private),
+        ..SessionOptions::default()
+    };
+    assert!(ask_configure(&mut w, private(true)).is_ok());
+    w.run(S);
+    let failure = ask_configure(&mut w, recorded("b.wav")).unwrap_err();
+    assert!(failure.kind == ErrorKind::WrongState && failure.message.contains("private"));
+    let open = SessionOptions {
+        private: Some(false),
+        ..recorded("b.wav")
+    };
+    assert!(ask_configure(&mut w, open).is_ok());
+    assert_eq!(count(&w, |e| matches!(e, Effect::StartRecording { .. })), 2);
+}
