@@ -481,6 +481,18 @@ fn a_backchannel_only_pauses_where_it_is_to_resume() {
 }
 
 #[test]
+fn a_backchannel_begins_no_speech_and_interrupts_none() {
+    let mut w = hearing();
+    let u = speaking(&mut w);
+    w.hears("a", FindingKind::Backchannel);
+    w.hears("a", FindingKind::SpeechEnd);
+    assert!(w.signal_at(|s| matches!(s, Signal::Detected { kind: "backchannel", .. })).is_some());
+    assert!(w.signal_at(|s| matches!(s, Signal::SpeechStarted { .. })).is_none());
+    w.rest();
+    assert_eq!((w.outcome(u), stages(&w)), ("completed", vec![]));
+}
+
+#[test]
 fn speech_that_was_confirmed_and_never_ended_does_not_date_what_is_said_a_minute_later() {
     let mut w = reported();
     speaking(&mut w);
