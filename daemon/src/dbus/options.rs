@@ -572,6 +572,13 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_time_out_of_0_is_given() {
+        let given = |ms: u32| session(options(&[("idle-timeout-ms", Value::U32(ms))])).unwrap().idle_timeout_us;
+        assert_eq!((given(0), given(5)), (Some(0), Some(5_000)));
+        assert_eq!(session(Options::new()).unwrap().idle_timeout_us, None);
+    }
+
+    #[test]
     fn no_greeting_takes_back_the_default_of_a_session() {
         assert_eq!(say(options(&[("greeting", Value::Bool(false))])).unwrap().protect_us, Some(0));
         let both = options(&[("greeting", Value::Bool(true)), ("protect-ms", Value::U32(9))]);
