@@ -13,7 +13,7 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 use serde_json::Value;
 
 mod common;
-use common::{built, folder, install};
+use common::{built, cc, folder, install};
 
 const DETECT: &str = env!("CARGO_BIN_EXE_utterd-detect");
 
@@ -31,11 +31,30 @@ fn plugins() -> &'static Path {
 }
 
 fn detect(detector: &str, args: &[&str], files: &[&Path]) -> Output {
+    command(detector, args, files).output().unwrap()
+}
+
+fn command(detector: &str, args: &[&str], files: &[&Path]) -> Command {
     let config = plugins().join("none.toml");
     fs::write(&config, "").unwrap();
     let mut command = Command::new(DETECT);
     command.args(["--detector", detector, "--plugin-dir"]).arg(plugins());
-    command.arg("--config").arg(config).args(args).args(files).output().unwrap()
+    command.arg("--config").arg(config).args(args).args(files);
+    command
+}
+
+/// By the detector in C that misbehaves in this way.
+fn misjudge(dir: &Path, mode: &str, files: &[&Path]) -> Output {
+    cc(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/detector.c"),
+        &dir.join("faulty.so"),
+        &[],
+    );
+    let config = dir.join("faulty.toml");
+    fs::write(&config, format!("[plugin.faulty]\nmode = \"{mode}\"\n")).unwrap();
+    let mut command = Command::new(DETECT);
+    command.args(["--detector", "faulty", "--plugin-dir"]).arg(dir);
+    command.arg("--config").arg(config).args(files).output().unwrap()
 }
 
 /// Its events as `(t_ms, event)`, with the end's audio_ms for its time.
@@ -362,5 +381,73 @@ fn a_build_is_trusted_as_it_lies_there_and_no_further_than_its_program() {
         let said = String::from_utf8_lossy(&run.stderr).into_owned();
         assert_eq!(run.status.success(), works, "{program_mode:o} {plugin_mode:o}: {said}");
         assert!(works || said.contains("chmod go-w"), "{said}");
+    }
+}
+
+#[test]
+fn a_detector_that_fails_costs_the_file_its_rest_and_no_other_file_anything() {
+    let dir = folder("detect-faulty");
+    let (good, bad) = (dir.join("good.wav"), dir.join("bad.wav"));
+    conversation(&good, spec(8_000), 3.0, &[(0.5, 1.5)]);
+    let mut wav = WavWriter::create(&bad, spec(8_000)).unwrap();
+    for n in 0..16_000 {
+        let x = if n == 8_000 { i16::MAX } else { 0 };
+        wav.write_sample(0i16).unwrap();
+        wav.write_sample(x).unwrap();
+    }
+    wav.finalize().unwrap();
+    let honest = events(&misjudge(&dir, "honest", &[&good]));
+    assert_eq!(honest.last(), Some(&(3_000.0, "eof".to_owned())));
+    let out = misjudge(&dir, "loud-panic", &[&good, &bad, &good]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(
+        said.lines().count() == 1 && said.contains("bad.wav: at 1020 ms: faulty: the plugin panicked"),
+        "{said}"
+    );
+    let eof = (1_020.0, "eof".to_owned());
+    assert_eq!(events(&out), [honest.clone(), vec![eof], honest.clone()].concat());
+
+    let out = misjudge(&dir, "hiccups", &[&good]);
+    assert_eq!((out.status.code(), events(&out)), (Some(0), honest.clone()), "ten frames may fail");
+    let out = misjudge(&dir, "error", &[&good, &good]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(1) && said.lines().count() == 2, "{said}");
+    let eof = (240.0, "eof".to_owned());
+    assert_eq!(events(&out), [eof.clone(), eof], "the eleventh failure ends it");
+
+    for mode in ["constant", "chatter"] {
+        let out = misjudge(&dir, mode, &[&good, &good]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        let told = |words: &str| said.lines().filter(|line| line.contains(words)).count();
+        assert_eq!(
+            (told("fires faster than people speak"), told("it fires constantly")),
+            (2, 2),
+            "{mode}: {said}"
+        );
+        assert_eq!(names(&events(&out)).iter().filter(|name| **name == "eof").count(), 2);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_success_unless_every_file_was_judged() {
+    let dir = folder("detect-unread");
+    let (good, cut) = (dir.join("good.wav"), dir.join("cut.wav"));
+    conversation(&good, spec(8_000), 1.0, &[]);
+    let bytes = fs::read(&good).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let nowhere = dir.join("nowhere.wav");
+    for (files, code) in [
+        (vec![&good], 0),
+        (vec![&good, &good], 1),
+        (vec![&nowhere, &good], 1),
+        (vec![&cut], 1),
+    ] {
+        let files: Vec<&Path> = files.into_iter().map(PathBuf::as_path).collect();
+        let (read, write) = std::io::pipe().unwrap();
+        drop(read);
+        let run = command("detector-energy", &[], &files).stdout(write).output().unwrap();
+        assert_eq!(run.status.code(), Some(code), "{files:?}: {run:?}");
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use rustix::time::{ClockId, clock_gettime};
-use utterd_core::hearing::{BargeInPolicy, Finding, Policy, PolicySettings, Situation, Verdict};
+use utterd_core::hearing::{BargeInPolicy, Finding, Pace, Paced, Policy, PolicySettings, Situation, Verdict};
 
 use super::wav::Recording;
 use crate::plugins::{Detector, DetectorInput, DetectorStream, DetectorStreamSpec, InputFlags};
@@ -26,9 +27,14 @@ pub(super) struct Judge<'a> {
 
 /// What there was to judge.
 pub(super) struct Judged {
+    /// As far as it was heard.
     pub(super) audio_ms: f64,
     /// Of this thread, reading the file not included.
     pub(super) cpu_ms: f64,
+    /// When its detector first fired faster than people speak, so that not all it found was taken.
+    pub(super) paced_ms: Option<f64>,
+    /// Why the detector was given up, if it was.
+    pub(super) given_up: Option<String>,
 }
 
 impl<'a> Judge<'a> {
@@ -54,6 +60,9 @@ impl<'a> Judge<'a> {
             policy: Policy::new(self.settings),
             rate,
             t: 0,
+            faults: 0,
+            pace: Pace::new(),
+            paced_ms: None,
         };
         let speaking = Situation {
             active: true,
@@ -77,18 +86,26 @@ impl<'a> Judge<'a> {
             }
             let [(_, far), (_, near)] = &mut ends;
             let now = Now { consumed, rate: from };
-            while near.len() >= frame || (last && !near.is_empty()) {
+            let mut given_up = None;
+            while given_up.is_none() && (near.len() >= frame || (last && !near.is_empty())) {
                 let n = frame.min(near.len());
-                hearing.frame(now, &far[..n], &near[..n], tell)?;
+                given_up = hearing.frame(now, &far[..n], &near[..n], tell).err();
                 far.drain(..n);
                 near.drain(..n);
             }
             cpu_ns += cpu() - begin;
-            if last {
-                return Ok(Judged {
+            if last || given_up.is_some() {
+                let judged = Judged {
                     audio_ms: now.ms(),
                     cpu_ms: (cpu_ns / 1_000) as f64 / 1e3,
-                });
+                    paced_ms: hearing.paced_ms,
+                    given_up,
+                };
+                if judged.given_up.is_some() {
+                    // It may be spoilt: the next recording is heard by a new one.
+                    self.streams.remove(&rate);
+                }
+                return Ok(judged);
             }
         }
     }
@@ -158,9 +175,13 @@ struct Hearing<'a> {
     policy: Policy,
     rate: u32,
     t: u64,
+    faults: u32,
+    pace: Pace,
+    paced_ms: Option<f64>,
 }
 
 impl Hearing<'_> {
+    /// `Err`: the detector is given up, as the daemon gives it up.
     fn frame(&mut self, now: Now, far: &[f32], near: &[f32], tell: &mut dyn FnMut(f64, &'static str)) -> Result<(), String> {
         let input = DetectorInput {
             t: self.t,
@@ -172,13 +193,29 @@ impl Hearing<'_> {
             },
             ..DetectorInput::default()
         };
-        let heard = self
-            .stream
-            .process(input, None)
-            .map_err(|e| format!("at {:.0} ms: {}: {e}", now.ms(), self.detector))?;
+        let heard = self.stream.process(input, None);
         self.t += near.len() as u64;
         self.judge(now, tell, |policy, now| policy.tick(now));
+        let heard = match heard {
+            Ok(heard) => heard,
+            Err(fault) => {
+                self.faults += 1;
+                return if fault.is_fatal(self.faults) {
+                    Err(self.trouble(now, fault))
+                } else {
+                    Ok(())
+                };
+            }
+        };
         for kind in heard.kinds() {
+            match self.pace.take(now.us(), kind) {
+                Paced::Pass => {}
+                Paced::Drop { .. } => {
+                    self.paced_ms.get_or_insert(now.ms());
+                    continue;
+                }
+                Paced::GiveUp => return Err(self.trouble(now, "it fires constantly")),
+            }
             let finding = Finding {
                 kind,
                 at_us: us(heard.t_event, self.rate),
@@ -189,6 +226,10 @@ impl Hearing<'_> {
             self.judge(now, tell, |policy, now| policy.heard(now, &finding));
         }
         Ok(())
+    }
+
+    fn trouble(&self, now: Now, why: impl Display) -> String {
+        format!("at {:.0} ms: {}: {why}", now.ms(), self.detector)
     }
 
     fn judge(&mut self, now: Now, tell: &mut dyn FnMut(f64, &'static str), ask: impl FnOnce(&mut Policy, u64) -> Option<Verdict>) {

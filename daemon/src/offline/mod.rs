@@ -126,11 +126,14 @@ fn run(cli: &Cli) -> Result<(), String> {
     flush_denormals();
     let mut out = io::stdout().lock();
     let mut failed = false;
-    for path in &cli.files {
+    for (n, path) in cli.files.iter().enumerate() {
         match one(&mut judge, path, &mut out) {
             Ok(()) => {}
-            // Nobody reads on: then there is nothing left to do.
-            Err(Trouble::Reader(e)) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            // Nobody reads on: then there is nothing left to do, but the exit status does not say that all was done.
+            Err(Trouble::Reader(e)) if e.kind() == io::ErrorKind::BrokenPipe => {
+                failed |= n + 1 < cli.files.len();
+                break;
+            }
             Err(Trouble::Reader(e)) => return Err(format!("cannot print: {e}")),
             Err(Trouble::File(why)) => {
                 eprintln!("utterd-detect: {}: {why}", path.display());
@@ -163,19 +166,21 @@ fn one(judge: &mut Judge<'_>, path: &Path, out: &mut impl Write) -> Result<(), T
             unheard = print(out, &Line { t_ms, ..line(event) }).err();
         }
     });
-    if let Some(e) = unheard {
-        return Err(Trouble::Reader(e));
-    }
     let told = told.map_err(Trouble::File)?;
+    if let Some(at) = told.paced_ms {
+        let why = "the detector fires faster than people speak: not all it finds is taken";
+        eprintln!("utterd-detect: {name}: at {at:.0} ms: {why}");
+    }
     let end = Line {
         audio_ms: Some(told.audio_ms),
         cpu_ms: Some(told.cpu_ms),
         ..line("eof")
     };
-    print(out, &end).map_err(Trouble::Reader)?;
-    match recording.damage() {
-        None => Ok(()),
-        Some(damage) => Err(Trouble::File(damage)),
+    let unheard = unheard.or_else(|| print(out, &end).err());
+    match (told.given_up.or_else(|| recording.damage()), unheard) {
+        (Some(trouble), _) => Err(Trouble::File(trouble)),
+        (None, Some(e)) => Err(Trouble::Reader(e)),
+        (None, None) => Ok(()),
     }
 }
 

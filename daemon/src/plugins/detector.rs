@@ -246,6 +246,16 @@ pub enum DetectorFault {
     Failed(i32),
 }
 
+/// Frames of a stream that may fail before its detector is given up.
+const FAULTS: u32 = 10;
+
+impl DetectorFault {
+    /// Whether the detector is to be given up: so many frames of the stream failed, this one included.
+    pub fn is_fatal(self, faults: u32) -> bool {
+        self == Self::Panicked || faults > FAULTS
+    }
+}
+
 impl fmt::Display for DetectorFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

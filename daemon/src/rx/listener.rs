@@ -28,8 +28,6 @@ use crate::tx::resample::{Pool, Resampler, rescale};
 const RATES: [u32; 2] = [16_000, 8_000];
 /// Without a block for so long it looks whether it is still wanted.
 const IDLE: Duration = Duration::from_millis(100);
-/// Frames that may fail before it is given up.
-const FAULTS: u32 = 10;
 /// It may be so late, and so many frames in a row.
 const LATE_US: u64 = 500_000;
 const LATE_FRAMES: u32 = 100;
@@ -380,7 +378,7 @@ impl Hearing {
     fn failed(&mut self, fault: DetectorFault) -> Result<(), String> {
         self.faults += 1;
         self.out.copy_from_slice(&self.frame);
-        if fault == DetectorFault::Panicked || self.faults > FAULTS {
+        if fault.is_fatal(self.faults) {
             return Err(fault.to_string());
         }
         Ok(())
