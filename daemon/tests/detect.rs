@@ -416,6 +416,15 @@ fn a_detector_that_fails_costs_the_file_its_rest_and_no_other_file_anything() {
     let eof = (240.0, "eof".to_owned());
     assert_eq!(events(&out), [eof.clone(), eof], "the eleventh failure ends it");
 
+    let late = dir.join("late.wav");
+    conversation(&late, spec(8_000), 3.0, &[(1.95, 3.0)]);
+    let out = misjudge(&dir, "late-error", &[&late]);
+    assert_eq!(
+        names(&events(&out)),
+        ["suspected", "false", "eof"],
+        "what it suspected is taken back"
+    );
+
     for mode in ["constant", "chatter"] {
         let out = misjudge(&dir, mode, &[&good, &good]);
         let said = String::from_utf8_lossy(&out.stderr).into_owned();

@@ -93,6 +93,10 @@ impl<'a> Judge<'a> {
                 far.drain(..n);
                 near.drain(..n);
             }
+            if given_up.is_some() {
+                // What it suspected no longer holds.
+                hearing.judge(now, tell, |policy, _| policy.lost());
+            }
             cpu_ns += cpu() - begin;
             if last || given_up.is_some() {
                 let judged = Judged {
