@@ -27,6 +27,8 @@ pub(super) struct Ears {
     pub(super) recorder: Option<Recorder>,
     /// By track: what each lane of the session plays.
     pub(super) lanes: Vec<TapRx>,
+    /// Its tracks were told to tap their lanes.
+    pub(super) is_tapped: bool,
     clean: Clean,
     agent: Vec<f32>,
     user: Vec<f32>,
@@ -53,6 +55,7 @@ impl Ears {
             groups: BTreeMap::new(),
             recorder: None,
             lanes: Vec::new(),
+            is_tapped: false,
             clean: Clean::default(),
             agent: Vec::new(),
             user: Vec::new(),
@@ -99,6 +102,14 @@ impl Ears {
     /// Another engine drives the output: what is left in the taps of the last one has no place any more.
     pub(super) fn forget_dead_lanes(&mut self) {
         self.lanes.retain(|lane| !lane.is_abandoned());
+    }
+
+    /// While there was no line nobody has read the lanes: those that live are heard from now on.
+    pub(super) fn forget_what_was_played(&mut self) {
+        self.forget_dead_lanes();
+        for lane in &mut self.lanes {
+            while lane.take(|_, _, _| ()).is_some() {}
+        }
     }
 
     pub(super) fn hear(&mut self, stretch: &Stretch<'_>, rate: u32, pool: &Pool, told: &mut Vec<Told>) {

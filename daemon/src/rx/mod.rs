@@ -180,6 +180,10 @@ impl Rx {
         self.send(Command::Track { track, session });
     }
 
+    pub fn track_closed(&self, track: u64) {
+        self.send(Command::TrackClosed { track });
+    }
+
     /// The microphone of this output was opened for the session of this name, or closed.
     pub fn capture(&self, name: String, output: Output, is_open: bool) {
         self.send(Command::Capture { name, output, is_open });

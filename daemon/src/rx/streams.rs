@@ -44,6 +44,9 @@ pub(super) enum Command {
         track: u64,
         session: u64,
     },
+    TrackClosed {
+        track: u64,
+    },
     /// The microphone is open for the session of this name, or closed.
     Capture {
         name: String,
@@ -134,6 +137,7 @@ impl Streams {
                     Err(TryRecvError::Empty) => break,
                 }
             }
+            take_lanes(&self.lanes, &self.tracks, &mut self.sessions);
             self.hear(Output::Local);
             self.hear(Output::Null);
             let is_idle = self.local.line.is_none() && self.null.line.is_none();
@@ -161,6 +165,14 @@ impl Streams {
                 self.tracks.insert(track, session);
                 if self.sessions.get(&session).is_some_and(Ears::wants_lanes) {
                     self.tx.tap(track, self.lane_taps.clone());
+                }
+            }
+            Command::TrackClosed { track } => {
+                // What it played last may not have been heard here yet.
+                take_lanes(&self.lanes, &self.tracks, &mut self.sessions);
+                let session = self.tracks.remove(&track);
+                if let Some(ears) = session.and_then(|s| self.sessions.get_mut(&s)).filter(|e| !e.wants_lanes()) {
+                    ears.forget_dead_lanes();
                 }
             }
             Command::Capture { name, output, is_open } => {
@@ -289,10 +301,28 @@ impl Streams {
 
     /// From now on what the session plays is heard here.
     fn tap_lanes(&mut self, session: u64) {
-        if self.sessions.get(&session).is_some_and(Ears::wants_lanes) {
+        let (has_local, has_null) = (self.local.line.is_some(), self.null.line.is_some());
+        if let Some(ears) = self.sessions.get_mut(&session).filter(|e| e.wants_lanes()) {
+            ears.is_tapped = true;
+            let is_heard = if ears.output == Output::Local { has_local } else { has_null };
+            if !is_heard {
+                ears.forget_what_was_played();
+            }
             for (track, _) in self.tracks.iter().filter(|(_, s)| **s == session) {
                 self.tx.tap(*track, self.lane_taps.clone());
             }
+        }
+    }
+
+    /// Lanes that nobody hears have no tap: each holds half a second of sound, and an answer takes a new one.
+    fn untap_lanes(&mut self, output: Output) {
+        let sessions = self.sessions.iter_mut().filter(|(_, e)| e.output == output);
+        for (id, ears) in sessions.filter(|(_, e)| e.is_tapped && !e.wants_lanes()) {
+            ears.is_tapped = false;
+            for (track, _) in self.tracks.iter().filter(|(_, s)| *s == id) {
+                self.tx.untap(*track);
+            }
+            ears.forget_dead_lanes();
         }
     }
 
@@ -317,11 +347,7 @@ impl Streams {
         let mut own = Vec::new();
         line.tell(now, &mut |stretch| {
             // A lane's tap is sent here before it carries anything of this stretch.
-            while let Ok((track, tap)) = self.lanes.try_recv() {
-                if let Some(ears) = self.tracks.get(&track).and_then(|s| self.sessions.get_mut(s)) {
-                    ears.lanes.push(tap);
-                }
-            }
+            take_lanes(&self.lanes, &self.tracks, &mut self.sessions);
             for (id, ears) in self.sessions.iter_mut().filter(|(_, e)| e.output == output) {
                 if ears.wants_line() || !ears.lanes.is_empty() {
                     ears.hear(stretch, rate, &self.pool, &mut own);
@@ -344,6 +370,7 @@ impl Streams {
             self.tell(id, told);
         }
         self.sessions.retain(|_, ears| !ears.is_gone());
+        self.untap_lanes(output);
         // Without anybody who hears, the tap is let go of.
         if self.sessions.values().any(|e| e.output == output && e.wants_line()) {
             self.port(output).line = Some(line);
@@ -363,5 +390,95 @@ impl Streams {
                 });
             }
         }
+    }
+}
+
+/// Taps of lanes that the feeder has made go to the sessions that the lanes play for.
+fn take_lanes(lanes: &Receiver<(u64, TapRx)>, tracks: &HashMap<u64, u64>, sessions: &mut BTreeMap<u64, Ears>) {
+    while let Ok((track, tap)) = lanes.try_recv() {
+        if let Some(ears) = tracks.get(&track).and_then(|s| sessions.get_mut(s)) {
+            ears.lanes.push(tap);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    use crate::tx::TxConfig;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// Streams with one session and its track, and what they tell.
+    fn streams(name: &str) -> (Streams, Receiver<RxEvent>) {
+        let (_, commands) = unbounded();
+        let (events, told) = unbounded();
+        let tx = Tx::start(TxConfig::default(), |_| ()).unwrap();
+        let dir = std::env::temp_dir().join(format!("utterd-streams-{}-{name}", std::process::id()));
+        let shelf = Shelf::new(dir, 0o600, 0, Duration::ZERO);
+        let events: Arc<Events> = Arc::new(move |event| events.send(event).unwrap_or_default());
+        let mut streams = Streams::new(commands, Pump::start().unwrap(), tx, events, shelf);
+        streams.obey(Command::SessionOpened {
+            session: 1,
+            name: "a".into(),
+            output: Output::Local,
+        });
+        streams.tx.open_track(7, Output::Local);
+        streams.obey(Command::Track { track: 7, session: 1 });
+        (streams, told)
+    }
+
+    fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let begin = Instant::now();
+        while !is_so() {
+            assert!(begin.elapsed() < LIMIT, "never: {what}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn after_a_recording_the_lanes_of_a_session_are_tapped_no_more() {
+        let (mut streams, _told) = streams("untapped");
+        let id = RecordingId::new(1).unwrap();
+        streams.obey(Command::Record(Record {
+            recording: id,
+            session: 1,
+            output: Output::Local,
+            file: "a.wav".into(),
+        }));
+        let mut writer = streams.tx.store(1, Output::Local);
+        writer.set_blocking(false);
+        writer.begin_piece(48_000, 1.0);
+        writer.write(&vec![0.5; 480_000]).unwrap();
+        writer.end_piece();
+        writer.finish();
+        let (control, _renderer) = utterd_rt::engine(48_000);
+        streams.tx.engine(Output::Local, control, 48_000, 0);
+        streams.tx.play(7, 1);
+        until("a tapped lane", || {
+            take_lanes(&streams.lanes, &streams.tracks, &mut streams.sessions);
+            streams.sessions[&1].lanes.len() == 1
+        });
+        streams.obey(Command::StopRecording(id, "stopped"));
+        until("the recording's end", || {
+            streams.hear(Output::Local);
+            streams.sessions[&1].recorder.is_none()
+        });
+        assert!(streams.local.line.is_none() && !streams.sessions[&1].is_tapped);
+        let (control, mut renderer) = utterd_rt::engine(48_000);
+        streams.tx.lost(Output::Local);
+        streams.tx.engine(Output::Local, control, 48_000, 0);
+        let mut out = [0.0; 64];
+        until("its next lane", || {
+            renderer.render(&mut out, now_us());
+            out != [0.0; 64]
+        });
+        assert!(streams.lanes.is_empty(), "it has no tap");
+        streams.obey(Command::TrackClosed { track: 7 });
+        assert!(streams.tracks.is_empty());
+        streams.tx.shutdown();
     }
 }
