@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use utterd_core::Direction;
+use utterd_core::{Direction, Token};
 use utterd_rt::TapRx;
 
 use super::group::{Group, Told};
@@ -62,11 +62,12 @@ impl Ears {
         }
     }
 
-    /// The session is closed: its streams end; a recording may still have something to hear.
-    pub(super) fn close(&mut self) {
+    /// The session is closed: its streams end; a recording may still have something to hear. Says who waited for a stream.
+    pub(super) fn close(&mut self) -> Vec<Token> {
         self.name.clear();
-        self.groups.clear();
         self.is_open = false;
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.values_mut().flat_map(Group::refuse).collect()
     }
 
     pub(super) fn is_gone(&self) -> bool {

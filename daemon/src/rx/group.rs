@@ -62,6 +62,11 @@ impl Group {
         self.readers.len() + self.joining.len()
     }
 
+    /// Those who wait and will get nothing.
+    pub(super) fn refuse(&mut self) -> impl Iterator<Item = Token> {
+        self.joining.drain(..).map(|joining| joining.token)
+    }
+
     /// The line runs at another rate, or stands still: what comes next is a new beginning.
     pub(super) fn restart(&mut self) {
         self.resampler = None;

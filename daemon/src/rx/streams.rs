@@ -221,8 +221,9 @@ impl Streams {
             }
             Command::SessionClosed { name } => {
                 // A recording that is on its way to its end still hears what was played before.
-                for ears in self.sessions.values_mut().filter(|e| e.name == name) {
-                    ears.close();
+                let closed = self.sessions.values_mut().filter(|e| e.name == name);
+                for token in closed.flat_map(Ears::close).collect::<Vec<_>>() {
+                    self.refuse_closed(token);
                 }
                 self.sessions.retain(|_, ears| !ears.is_gone());
                 let sessions = &self.sessions;
@@ -258,7 +259,7 @@ impl Streams {
             Err(error) => return self.refuse(token, ErrorKind::LimitExceeded, format!("no pipe for the stream: {error}")),
         };
         let Some(ears) = self.sessions.get_mut(&acquire.session) else {
-            return self.refuse(token, ErrorKind::SessionClosed, "the session is closed".to_owned());
+            return self.refuse_closed(token);
         };
         let rate = format.rate.unwrap_or(line_rate);
         let key = (acquire.direction, rate);
@@ -271,6 +272,10 @@ impl Streams {
         });
         self.tap_lanes(acquire.session);
         self.open_line(acquire.output);
+    }
+
+    fn refuse_closed(&self, token: Token) {
+        self.refuse(token, ErrorKind::SessionClosed, "the session is closed".to_owned());
     }
 
     fn refuse(&self, token: Token, kind: ErrorKind, message: String) {
@@ -407,6 +412,7 @@ fn take_lanes(lanes: &Receiver<(u64, TapRx)>, tracks: &HashMap<u64, u64>, sessio
 mod tests {
     use super::*;
     use std::time::Instant;
+    use utterd_core::{AudioFormat, Direction, Encoding};
 
     use crate::tx::TxConfig;
 
@@ -429,6 +435,20 @@ mod tests {
         streams.tx.open_track(7, Output::Local);
         streams.obey(Command::Track { track: 7, session: 1 });
         (streams, told)
+    }
+
+    fn acquire(streams: &mut Streams, direction: Direction) {
+        streams.obey(Command::Acquire(Acquire {
+            token: Token(5),
+            session: 1,
+            output: Output::Local,
+            direction,
+            format: AudioFormat {
+                rate: None,
+                encoding: Encoding::S16le,
+                channels: 1,
+            },
+        }));
     }
 
     fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -479,6 +499,21 @@ mod tests {
         assert!(streams.lanes.is_empty(), "it has no tap");
         streams.obey(Command::TrackClosed { track: 7 });
         assert!(streams.tracks.is_empty());
+        streams.tx.shutdown();
+    }
+
+    #[test]
+    fn who_waits_for_a_stream_when_its_session_closes_is_told_so() {
+        let (mut streams, told) = streams("refused");
+        acquire(&mut streams, Direction::Tx);
+        streams.hear(Output::Local);
+        assert!(told.try_recv().is_err(), "the line stands still");
+        streams.obey(Command::SessionClosed { name: "a".into() });
+        let told = told.try_recv().unwrap();
+        let RxEvent::Refused { token, failure } = told else {
+            panic!("{told:?}");
+        };
+        assert_eq!((token, failure.kind), (Token(5), ErrorKind::SessionClosed));
         streams.tx.shutdown();
     }
 }
