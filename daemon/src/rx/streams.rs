@@ -27,7 +27,7 @@ use crate::tx::{Output, Tx};
 
 /// The longest time between two looks: the pump wakes it sooner, if there is a server.
 const TICK: Duration = Duration::from_millis(20);
-/// A stream whose line stands still begins after this long all the same.
+/// A stream whose line has never moved begins after this long all the same, as of the moment it was asked for.
 const PATIENCE_US: u64 = 500_000;
 /// Readers of all sessions; each holds a file descriptor and its pipe's memory.
 const READERS: usize = 256;
@@ -348,6 +348,11 @@ impl Streams {
         };
         let now = now_us();
         let rate = line.rate();
+        let ears = self.sessions.values().filter(|e| e.output == output);
+        let since = ears.flat_map(|e| e.groups.values()).filter_map(Group::waits_since).min();
+        if let Some(since) = since.filter(|since| now >= since + PATIENCE_US) {
+            line.begin_at(since);
+        }
         let mut told: Vec<(u64, Told)> = Vec::new();
         let mut own = Vec::new();
         line.tell(now, &mut |stretch| {
@@ -360,11 +365,7 @@ impl Streams {
                 }
             }
         });
-        for (id, ears) in self.sessions.iter_mut().filter(|(_, e)| e.output == output) {
-            for group in ears.groups.values_mut() {
-                group.give_up_waiting(now, PATIENCE_US, &mut own);
-            }
-            told.extend(own.drain(..).map(|t| (*id, t)));
+        for ears in self.sessions.values_mut().filter(|e| e.output == output) {
             ears.groups.retain(|_, group| group.len() > 0);
             if let Some(recorder) = &mut ears.recorder {
                 recorder.heard_until(line.end_us(), now);
@@ -514,6 +515,28 @@ mod tests {
             panic!("{told:?}");
         };
         assert_eq!((token, failure.kind), (Token(5), ErrorKind::SessionClosed));
+        streams.tx.shutdown();
+    }
+
+    #[test]
+    fn a_stream_that_begins_while_no_server_is_there_is_silence_from_its_told_time_on() {
+        let (mut streams, told) = streams("away");
+        let before = now_us();
+        acquire(&mut streams, Direction::Tx);
+        until("the stream", || {
+            streams.hear(Output::Local);
+            !told.is_empty()
+        });
+        let event = told.try_recv().unwrap();
+        let RxEvent::Joined { stream, start_us, .. } = event else {
+            panic!("{event:?}");
+        };
+        assert!((before..=now_us()).contains(&start_us));
+        let mut stream = std::fs::File::from(stream);
+        // It flows without an engine, and half a second of it is there by now, but for what a first block may still claim.
+        let mut had = vec![1; 2 * 9_600];
+        std::io::Read::read_exact(&mut stream, &mut had).unwrap();
+        assert!(had.iter().all(|byte| *byte == 0));
         streams.tx.shutdown();
     }
 }
