@@ -30,9 +30,9 @@ const RATES: [u32; 2] = [16_000, 8_000];
 const IDLE: Duration = Duration::from_millis(100);
 /// Frames that may fail before it is given up.
 const FAULTS: u32 = 10;
-/// It may be so late, and so many frames in a row.
+/// It may be so late, and for so long without a break.
 const LATE_US: u64 = 500_000;
-const LATE_FRAMES: u32 = 100;
+const LATE_FOR_US: u64 = 1_000_000;
 /// A hole longer than this is a new beginning.
 const HOLE_S: u64 = 2;
 
@@ -146,6 +146,7 @@ impl Start {
         let mut hearing = Hearing::new(stream, rate, self.line_rate, clean);
         while !is_over.load(Acquire) {
             let Some(block) = tap.peek() else {
+                hearing.lateness.caught_up();
                 thread::park_timeout(IDLE);
                 continue;
             };
@@ -187,12 +188,34 @@ struct Hearing {
     gap: bool,
     faults: u32,
     pace: Pace,
-    late: u32,
+    lateness: Lateness,
     clean: Option<Cleaned>,
     frame: Vec<f32>,
     far_frame: Vec<f32>,
     out: Vec<f32>,
     whole: Vec<f32>,
+}
+
+/// How long it has been behind the sound. A halt of the machine is no fault of a detector that catches up: time counts, not frames.
+#[derive(Default)]
+struct Lateness {
+    since_us: Option<u64>,
+}
+
+impl Lateness {
+    /// It has heard all it was given, which ends at `heard_us`.
+    fn is_too_long(&mut self, heard_us: u64, now_us: u64) -> bool {
+        if now_us <= heard_us + LATE_US {
+            self.since_us = None;
+            return false;
+        }
+        now_us >= *self.since_us.get_or_insert(now_us) + LATE_FOR_US
+    }
+
+    /// Nothing waits for it.
+    fn caught_up(&mut self) {
+        self.since_us = None;
+    }
 }
 
 /// One end on its way to the detector's rate.
@@ -238,7 +261,7 @@ impl Hearing {
             gap: false,
             faults: 0,
             pace: Pace::new(),
-            late: 0,
+            lateness: Lateness::default(),
             clean,
             frame: vec![0.0; frame],
             far_frame: vec![0.0; frame],
@@ -337,11 +360,9 @@ impl Hearing {
                 clean.push(&self.out);
             }
             self.t += frame as u64;
-            let end_us = self.time_of(self.t);
-            self.late = if now_us() > end_us + LATE_US { self.late + 1 } else { 0 };
-            if self.late > LATE_FRAMES {
-                return Err("it is slower than the sound".into());
-            }
+        }
+        if self.lateness.is_too_long(self.time_of(self.t), now_us()) {
+            return Err("it is slower than the sound".into());
         }
         Ok(())
     }
@@ -443,5 +464,36 @@ impl Cleaned {
             self.tap.push(self.frame, 0, 0, &self.out, None);
             self.frame += self.out.len() as u64;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a detector is given up that takes so long for each frame of 10 ms, after a halt of `halt_us`, and when.
+    fn given_up(frame_us: u64, halt_us: u64) -> Option<u64> {
+        let mut lateness = Lateness::default();
+        let mut now = halt_us;
+        for n in 1..=1_000 {
+            now = (now + frame_us).max(n * 10_000);
+            if lateness.is_too_long(n * 10_000, now) {
+                return Some(now);
+            }
+            if now == n * 10_000 {
+                lateness.caught_up();
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_halt_that_is_caught_up_with_costs_no_detector_and_one_that_stays_behind_is_given_up_by_the_clock() {
+        for halt_us in [0, 600_000, 1_500_000, 2_000_000, 10_000_000] {
+            assert_eq!(given_up(500, halt_us), None, "after a halt of {halt_us} us");
+        }
+        assert_eq!(given_up(1_000_000, 0), Some(2_000_000), "a second a frame");
+        assert!(given_up(15_000, 0).is_some_and(|us| us < 4_000_000), "half again too slow");
+        assert_eq!(given_up(9_000, 0), None, "slow, and fast enough");
     }
 }
