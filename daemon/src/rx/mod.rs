@@ -207,6 +207,8 @@ impl Rx {
         let mut heard = self.heard();
         heard.running.remove(&session);
         let failed = |message: String| {
+            let (hears, clean) = (false, None);
+            self.send(Command::Ear { session, hears, clean });
             (self.events)(RxEvent::DetectorFailed {
                 session: listen.session,
                 generation: listen.generation,
@@ -236,8 +238,8 @@ impl Rx {
                     "a detector listens"
                 );
                 heard.running.insert(session, running);
-                let tap = detector.cleans().then_some(end);
-                self.send(Command::Clean { session, tap });
+                let (hears, clean) = (true, detector.cleans().then_some(end));
+                self.send(Command::Ear { session, hears, clean });
             }
             Err(error) => failed(format!("no thread for the detector: {error}")),
         }
@@ -245,9 +247,9 @@ impl Rx {
 
     /// No longer.
     pub fn deafen(&self, session: u64) {
-        if self.heard().running.remove(&session).is_some() {
-            self.send(Command::Clean { session, tap: None });
-        }
+        self.heard().running.remove(&session);
+        let (hears, clean) = (false, None);
+        self.send(Command::Ear { session, hears, clean });
     }
 
     /// Answered by `Joined` or `Refused`.

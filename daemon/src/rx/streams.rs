@@ -61,9 +61,11 @@ pub(super) enum Command {
         session: u64,
         is_muted: bool,
     },
-    Clean {
+    /// A detector hears for the session or does so no longer, and where what it has cleaned comes from.
+    Ear {
         session: u64,
-        tap: Option<TapRx>,
+        hears: bool,
+        clean: Option<TapRx>,
     },
     Record(Record),
     Begin(RecordingId),
@@ -194,12 +196,12 @@ impl Streams {
             }
             Command::Muted { session, is_muted } => {
                 if let Some(ears) = self.sessions.get_mut(&session) {
-                    ears.is_muted = is_muted;
+                    ears.set_muted(is_muted);
                 }
             }
-            Command::Clean { session, tap } => {
+            Command::Ear { session, hears, clean } => {
                 if let Some(ears) = self.sessions.get_mut(&session) {
-                    ears.set_clean(tap);
+                    ears.set_ear(hears, clean);
                 }
             }
             Command::Record(record) => self.record(record),
