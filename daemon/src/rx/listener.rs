@@ -2,13 +2,13 @@
 //! hear, and hands on what it found and what it cleaned.
 //!
 //! The far end is shifted by playback's and capture's latency, so that an echo stands where it is heard. What was lost is silence of the same
-//! length and is told to the detector. One that fails too often, fires constantly, panics, or cannot keep up is given up, once and with its
-//! reason; the session goes on without it. Hard real-time detectors run below the callback; others at ordinary priority.
+//! length and is told to the detector. One that fails too often, fires constantly, panics, hangs, or cannot keep up is given up, once and with
+//! its reason; the session goes on without it. Hard real-time detectors run below the callback; others at ordinary priority.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::*};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ const FAULTS: u32 = 10;
 /// It may be so late, and for so long without a break.
 const LATE_US: u64 = 500_000;
 const LATE_FOR_US: u64 = 1_000_000;
+/// A call that takes longer hangs; one that opens may have to read a model.
+const CALL_US: u64 = 2_000_000;
+const OPEN_US: u64 = 10_000_000;
 /// A hole longer than this is a new beginning.
 const HOLE_S: u64 = 2;
 
@@ -45,6 +48,17 @@ pub struct Listen {
     pub detector: String,
     pub language: String,
     pub one_stage: bool,
+}
+
+impl Listen {
+    pub(super) fn failed(&self, message: String) -> RxEvent {
+        RxEvent::DetectorFailed {
+            session: self.session,
+            generation: self.generation,
+            detector: self.detector.clone(),
+            message,
+        }
+    }
 }
 
 /// What a detector must know of its session; written by the actor.
@@ -70,14 +84,42 @@ impl Context {
 
 /// The hold on a listener; letting go of it ends it.
 pub(super) struct Running {
-    is_over: Arc<AtomicBool>,
+    call: Arc<Call>,
     thread: Thread,
-    pub(super) generation: u64,
+    pub(super) listen: Listen,
+    /// The call that was overdue at the last look.
+    overdue_us: u64,
+}
+
+/// What a listener's thread and its hold know of each other.
+#[derive(Default)]
+struct Call {
+    is_over: AtomicBool,
+    /// When the detector must be back from the call it is in; 0: it is in none.
+    due_us: AtomicU64,
+}
+
+impl Call {
+    fn within<R>(&self, us: u64, call: impl FnOnce() -> R) -> R {
+        self.due_us.store(now_us() + us, Release);
+        let answer = call();
+        self.due_us.store(0, Release);
+        answer
+    }
+}
+
+impl Running {
+    /// It is in a call that it should have come back from, and was so at the last look: a halt of the machine is no fault of its own.
+    pub(super) fn hangs(&mut self, now_us: u64) -> bool {
+        let due_us = self.call.due_us.load(Acquire);
+        let overdue_us = if due_us < now_us { due_us } else { 0 };
+        overdue_us != 0 && std::mem::replace(&mut self.overdue_us, overdue_us) == overdue_us
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.is_over.store(true, Release);
+        self.call.is_over.store(true, Release);
         self.thread.unpark();
     }
 }
@@ -96,28 +138,29 @@ pub(super) struct Start {
 impl Start {
     pub(super) fn start(self, pump: &Pump) -> io::Result<Running> {
         let (tap, end) = utterd_rt::tap(2 * self.line_rate.max(32_768) as usize);
-        let is_over = Arc::new(AtomicBool::new(false));
-        let seen = is_over.clone();
-        let (output, generation) = (self.listen.output, self.listen.generation);
+        let call = Arc::new(Call::default());
+        let seen = Arc::clone(&call);
+        let listen = self.listen.clone();
         let thread = thread::Builder::new()
             .name("utterd-listen".into())
             .spawn(move || crate::or_end("a detector's thread", || self.run(end, &seen)))?;
         let thread = thread.thread().clone();
         pump.sink(
-            output,
+            listen.output,
             Sink {
                 tap,
                 reader: thread.clone(),
             },
         );
         Ok(Running {
-            is_over,
+            call,
             thread,
-            generation,
+            listen,
+            overdue_us: 0,
         })
     }
 
-    fn run(mut self, mut tap: TapRx, is_over: &AtomicBool) {
+    fn run(mut self, mut tap: TapRx, call: &Call) {
         let rate = if RATES.contains(&self.line_rate) && self.detector.takes(self.line_rate) {
             self.line_rate
         } else {
@@ -131,9 +174,9 @@ impl Start {
             language: &self.listen.language,
             one_stage: self.listen.one_stage,
         };
-        let stream = match self.detector.open(spec) {
+        let stream = match call.within(OPEN_US, || self.detector.open(spec)) {
             Ok(stream) => stream,
-            Err(error) => return self.give_up(error.to_string()),
+            Err(error) => return self.give_up(error.to_string(), call),
         };
         if self.detector.hard_rt()
             && let Err(error) = sched::become_realtime(PRIORITY)
@@ -144,7 +187,7 @@ impl Start {
         let delay = self.detector.info().clean_delay_ms as u64 * u64::from(rate) / 1_000;
         let clean = self.clean.take().map(|tap| Cleaned::new(tap, rate, self.line_rate, delay));
         let mut hearing = Hearing::new(stream, rate, self.line_rate, clean);
-        while !is_over.load(Acquire) {
+        while !call.is_over.load(Acquire) {
             let Some(block) = tap.peek() else {
                 hearing.lateness.caught_up();
                 thread::park_timeout(IDLE);
@@ -152,19 +195,17 @@ impl Start {
             };
             let read = tap.take(|_, first, second| hearing.take(block, first, second));
             debug_assert!(read.is_some(), "it was there");
-            if let Err(why) = hearing.hear(&self) {
-                return self.give_up(why);
+            if let Err(why) = hearing.hear(&self, call) {
+                return self.give_up(why, call);
             }
         }
     }
 
-    fn give_up(&self, message: String) {
-        (self.events)(RxEvent::DetectorFailed {
-            session: self.listen.session,
-            generation: self.listen.generation,
-            detector: self.listen.detector.clone(),
-            message,
-        });
+    fn give_up(&self, message: String, call: &Call) {
+        // One that was let go of meanwhile has nothing to tell.
+        if !call.is_over.load(Acquire) {
+            (self.events)(self.listen.failed(message));
+        }
     }
 }
 
@@ -330,7 +371,7 @@ impl Hearing {
     }
 
     /// Every whole frame there is.
-    fn hear(&mut self, of: &Start) -> Result<(), String> {
+    fn hear(&mut self, of: &Start, call: &Call) -> Result<(), String> {
         let frame = self.frame.len();
         while self.near.ready.len() >= frame && self.far.ready.len() >= frame {
             for (to, way) in [(&mut self.frame, &mut self.near), (&mut self.far_frame, &mut self.far)] {
@@ -352,7 +393,7 @@ impl Hearing {
                 flags,
             };
             let clean = self.clean.is_some().then_some(self.out.as_mut_slice());
-            match self.stream.process(input, clean) {
+            match call.within(CALL_US, || self.stream.process(input, clean)) {
                 Ok(heard) => self.tell(&heard, of)?,
                 Err(fault) => self.failed(fault)?,
             }
@@ -464,6 +505,28 @@ impl Cleaned {
             self.tap.push(self.frame, 0, 0, &self.out, None);
             self.frame += self.out.len() as u64;
         }
+    }
+}
+
+#[cfg(test)]
+impl Running {
+    /// One whose detector is in a call that it should be back from by then.
+    pub(super) fn in_call(listen: Listen, due_us: u64) -> Running {
+        let call = Call {
+            due_us: AtomicU64::new(due_us),
+            ..Call::default()
+        };
+        Running {
+            call: Arc::new(call),
+            thread: thread::current(),
+            listen,
+            overdue_us: 0,
+        }
+    }
+
+    /// It comes back, and is called again.
+    pub(super) fn call_again(&self, due_us: u64) {
+        self.call.due_us.store(due_us, Release);
     }
 }
 
