@@ -18,7 +18,7 @@ use super::line::Line;
 use super::mail::sleep;
 use super::pump::{Pump, Sink};
 use super::reader::Reader;
-use super::recorder::{Recorder, Tell};
+use super::recorder::{Closing, Recorder, Tell};
 use super::shelf::Shelf;
 use super::{Acquire, Events, Record, RxEvent};
 use crate::clock::now_us;
@@ -94,6 +94,8 @@ pub(super) struct Streams {
     /// Who has the microphone; sessions that nobody listens to are not known by id here.
     open: Option<String>,
     tracks: HashMap<u64, u64>,
+    /// Recordings that are over for the line and not yet for the disk.
+    closing: Vec<Closing>,
     local: Port,
     null: Port,
     pool: Pool,
@@ -124,6 +126,7 @@ impl Streams {
             sessions: BTreeMap::new(),
             open: None,
             tracks: HashMap::new(),
+            closing: Vec::new(),
             local: Port::default(),
             null: Port::default(),
             pool: Pool::default(),
@@ -142,7 +145,8 @@ impl Streams {
             take_lanes(&self.lanes, &self.tracks, &mut self.sessions);
             self.hear(Output::Local);
             self.hear(Output::Null);
-            let is_idle = self.local.line.is_none() && self.null.line.is_none();
+            self.closing.retain(|closing| !closing.is_over(now_us()));
+            let is_idle = self.local.line.is_none() && self.null.line.is_none() && self.closing.is_empty();
             sleep(&self.commands, (!is_idle).then_some(TICK));
         }
     }
@@ -372,7 +376,8 @@ impl Streams {
             if let Some(recorder) = &mut ears.recorder {
                 recorder.heard_until(line.end_us(), now);
             }
-            ears.recorder.take_if(|r| r.is_over());
+            let over = ears.recorder.take_if(|r| r.is_over());
+            self.closing.extend(over.map(|recorder| recorder.closing(now)));
         }
         for (id, told) in told {
             self.tell(id, told);
