@@ -1,12 +1,12 @@
 //! What one session's readers and recording get of each stretch of time.
 //!
 //! Who hears the user: nobody while the microphone is muted; readers only while the session listens (the microphone may stay open for the
-//! answer); a recording as long as it is open for the session or the session listens. Else there is silence, and time goes on.
+//! answer); a recording as long as it is open for the session or the session hears by it. Else there is silence, and time goes on.
 //! What a detector has cleaned comes later than the raw sound and takes its place frame by frame; where it fails to come, the raw sound goes out.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use utterd_core::Direction;
+use utterd_core::{Direction, Token};
 use utterd_rt::TapRx;
 
 use super::group::{Group, Told};
@@ -22,11 +22,17 @@ pub(super) struct Ears {
     pub(super) is_open: bool,
     /// The session listens: readers get what it brings.
     pub(super) delivers: bool,
-    pub(super) is_muted: bool,
+    /// A detector hears for it, perhaps through another session's capture.
+    hears: bool,
+    /// It will, once it is known whether the microphone is muted.
+    starts_to_hear: bool,
+    is_muted: bool,
     pub(super) groups: BTreeMap<(Direction, u32), Group>,
     pub(super) recorder: Option<Recorder>,
     /// By track: what each lane of the session plays.
     pub(super) lanes: Vec<TapRx>,
+    /// Its tracks were told to tap their lanes.
+    pub(super) is_tapped: bool,
     clean: Clean,
     agent: Vec<f32>,
     user: Vec<f32>,
@@ -49,21 +55,26 @@ impl Ears {
             output,
             is_open: false,
             delivers: false,
+            hears: false,
+            starts_to_hear: false,
             is_muted: false,
             groups: BTreeMap::new(),
             recorder: None,
             lanes: Vec::new(),
+            is_tapped: false,
             clean: Clean::default(),
             agent: Vec::new(),
             user: Vec::new(),
         }
     }
 
-    /// The session is closed: its streams end; a recording may still have something to hear.
-    pub(super) fn close(&mut self) {
+    /// The session is closed: its streams end; a recording may still have something to hear. Says who waited for a stream.
+    pub(super) fn close(&mut self) -> Vec<Token> {
         self.name.clear();
-        self.groups.clear();
         self.is_open = false;
+        self.set_ear(false, None);
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.values_mut().flat_map(Group::refuse).collect()
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -82,9 +93,16 @@ impl Ears {
         self.groups.values().map(Group::len).sum()
     }
 
-    /// A detector cleans from now on, or ceases to.
-    pub(super) fn set_clean(&mut self, tap: Option<TapRx>) {
-        self.clean.tap = tap;
+    /// A detector hears from now on and may clean, or ceases to. At each start it is told next whether the microphone is muted.
+    pub(super) fn set_ear(&mut self, hears: bool, clean: Option<TapRx>) {
+        self.starts_to_hear = hears;
+        self.hears &= hears;
+        self.clean.tap = clean;
+    }
+
+    pub(super) fn set_muted(&mut self, is_muted: bool) {
+        self.is_muted = is_muted;
+        self.hears = self.starts_to_hear;
     }
 
     /// The line runs at another rate.
@@ -101,11 +119,19 @@ impl Ears {
         self.lanes.retain(|lane| !lane.is_abandoned());
     }
 
+    /// While there was no line nobody has read the lanes: those that live are heard from now on.
+    pub(super) fn forget_what_was_played(&mut self) {
+        self.forget_dead_lanes();
+        for lane in &mut self.lanes {
+            while lane.take(|_, _, _| ()).is_some() {}
+        }
+    }
+
     pub(super) fn hear(&mut self, stretch: &Stretch<'_>, rate: u32, pool: &Pool, told: &mut Vec<Told>) {
         self.mix_agent(stretch);
-        // Who listens while another session's capture is open hears through that one.
-        let is_heard = (self.is_open || self.delivers) && !self.is_muted;
-        let delivers = is_heard && self.delivers;
+        // Whose detector hears while another session's capture is open hears through that one.
+        let is_heard = (self.is_open || self.delivers || self.hears) && !self.is_muted;
+        let delivers = self.delivers && !self.is_muted;
         let near = stretch.near.filter(|_| is_heard);
         if let Some(recorder) = &mut self.recorder {
             recorder.hear(&self.agent, near, stretch.far_delay, stretch.is_lost);
@@ -229,7 +255,12 @@ impl Clean {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+    use utterd_core::{RecordingEvent, RecordingId};
     use utterd_rt::tap;
+
+    use crate::rx::Shelf;
 
     /// Brings raw sound (1.0) in periods of 256, after `ahead` frames have come cleaned (0.5) in blocks of 480, and tells what goes out.
     fn heard(ahead: usize) -> Vec<f32> {
@@ -267,5 +298,59 @@ mod tests {
             assert!(got.len() > 40_000, "{ahead} ahead: {}", got.len());
             assert_eq!(got.iter().position(|s| *s != 0.5), None, "{ahead} ahead");
         }
+    }
+
+    #[test]
+    fn a_recording_has_the_user_that_the_sessions_detector_hears_through_anothers_capture_and_readers_do_not() {
+        let dir = std::env::temp_dir().join(format!("utterd-ears-{}", std::process::id()));
+        let (told, events) = std::sync::mpsc::channel();
+        let told = Mutex::new(told);
+        let tell = Arc::new(move |_, event| told.lock().unwrap().send(event).unwrap());
+        let shelf = Shelf::new(dir.clone(), 0o600, 0, Duration::ZERO);
+        let mut ears = Ears::new("a".into(), Output::Local);
+        let mut recorder = Recorder::start(RecordingId::new(1).unwrap(), shelf, "a.wav".into(), 48_000, tell).unwrap();
+        recorder.begin();
+        ears.recorder = Some(recorder);
+        let mut all = Vec::new();
+        // What happens before each block of ten frames, and whether its user is heard.
+        let mut block = |ears: &mut Ears, is_heard: bool| {
+            let stretch = Stretch {
+                position: 0,
+                at_us: 0,
+                frame: Some(10 * all.len() as u64),
+                far: &[0.25; 10],
+                near: Some(&[0.5; 10]),
+                far_delay: 0,
+                is_lost: false,
+            };
+            ears.hear(&stretch, 48_000, &Pool::default(), &mut Vec::new());
+            assert!(ears.user.iter().all(|s| *s == 0.0), "it does not listen");
+            all.push(if is_heard { 16_384 } else { 0 });
+        };
+        block(&mut ears, false);
+        ears.set_ear(true, None);
+        block(&mut ears, false);
+        ears.set_muted(false);
+        block(&mut ears, true);
+        ears.set_muted(true);
+        block(&mut ears, false);
+        ears.set_muted(false);
+        block(&mut ears, true);
+        ears.set_ear(false, None);
+        block(&mut ears, false);
+        ears.set_muted(false);
+        block(&mut ears, false);
+        ears.recorder = None;
+        while !matches!(events.recv_timeout(Duration::from_secs(10)).unwrap(), RecordingEvent::Ended(_)) {}
+        let bytes = std::fs::read(dir.join("a.wav")).unwrap();
+        let user: Vec<i16> = bytes[44..]
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|f| i16::from_le_bytes([f[2], f[3]]))
+            .collect();
+        let expected: Vec<i16> = all.iter().flat_map(|s| [*s; 10]).collect();
+        assert_eq!(user, expected);
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

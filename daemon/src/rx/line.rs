@@ -66,6 +66,11 @@ impl Line {
         self.end_us
     }
 
+    /// Nothing has been heard yet, and somebody waits: time goes on from here, in silence until an engine comes.
+    pub(super) fn begin_at(&mut self, at_us: u64) {
+        self.end_us.get_or_insert(at_us);
+    }
+
     /// Another engine drives the output; its frames begin anew.
     pub(super) fn engine(&mut self, rate: u32) {
         self.rate = rate.max(1);
@@ -203,6 +208,19 @@ mod tests {
         let (last, silence) = back.split_last().unwrap();
         assert_eq!(silence.iter().map(|s| s.3).sum::<usize>(), 14_400);
         assert_eq!(*last, (480 + 24_000, 1_510_000, Some(0), 480, false), "half a second after the end");
+    }
+
+    #[test]
+    fn a_line_that_nobody_has_driven_yet_goes_on_from_where_somebody_waits_and_the_first_engine_finds_its_place() {
+        let (mut tap, mut line) = line();
+        assert_eq!(told(&mut line, 1_000_000), []);
+        line.begin_at(1_000_000);
+        line.begin_at(5_000_000);
+        let silence = told(&mut line, 1_600_000);
+        assert_eq!(silence[0].1, 1_000_000, "the told time is that of the first frame");
+        tap.push(0, 2_000_000, 0, &[0.5; 480], None);
+        let then = told(&mut line, 2_010_000);
+        assert_eq!(then.last().unwrap(), &(48_000, 2_000_000, Some(0), 480, false), "a second after it");
     }
 
     #[test]

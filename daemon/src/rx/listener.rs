@@ -2,13 +2,13 @@
 //! hear, and hands on what it found and what it cleaned.
 //!
 //! The far end is shifted by playback's and capture's latency, so that an echo stands where it is heard. What was lost is silence of the same
-//! length and is told to the detector. One that fails too often, fires constantly, panics, or cannot keep up is given up, once and with its
-//! reason; the session goes on without it. Hard real-time detectors run below the callback; others at ordinary priority.
+//! length and is told to the detector. One that fails too often, fires constantly, panics, hangs, or cannot keep up is given up, once and with
+//! its reason; the session goes on without it. Hard real-time detectors run below the callback; others at ordinary priority.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::*};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -28,9 +28,12 @@ use crate::tx::resample::{Pool, Resampler, rescale};
 const RATES: [u32; 2] = [16_000, 8_000];
 /// Without a block for so long it looks whether it is still wanted.
 const IDLE: Duration = Duration::from_millis(100);
-/// It may be so late, and so many frames in a row.
+/// It may be so late, and for so long without a break.
 const LATE_US: u64 = 500_000;
-const LATE_FRAMES: u32 = 100;
+const LATE_FOR_US: u64 = 1_000_000;
+/// A call that takes longer hangs; one that opens may have to read a model.
+const CALL_US: u64 = 2_000_000;
+const OPEN_US: u64 = 10_000_000;
 /// A hole longer than this is a new beginning.
 const HOLE_S: u64 = 2;
 
@@ -43,6 +46,17 @@ pub struct Listen {
     pub detector: String,
     pub language: String,
     pub one_stage: bool,
+}
+
+impl Listen {
+    pub(super) fn failed(&self, message: String) -> RxEvent {
+        RxEvent::DetectorFailed {
+            session: self.session,
+            generation: self.generation,
+            detector: self.detector.clone(),
+            message,
+        }
+    }
 }
 
 /// What a detector must know of its session; written by the actor.
@@ -68,14 +82,42 @@ impl Context {
 
 /// The hold on a listener; letting go of it ends it.
 pub(super) struct Running {
-    is_over: Arc<AtomicBool>,
+    call: Arc<Call>,
     thread: Thread,
-    pub(super) generation: u64,
+    pub(super) listen: Listen,
+    /// The call that was overdue at the last look.
+    overdue_us: u64,
+}
+
+/// What a listener's thread and its hold know of each other.
+#[derive(Default)]
+struct Call {
+    is_over: AtomicBool,
+    /// When the detector must be back from the call it is in; 0: it is in none.
+    due_us: AtomicU64,
+}
+
+impl Call {
+    fn within<R>(&self, us: u64, call: impl FnOnce() -> R) -> R {
+        self.due_us.store(now_us() + us, Release);
+        let answer = call();
+        self.due_us.store(0, Release);
+        answer
+    }
+}
+
+impl Running {
+    /// It is in a call that it should have come back from, and was so at the last look: a halt of the machine is no fault of its own.
+    pub(super) fn hangs(&mut self, now_us: u64) -> bool {
+        let due_us = self.call.due_us.load(Acquire);
+        let overdue_us = if due_us < now_us { due_us } else { 0 };
+        overdue_us != 0 && std::mem::replace(&mut self.overdue_us, overdue_us) == overdue_us
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.is_over.store(true, Release);
+        self.call.is_over.store(true, Release);
         self.thread.unpark();
     }
 }
@@ -94,28 +136,29 @@ pub(super) struct Start {
 impl Start {
     pub(super) fn start(self, pump: &Pump) -> io::Result<Running> {
         let (tap, end) = utterd_rt::tap(2 * self.line_rate.max(32_768) as usize);
-        let is_over = Arc::new(AtomicBool::new(false));
-        let seen = is_over.clone();
-        let (output, generation) = (self.listen.output, self.listen.generation);
+        let call = Arc::new(Call::default());
+        let seen = Arc::clone(&call);
+        let listen = self.listen.clone();
         let thread = thread::Builder::new()
             .name("utterd-listen".into())
             .spawn(move || crate::or_end("a detector's thread", || self.run(end, &seen)))?;
         let thread = thread.thread().clone();
         pump.sink(
-            output,
+            listen.output,
             Sink {
                 tap,
                 reader: thread.clone(),
             },
         );
         Ok(Running {
-            is_over,
+            call,
             thread,
-            generation,
+            listen,
+            overdue_us: 0,
         })
     }
 
-    fn run(mut self, mut tap: TapRx, is_over: &AtomicBool) {
+    fn run(mut self, mut tap: TapRx, call: &Call) {
         let rate = if RATES.contains(&self.line_rate) && self.detector.takes(self.line_rate) {
             self.line_rate
         } else {
@@ -129,9 +172,9 @@ impl Start {
             language: &self.listen.language,
             one_stage: self.listen.one_stage,
         };
-        let stream = match self.detector.open(spec) {
+        let stream = match call.within(OPEN_US, || self.detector.open(spec)) {
             Ok(stream) => stream,
-            Err(error) => return self.give_up(error.to_string()),
+            Err(error) => return self.give_up(error.to_string(), call),
         };
         if self.detector.hard_rt()
             && let Err(error) = sched::become_realtime(PRIORITY)
@@ -142,26 +185,25 @@ impl Start {
         let delay = self.detector.info().clean_delay_ms as u64 * u64::from(rate) / 1_000;
         let clean = self.clean.take().map(|tap| Cleaned::new(tap, rate, self.line_rate, delay));
         let mut hearing = Hearing::new(stream, rate, self.line_rate, clean);
-        while !is_over.load(Acquire) {
+        while !call.is_over.load(Acquire) {
             let Some(block) = tap.peek() else {
+                hearing.lateness.caught_up();
                 thread::park_timeout(IDLE);
                 continue;
             };
             let read = tap.take(|_, first, second| hearing.take(block, first, second));
             debug_assert!(read.is_some(), "it was there");
-            if let Err(why) = hearing.hear(&self) {
-                return self.give_up(why);
+            if let Err(why) = hearing.hear(&self, call) {
+                return self.give_up(why, call);
             }
         }
     }
 
-    fn give_up(&self, message: String) {
-        (self.events)(RxEvent::DetectorFailed {
-            session: self.listen.session,
-            generation: self.listen.generation,
-            detector: self.listen.detector.clone(),
-            message,
-        });
+    fn give_up(&self, message: String, call: &Call) {
+        // One that was let go of meanwhile has nothing to tell.
+        if !call.is_over.load(Acquire) {
+            (self.events)(self.listen.failed(message));
+        }
     }
 }
 
@@ -185,12 +227,34 @@ struct Hearing {
     gap: bool,
     faults: u32,
     pace: Pace,
-    late: u32,
+    lateness: Lateness,
     clean: Option<Cleaned>,
     frame: Vec<f32>,
     far_frame: Vec<f32>,
     out: Vec<f32>,
     whole: Vec<f32>,
+}
+
+/// How long it has been behind the sound. A halt of the machine is no fault of a detector that catches up: time counts, not frames.
+#[derive(Default)]
+struct Lateness {
+    since_us: Option<u64>,
+}
+
+impl Lateness {
+    /// It has heard all it was given, which ends at `heard_us`.
+    fn is_too_long(&mut self, heard_us: u64, now_us: u64) -> bool {
+        if now_us <= heard_us + LATE_US {
+            self.since_us = None;
+            return false;
+        }
+        now_us >= *self.since_us.get_or_insert(now_us) + LATE_FOR_US
+    }
+
+    /// Nothing waits for it.
+    fn caught_up(&mut self) {
+        self.since_us = None;
+    }
 }
 
 /// One end on its way to the detector's rate.
@@ -236,7 +300,7 @@ impl Hearing {
             gap: false,
             faults: 0,
             pace: Pace::new(),
-            late: 0,
+            lateness: Lateness::default(),
             clean,
             frame: vec![0.0; frame],
             far_frame: vec![0.0; frame],
@@ -305,7 +369,7 @@ impl Hearing {
     }
 
     /// Every whole frame there is.
-    fn hear(&mut self, of: &Start) -> Result<(), String> {
+    fn hear(&mut self, of: &Start, call: &Call) -> Result<(), String> {
         let frame = self.frame.len();
         while self.near.ready.len() >= frame && self.far.ready.len() >= frame {
             for (to, way) in [(&mut self.frame, &mut self.near), (&mut self.far_frame, &mut self.far)] {
@@ -327,7 +391,7 @@ impl Hearing {
                 flags,
             };
             let clean = self.clean.is_some().then_some(self.out.as_mut_slice());
-            match self.stream.process(input, clean) {
+            match call.within(CALL_US, || self.stream.process(input, clean)) {
                 Ok(heard) => self.tell(&heard, of)?,
                 Err(fault) => self.failed(fault)?,
             }
@@ -335,11 +399,9 @@ impl Hearing {
                 clean.push(&self.out);
             }
             self.t += frame as u64;
-            let end_us = self.time_of(self.t);
-            self.late = if now_us() > end_us + LATE_US { self.late + 1 } else { 0 };
-            if self.late > LATE_FRAMES {
-                return Err("it is slower than the sound".into());
-            }
+        }
+        if self.lateness.is_too_long(self.time_of(self.t), now_us()) {
+            return Err("it is slower than the sound".into());
         }
         Ok(())
     }
@@ -441,5 +503,58 @@ impl Cleaned {
             self.tap.push(self.frame, 0, 0, &self.out, None);
             self.frame += self.out.len() as u64;
         }
+    }
+}
+
+#[cfg(test)]
+impl Running {
+    /// One whose detector is in a call that it should be back from by then.
+    pub(super) fn in_call(listen: Listen, due_us: u64) -> Running {
+        let call = Call {
+            due_us: AtomicU64::new(due_us),
+            ..Call::default()
+        };
+        Running {
+            call: Arc::new(call),
+            thread: thread::current(),
+            listen,
+            overdue_us: 0,
+        }
+    }
+
+    /// It comes back, and is called again.
+    pub(super) fn call_again(&self, due_us: u64) {
+        self.call.due_us.store(due_us, Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a detector is given up that takes so long for each frame of 10 ms, after a halt of `halt_us`, and when.
+    fn given_up(frame_us: u64, halt_us: u64) -> Option<u64> {
+        let mut lateness = Lateness::default();
+        let mut now = halt_us;
+        for n in 1..=1_000 {
+            now = (now + frame_us).max(n * 10_000);
+            if lateness.is_too_long(n * 10_000, now) {
+                return Some(now);
+            }
+            if now == n * 10_000 {
+                lateness.caught_up();
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_halt_that_is_caught_up_with_costs_no_detector_and_one_that_stays_behind_is_given_up_by_the_clock() {
+        for halt_us in [0, 600_000, 1_500_000, 2_000_000, 10_000_000] {
+            assert_eq!(given_up(500, halt_us), None, "after a halt of {halt_us} us");
+        }
+        assert_eq!(given_up(1_000_000, 0), Some(2_000_000), "a second a frame");
+        assert!(given_up(15_000, 0).is_some_and(|us| us < 4_000_000), "half again too slow");
+        assert_eq!(given_up(9_000, 0), None, "slow, and fast enough");
     }
 }

@@ -43,8 +43,12 @@ use pump::Pump;
 pub use shelf::Shelf;
 use streams::{Command, Streams};
 
+use crate::clock::now_us;
 use crate::plugins::Detector;
 use crate::tx::{Output, Tx};
+
+/// Between two looks whether a detector hangs.
+const LOOK_US: u64 = 500_000;
 
 /// A client wants a stream.
 #[derive(Debug)]
@@ -126,6 +130,7 @@ struct Heard {
     running: HashMap<u64, Running>,
     contexts: HashMap<u64, Arc<Context>>,
     names: HashMap<u64, String>,
+    look_us: Option<u64>,
 }
 
 impl Rx {
@@ -180,6 +185,10 @@ impl Rx {
         self.send(Command::Track { track, session });
     }
 
+    pub fn track_closed(&self, track: u64) {
+        self.send(Command::TrackClosed { track });
+    }
+
     /// The microphone of this output was opened for the session of this name, or closed.
     pub fn capture(&self, name: String, output: Output, is_open: bool) {
         self.send(Command::Capture { name, output, is_open });
@@ -203,12 +212,9 @@ impl Rx {
         let mut heard = self.heard();
         heard.running.remove(&session);
         let failed = |message: String| {
-            (self.events)(RxEvent::DetectorFailed {
-                session: listen.session,
-                generation: listen.generation,
-                detector: listen.detector.clone(),
-                message,
-            });
+            let (hears, clean) = (false, None);
+            self.send(Command::Ear { session, hears, clean });
+            (self.events)(listen.failed(message));
         };
         let Some(detector) = self.detectors.iter().find(|d| d.id() == listen.detector) else {
             return failed("no such detector is loaded".into());
@@ -228,12 +234,13 @@ impl Rx {
                 tracing::debug!(
                     session,
                     detector = listen.detector,
-                    generation = running.generation,
+                    generation = listen.generation,
                     "a detector listens"
                 );
                 heard.running.insert(session, running);
-                let tap = detector.cleans().then_some(end);
-                self.send(Command::Clean { session, tap });
+                heard.look_us.get_or_insert(now_us() + LOOK_US);
+                let (hears, clean) = (true, detector.cleans().then_some(end));
+                self.send(Command::Ear { session, hears, clean });
             }
             Err(error) => failed(format!("no thread for the detector: {error}")),
         }
@@ -241,8 +248,27 @@ impl Rx {
 
     /// No longer.
     pub fn deafen(&self, session: u64) {
-        if self.heard().running.remove(&session).is_some() {
-            self.send(Command::Clean { session, tap: None });
+        self.heard().running.remove(&session);
+        let (hears, clean) = (false, None);
+        self.send(Command::Ear { session, hears, clean });
+    }
+
+    /// When to look whether detectors still answer, while any hear.
+    pub fn next_look(&self) -> Option<u64> {
+        self.heard().look_us
+    }
+
+    /// Lets go of detectors that do not come back from a call; `DetectorFailed` tells of each.
+    pub fn look(&self, now_us: u64) {
+        let mut heard = self.heard();
+        if heard.look_us.is_none_or(|at| now_us < at) {
+            return;
+        }
+        let hung: Vec<Running> = heard.running.extract_if(|_, r| r.hangs(now_us)).map(|(_, r)| r).collect();
+        heard.look_us = (!heard.running.is_empty()).then_some(now_us + LOOK_US);
+        drop(heard);
+        for running in hung {
+            (self.events)(running.listen.failed("it hangs: a call has not come back".into()));
         }
     }
 
@@ -283,5 +309,54 @@ impl Rx {
         if !self.commands.send(command) {
             tracing::debug!("the audio streams have stopped");
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::tx::TxConfig;
+    use std::time::Duration;
+
+    #[test]
+    fn a_detector_that_does_not_come_back_is_told_of_once_and_let_go_and_one_that_was_merely_halted_is_kept() {
+        let (events, told) = unbounded();
+        let tx = Tx::start(TxConfig::default(), |_| ()).unwrap();
+        let shelf = Shelf::new("/nowhere".into(), 0o600, 0, Duration::ZERO);
+        let rx = Rx::start(tx.clone(), shelf, Vec::new(), move |event| events.send(event).unwrap_or_default()).unwrap();
+        for session in 1..=3 {
+            let listen = Listen {
+                session: SessionId::new(session).unwrap(),
+                output: Output::Local,
+                generation: 10 + session,
+                detector: "d".into(),
+                language: String::new(),
+                one_stage: false,
+            };
+            // The first hangs, the second comes back, the third is in no call.
+            let due_us = if session == 3 { 0 } else { 1_000_000 };
+            rx.heard().running.insert(session, Running::in_call(listen, due_us));
+        }
+        rx.heard().look_us = Some(500_000);
+        for at in [500_000, 1_000_000, 1_500_000] {
+            rx.look(at);
+            assert!(told.is_empty(), "at {at}");
+        }
+        rx.heard().running[&2].call_again(3_000_000);
+        for at in 2..10 {
+            assert!(rx.next_look().is_some_and(|look| look <= at * 1_000_000));
+            rx.look(at * 1_000_000);
+            rx.heard().running[&2].call_again((at + 1) * 1_000_000);
+        }
+        let told: Vec<_> = told.try_iter().collect();
+        assert!(matches!(&told[..], [RxEvent::DetectorFailed { generation: 11, .. }]), "{told:?}");
+        assert_eq!(rx.heard().running.len(), 2);
+        rx.deafen(2);
+        rx.deafen(3);
+        rx.look(20_000_000);
+        assert_eq!(rx.next_look(), None, "nobody hears");
+        rx.stop();
+        tx.shutdown();
     }
 }

@@ -116,10 +116,14 @@ impl Reader {
         Ok(self.rest.is_empty())
     }
 
+    /// A reader that reads faster than this writes would never let it go: what a pipe holds is enough for once.
     fn write_owed(&mut self) -> Result<bool, Errno> {
         static SILENCE: [u8; PIECE] = [0; PIECE];
         let frame = self.frame_bytes();
-        while self.owed > 0 {
+        for _ in 0..PIPE_BYTES / PIECE {
+            if self.owed == 0 {
+                break;
+            }
             let frames = self.owed.min((PIECE / frame) as u64);
             let piece = &SILENCE[..frames as usize * frame];
             let written = self.write_some(piece)?;
@@ -129,7 +133,7 @@ impl Reader {
                 return Ok(false);
             }
         }
-        Ok(true)
+        Ok(self.owed == 0)
     }
 
     fn write_some(&self, bytes: &[u8]) -> Result<usize, Errno> {
@@ -229,6 +233,24 @@ mod tests {
         }
         assert!(silent > 0 && silent as u64 <= lost, "{silent} silent, {lost} lost");
         assert!(got[got.len() - 100..].iter().all(|s| *s != 0), "it caught up");
+    }
+
+    #[test]
+    fn zeros_are_written_in_parts_to_a_reader_that_takes_all_it_can() {
+        let (mut stream, mut end) = reader(Encoding::S16le, 1);
+        let reads = std::thread::spawn(move || {
+            let mut buffer = vec![0; PIPE_BYTES];
+            while end.read(&mut buffer).unwrap() > 0 {}
+        });
+        // Months of it.
+        stream.owed = 1 << 40;
+        assert_eq!(stream.write(&[0.5; 480]), Wrote::Lost(480));
+        assert!(stream.owed >= (1 << 40) - PIPE_BYTES as u64 / 2, "{}", stream.owed);
+        stream.owed = 0;
+        stream.rest.clear();
+        assert_eq!(stream.write(&[]), Wrote::All);
+        drop(stream);
+        reads.join().unwrap();
     }
 
     #[test]

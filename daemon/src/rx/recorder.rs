@@ -24,6 +24,8 @@ use crate::tx::resample::{samples_to_us, us_to_samples};
 const PIECES: usize = 60;
 /// A line that stands still must not keep a recording from its end.
 const PATIENCE_US: u64 = 400_000;
+/// A file that is not whole so long after its recording's end never will be.
+const CLOSES_US: u64 = 10_000_000;
 /// A way that is longer than this part of a second is a server's mistake.
 const LONGEST_WAY: u32 = 2;
 /// Pieces a second.
@@ -217,17 +219,57 @@ impl Recorder {
     /// The disk hangs, and may do so for ever: its thread cannot tell.
     fn give_up(&mut self) {
         let error = "the disk is too slow: three seconds of sound wait for it";
-        self.shared.is_given_up.store(true, Release);
         self.piece.clear();
         self.held.clear();
         self.stop("failed", error);
+        self.closing(0).give_up(error);
+    }
+
+    /// What is left to do once it is over.
+    pub(super) fn closing(&self, now_us: u64) -> Closing {
+        Closing {
+            id: self.id,
+            shared: Arc::clone(&self.shared),
+            tell: Arc::clone(&self.tell),
+            rate: self.rate,
+            lost: self.lost,
+            since_us: now_us,
+        }
+    }
+}
+
+/// A recording whose end was ordered and whose file may not be whole yet.
+pub(super) struct Closing {
+    id: RecordingId,
+    shared: Arc<Shared>,
+    tell: Tell,
+    rate: u32,
+    lost: u64,
+    since_us: u64,
+}
+
+impl Closing {
+    /// Its thread has told its end, or it was told here because the disk hangs.
+    pub(super) fn is_over(&self, now_us: u64) -> bool {
+        if Arc::strong_count(&self.shared) == 1 || self.shared.is_given_up.load(Acquire) {
+            return true;
+        }
+        let is_late = now_us >= self.since_us + CLOSES_US;
+        if is_late {
+            self.give_up("the disk hangs: the end of the recording has waited for it for ten seconds");
+        }
+        is_late
+    }
+
+    /// Its thread cannot tell. Whatever it tells later comes too late to be heard.
+    fn give_up(&self, error: &str) {
+        self.shared.is_given_up.store(true, Release);
         let end = RecordingEnd {
             reason: "failed",
             duration_us: samples_to_us(self.shared.written.load(Acquire), self.rate),
             lost_us: samples_to_us(self.lost, self.rate),
             error: error.into(),
         };
-        // Whatever its thread tells later comes too late to be heard.
         (self.tell)(self.id, RecordingEvent::Ended(end));
     }
 }
@@ -288,7 +330,7 @@ fn write(id: RecordingId, shelf: &Shelf, file: &str, pieces: &Receiver<Piece>, s
 mod tests {
     use super::*;
     use std::path::{Path, PathBuf};
-    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;
 
     const WAIT: Duration = Duration::from_secs(10);
@@ -452,6 +494,12 @@ mod tests {
         let told: Vec<_> = (0..2).map(|_| events.recv_timeout(WAIT).unwrap()).collect();
         assert!(matches!(&told[1], RecordingEvent::Ended(end) if end.duration_us == 0), "{told:?}");
         assert!(!dir.join("a.wav").exists());
+        let closing = recorder.closing(0);
+        drop(recorder);
+        while !closing.is_over(1) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(events.try_recv().is_err(), "it has no second end");
         std::fs::remove_dir_all(dir).unwrap();
     }
 
@@ -468,19 +516,7 @@ mod tests {
     #[test]
     fn a_disk_that_hangs_is_given_up_and_told_of_at_once() {
         let dir = dir("hangs");
-        let (events, inbox) = channel();
-        let (go_on, gate) = channel::<()>();
-        let (events, gate) = (std::sync::Mutex::new(events), std::sync::Mutex::new(gate));
-        let line = std::thread::current().id();
-        let tell: Tell = Arc::new(move |_, event| {
-            // The disk's thread hangs here as it would in a write.
-            if std::thread::current().id() != line {
-                gate.lock().unwrap().recv().ok();
-            }
-            events.lock().unwrap().send(event).unwrap();
-        });
-        let shelf = Shelf::new(dir.clone(), 0o600, 0, Duration::ZERO);
-        let mut recorder = Recorder::start(RecordingId::new(1).unwrap(), shelf, "a.wav".into(), 1_000, tell).unwrap();
+        let (mut recorder, inbox, go_on) = recorder_on_a_disk_that_hangs(&dir);
         recorder.begin();
         for _ in 0..PIECES {
             recorder.hear(&[0.5; 50], None, 0, false);
@@ -493,9 +529,50 @@ mod tests {
             "{told:?}"
         );
         assert!(recorder.is_over());
+        assert!(recorder.closing(0).is_over(u64::MAX / 2), "that was told");
+        assert!(inbox.try_recv().is_err());
         drop(go_on);
         while !matches!(inbox.recv_timeout(WAIT).unwrap(), RecordingEvent::Ended(_)) {}
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_recording_whose_disk_hangs_at_its_end_has_one_all_the_same() {
+        let dir = dir("hangs-at-the-end");
+        let (mut recorder, inbox, go_on) = recorder_on_a_disk_that_hangs(&dir);
+        recorder.begin();
+        recorder.hear(&[0.5; 500], None, 0, false);
+        recorder.stop("stopped", "");
+        let closing = recorder.closing(5_000_000);
+        drop(recorder);
+        assert!(!closing.is_over(14_999_999));
+        assert!(inbox.try_recv().is_err(), "the disk may take its time");
+        assert!(closing.is_over(15_000_000));
+        let told = inbox.try_recv().unwrap();
+        assert!(
+            matches!(&told, RecordingEvent::Ended(end) if end.reason == "failed" && end.error.contains("hangs")),
+            "{told:?}"
+        );
+        drop(go_on);
+        while !matches!(inbox.recv_timeout(WAIT).unwrap(), RecordingEvent::Ended(_)) {}
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    fn recorder_on_a_disk_that_hangs(dir: &Path) -> (Recorder, Receiver<RecordingEvent>, Sender<()>) {
+        let (events, inbox) = channel();
+        let (go_on, gate) = channel::<()>();
+        let (events, gate) = (std::sync::Mutex::new(events), std::sync::Mutex::new(gate));
+        let line = std::thread::current().id();
+        let tell: Tell = Arc::new(move |_, event| {
+            // The disk's thread hangs here as it would in a write.
+            if std::thread::current().id() != line {
+                gate.lock().unwrap().recv().ok();
+            }
+            events.lock().unwrap().send(event).unwrap();
+        });
+        let shelf = Shelf::new(dir.to_owned(), 0o600, 0, Duration::ZERO);
+        let recorder = Recorder::start(RecordingId::new(1).unwrap(), shelf, "a.wav".into(), 1_000, tell).unwrap();
+        (recorder, inbox, go_on)
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! recording's own thread: the disk may take its time.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -60,6 +60,10 @@ impl Shelf {
             ),
             _ => failed("the recording", &path, e),
         })?;
+        // The process's own mask has taken from it what the settings give.
+        if let Err(error) = file.set_permissions(Permissions::from_mode(self.mode)) {
+            tracing::warn!(file = %path.display(), %error, "a recording could not be given its mode");
+        }
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
         let open = Arc::clone(&self.open);
         Ok((file, Kept { path, open }))
@@ -163,6 +167,16 @@ mod tests {
         shelf.keep_bytes = 1;
         shelf.tidy();
         assert_eq!(names(&shelf), "e.txt", "written no more");
+        fs::remove_dir_all(&shelf.dir).unwrap();
+    }
+
+    #[test]
+    fn a_recording_has_the_mode_of_the_settings_whatever_the_mask_of_the_process() {
+        let mut shelf = shelf("mode");
+        // More than any usual mask lets through.
+        shelf.mode = 0o666;
+        let (file, _written) = shelf.create("a.wav").unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o666);
         fs::remove_dir_all(&shelf.dir).unwrap();
     }
 

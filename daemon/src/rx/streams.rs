@@ -18,7 +18,7 @@ use super::line::Line;
 use super::mail::sleep;
 use super::pump::{Pump, Sink};
 use super::reader::Reader;
-use super::recorder::{Recorder, Tell};
+use super::recorder::{Closing, Recorder, Tell};
 use super::shelf::Shelf;
 use super::{Acquire, Events, Record, RxEvent};
 use crate::clock::now_us;
@@ -27,7 +27,7 @@ use crate::tx::{Output, Tx};
 
 /// The longest time between two looks: the pump wakes it sooner, if there is a server.
 const TICK: Duration = Duration::from_millis(20);
-/// A stream whose line stands still begins after this long all the same.
+/// A stream whose line has never moved begins after this long all the same, as of the moment it was asked for.
 const PATIENCE_US: u64 = 500_000;
 /// Readers of all sessions; each holds a file descriptor and its pipe's memory.
 const READERS: usize = 256;
@@ -44,6 +44,9 @@ pub(super) enum Command {
         track: u64,
         session: u64,
     },
+    TrackClosed {
+        track: u64,
+    },
     /// The microphone is open for the session of this name, or closed.
     Capture {
         name: String,
@@ -58,9 +61,11 @@ pub(super) enum Command {
         session: u64,
         is_muted: bool,
     },
-    Clean {
+    /// A detector hears for the session or does so no longer, and where what it has cleaned comes from.
+    Ear {
         session: u64,
-        tap: Option<TapRx>,
+        hears: bool,
+        clean: Option<TapRx>,
     },
     Record(Record),
     Begin(RecordingId),
@@ -89,6 +94,8 @@ pub(super) struct Streams {
     /// Who has the microphone; sessions that nobody listens to are not known by id here.
     open: Option<String>,
     tracks: HashMap<u64, u64>,
+    /// Recordings that are over for the line and not yet for the disk.
+    closing: Vec<Closing>,
     local: Port,
     null: Port,
     pool: Pool,
@@ -119,6 +126,7 @@ impl Streams {
             sessions: BTreeMap::new(),
             open: None,
             tracks: HashMap::new(),
+            closing: Vec::new(),
             local: Port::default(),
             null: Port::default(),
             pool: Pool::default(),
@@ -134,9 +142,11 @@ impl Streams {
                     Err(TryRecvError::Empty) => break,
                 }
             }
+            take_lanes(&self.lanes, &self.tracks, &mut self.sessions);
             self.hear(Output::Local);
             self.hear(Output::Null);
-            let is_idle = self.local.line.is_none() && self.null.line.is_none();
+            self.closing.retain(|closing| !closing.is_over(now_us()));
+            let is_idle = self.local.line.is_none() && self.null.line.is_none() && self.closing.is_empty();
             sleep(&self.commands, (!is_idle).then_some(TICK));
         }
     }
@@ -163,6 +173,14 @@ impl Streams {
                     self.tx.tap(track, self.lane_taps.clone());
                 }
             }
+            Command::TrackClosed { track } => {
+                // What it played last may not have been heard here yet.
+                take_lanes(&self.lanes, &self.tracks, &mut self.sessions);
+                let session = self.tracks.remove(&track);
+                if let Some(ears) = session.and_then(|s| self.sessions.get_mut(&s)).filter(|e| !e.wants_lanes()) {
+                    ears.forget_dead_lanes();
+                }
+            }
             Command::Capture { name, output, is_open } => {
                 if output == Output::Local {
                     if is_open {
@@ -182,12 +200,12 @@ impl Streams {
             }
             Command::Muted { session, is_muted } => {
                 if let Some(ears) = self.sessions.get_mut(&session) {
-                    ears.is_muted = is_muted;
+                    ears.set_muted(is_muted);
                 }
             }
-            Command::Clean { session, tap } => {
+            Command::Ear { session, hears, clean } => {
                 if let Some(ears) = self.sessions.get_mut(&session) {
-                    ears.set_clean(tap);
+                    ears.set_ear(hears, clean);
                 }
             }
             Command::Record(record) => self.record(record),
@@ -209,8 +227,9 @@ impl Streams {
             }
             Command::SessionClosed { name } => {
                 // A recording that is on its way to its end still hears what was played before.
-                for ears in self.sessions.values_mut().filter(|e| e.name == name) {
-                    ears.close();
+                let closed = self.sessions.values_mut().filter(|e| e.name == name);
+                for token in closed.flat_map(Ears::close).collect::<Vec<_>>() {
+                    self.refuse_closed(token);
                 }
                 self.sessions.retain(|_, ears| !ears.is_gone());
                 let sessions = &self.sessions;
@@ -246,7 +265,7 @@ impl Streams {
             Err(error) => return self.refuse(token, ErrorKind::LimitExceeded, format!("no pipe for the stream: {error}")),
         };
         let Some(ears) = self.sessions.get_mut(&acquire.session) else {
-            return self.refuse(token, ErrorKind::SessionClosed, "the session is closed".to_owned());
+            return self.refuse_closed(token);
         };
         let rate = format.rate.unwrap_or(line_rate);
         let key = (acquire.direction, rate);
@@ -259,6 +278,10 @@ impl Streams {
         });
         self.tap_lanes(acquire.session);
         self.open_line(acquire.output);
+    }
+
+    fn refuse_closed(&self, token: Token) {
+        self.refuse(token, ErrorKind::SessionClosed, "the session is closed".to_owned());
     }
 
     fn refuse(&self, token: Token, kind: ErrorKind, message: String) {
@@ -289,10 +312,28 @@ impl Streams {
 
     /// From now on what the session plays is heard here.
     fn tap_lanes(&mut self, session: u64) {
-        if self.sessions.get(&session).is_some_and(Ears::wants_lanes) {
+        let (has_local, has_null) = (self.local.line.is_some(), self.null.line.is_some());
+        if let Some(ears) = self.sessions.get_mut(&session).filter(|e| e.wants_lanes()) {
+            ears.is_tapped = true;
+            let is_heard = if ears.output == Output::Local { has_local } else { has_null };
+            if !is_heard {
+                ears.forget_what_was_played();
+            }
             for (track, _) in self.tracks.iter().filter(|(_, s)| **s == session) {
                 self.tx.tap(*track, self.lane_taps.clone());
             }
+        }
+    }
+
+    /// Lanes that nobody hears have no tap: each holds half a second of sound, and an answer takes a new one.
+    fn untap_lanes(&mut self, output: Output) {
+        let sessions = self.sessions.iter_mut().filter(|(_, e)| e.output == output);
+        for (id, ears) in sessions.filter(|(_, e)| e.is_tapped && !e.wants_lanes()) {
+            ears.is_tapped = false;
+            for (track, _) in self.tracks.iter().filter(|(_, s)| *s == id) {
+                self.tx.untap(*track);
+            }
+            ears.forget_dead_lanes();
         }
     }
 
@@ -313,15 +354,16 @@ impl Streams {
         };
         let now = now_us();
         let rate = line.rate();
+        let ears = self.sessions.values().filter(|e| e.output == output);
+        let since = ears.flat_map(|e| e.groups.values()).filter_map(Group::waits_since).min();
+        if let Some(since) = since.filter(|since| now >= since + PATIENCE_US) {
+            line.begin_at(since);
+        }
         let mut told: Vec<(u64, Told)> = Vec::new();
         let mut own = Vec::new();
         line.tell(now, &mut |stretch| {
             // A lane's tap is sent here before it carries anything of this stretch.
-            while let Ok((track, tap)) = self.lanes.try_recv() {
-                if let Some(ears) = self.tracks.get(&track).and_then(|s| self.sessions.get_mut(s)) {
-                    ears.lanes.push(tap);
-                }
-            }
+            take_lanes(&self.lanes, &self.tracks, &mut self.sessions);
             for (id, ears) in self.sessions.iter_mut().filter(|(_, e)| e.output == output) {
                 if ears.wants_line() || !ears.lanes.is_empty() {
                     ears.hear(stretch, rate, &self.pool, &mut own);
@@ -329,21 +371,19 @@ impl Streams {
                 }
             }
         });
-        for (id, ears) in self.sessions.iter_mut().filter(|(_, e)| e.output == output) {
-            for group in ears.groups.values_mut() {
-                group.give_up_waiting(now, PATIENCE_US, &mut own);
-            }
-            told.extend(own.drain(..).map(|t| (*id, t)));
+        for ears in self.sessions.values_mut().filter(|e| e.output == output) {
             ears.groups.retain(|_, group| group.len() > 0);
             if let Some(recorder) = &mut ears.recorder {
                 recorder.heard_until(line.end_us(), now);
             }
-            ears.recorder.take_if(|r| r.is_over());
+            let over = ears.recorder.take_if(|r| r.is_over());
+            self.closing.extend(over.map(|recorder| recorder.closing(now)));
         }
         for (id, told) in told {
             self.tell(id, told);
         }
         self.sessions.retain(|_, ears| !ears.is_gone());
+        self.untap_lanes(output);
         // Without anybody who hears, the tap is let go of.
         if self.sessions.values().any(|e| e.output == output && e.wants_line()) {
             self.port(output).line = Some(line);
@@ -363,5 +403,147 @@ impl Streams {
                 });
             }
         }
+    }
+}
+
+/// Taps of lanes that the feeder has made go to the sessions that the lanes play for.
+fn take_lanes(lanes: &Receiver<(u64, TapRx)>, tracks: &HashMap<u64, u64>, sessions: &mut BTreeMap<u64, Ears>) {
+    while let Ok((track, tap)) = lanes.try_recv() {
+        if let Some(ears) = tracks.get(&track).and_then(|s| sessions.get_mut(s)) {
+            ears.lanes.push(tap);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+    use utterd_core::{AudioFormat, Direction, Encoding};
+
+    use crate::tx::TxConfig;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// Streams with one session and its track, and what they tell.
+    fn streams(name: &str) -> (Streams, Receiver<RxEvent>) {
+        let (_, commands) = unbounded();
+        let (events, told) = unbounded();
+        let tx = Tx::start(TxConfig::default(), |_| ()).unwrap();
+        let dir = std::env::temp_dir().join(format!("utterd-streams-{}-{name}", std::process::id()));
+        let shelf = Shelf::new(dir, 0o600, 0, Duration::ZERO);
+        let events: Arc<Events> = Arc::new(move |event| events.send(event).unwrap_or_default());
+        let mut streams = Streams::new(commands, Pump::start().unwrap(), tx, events, shelf);
+        streams.obey(Command::SessionOpened {
+            session: 1,
+            name: "a".into(),
+            output: Output::Local,
+        });
+        streams.tx.open_track(7, Output::Local);
+        streams.obey(Command::Track { track: 7, session: 1 });
+        (streams, told)
+    }
+
+    fn acquire(streams: &mut Streams, direction: Direction) {
+        streams.obey(Command::Acquire(Acquire {
+            token: Token(5),
+            session: 1,
+            output: Output::Local,
+            direction,
+            format: AudioFormat {
+                rate: None,
+                encoding: Encoding::S16le,
+                channels: 1,
+            },
+        }));
+    }
+
+    fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let begin = Instant::now();
+        while !is_so() {
+            assert!(begin.elapsed() < LIMIT, "never: {what}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn after_a_recording_the_lanes_of_a_session_are_tapped_no_more() {
+        let (mut streams, _told) = streams("untapped");
+        let id = RecordingId::new(1).unwrap();
+        streams.obey(Command::Record(Record {
+            recording: id,
+            session: 1,
+            output: Output::Local,
+            file: "a.wav".into(),
+        }));
+        let mut writer = streams.tx.store(1, Output::Local);
+        writer.set_blocking(false);
+        writer.begin_piece(48_000, 1.0);
+        writer.write(&vec![0.5; 480_000]).unwrap();
+        writer.end_piece();
+        writer.finish();
+        let (control, _renderer) = utterd_rt::engine(48_000);
+        streams.tx.engine(Output::Local, control, 48_000, 0);
+        streams.tx.play(7, 1);
+        until("a tapped lane", || {
+            take_lanes(&streams.lanes, &streams.tracks, &mut streams.sessions);
+            streams.sessions[&1].lanes.len() == 1
+        });
+        streams.obey(Command::StopRecording(id, "stopped"));
+        until("the recording's end", || {
+            streams.hear(Output::Local);
+            streams.sessions[&1].recorder.is_none()
+        });
+        assert!(streams.local.line.is_none() && !streams.sessions[&1].is_tapped);
+        let (control, mut renderer) = utterd_rt::engine(48_000);
+        streams.tx.lost(Output::Local);
+        streams.tx.engine(Output::Local, control, 48_000, 0);
+        let mut out = [0.0; 64];
+        until("its next lane", || {
+            renderer.render(&mut out, now_us());
+            out != [0.0; 64]
+        });
+        assert!(streams.lanes.is_empty(), "it has no tap");
+        streams.obey(Command::TrackClosed { track: 7 });
+        assert!(streams.tracks.is_empty());
+        streams.tx.shutdown();
+    }
+
+    #[test]
+    fn who_waits_for_a_stream_when_its_session_closes_is_told_so() {
+        let (mut streams, told) = streams("refused");
+        acquire(&mut streams, Direction::Tx);
+        streams.hear(Output::Local);
+        assert!(told.try_recv().is_err(), "the line stands still");
+        streams.obey(Command::SessionClosed { name: "a".into() });
+        let told = told.try_recv().unwrap();
+        let RxEvent::Refused { token, failure } = told else {
+            panic!("{told:?}");
+        };
+        assert_eq!((token, failure.kind), (Token(5), ErrorKind::SessionClosed));
+        streams.tx.shutdown();
+    }
+
+    #[test]
+    fn a_stream_that_begins_while_no_server_is_there_is_silence_from_its_told_time_on() {
+        let (mut streams, told) = streams("away");
+        let before = now_us();
+        acquire(&mut streams, Direction::Tx);
+        until("the stream", || {
+            streams.hear(Output::Local);
+            !told.is_empty()
+        });
+        let event = told.try_recv().unwrap();
+        let RxEvent::Joined { stream, start_us, .. } = event else {
+            panic!("{event:?}");
+        };
+        assert!((before..=now_us()).contains(&start_us));
+        let mut stream = std::fs::File::from(stream);
+        // It flows without an engine, and half a second of it is there by now, but for what a first block may still claim.
+        let mut had = vec![1; 2 * 9_600];
+        std::io::Read::read_exact(&mut stream, &mut had).unwrap();
+        assert!(had.iter().all(|byte| *byte == 0));
+        streams.tx.shutdown();
     }
 }

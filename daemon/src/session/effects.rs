@@ -196,7 +196,10 @@ impl Hands {
                     self.tx.pause(track.get(), 0);
                 }
             }
-            Effect::CloseTrack { track } => self.tx.close_track(track.get()),
+            Effect::CloseTrack { track } => {
+                self.tx.close_track(track.get());
+                self.rx.track_closed(track.get());
+            }
             Effect::Play { track, utterance } => self.tx.play(track.get(), utterance.get()),
             Effect::Cut { utterance, fade_us } => {
                 self.tx.cut(utterance.get(), fade_us);

@@ -112,7 +112,8 @@ impl Actor {
                 next_beat = Instant::now() + interval;
             }
             let now = now_us();
-            let due = [self.core.next_deadline(), self.hands.next_account()].into_iter().flatten().min();
+            let due = [self.core.next_deadline(), self.hands.next_account(), self.hands.rx.next_look()];
+            let due = due.into_iter().flatten().min();
             let patience = due.map_or(Duration::from_secs(3600), |at| Duration::from_micros(at.saturating_sub(now)));
             let patience = beat.map_or(patience, |_| patience.min(next_beat.saturating_duration_since(Instant::now())));
             select_biased! {
@@ -127,6 +128,7 @@ impl Actor {
                 default(patience) => self.step(Input::Tick),
             }
             self.hands.account(now_us());
+            self.hands.rx.look(now_us());
         }
     }
 

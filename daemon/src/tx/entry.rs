@@ -53,6 +53,8 @@ pub(super) struct Lane {
     /// A span is begun and neither ended nor followed.
     pub(super) open: bool,
     pub(super) idle_since_us: Option<u64>,
+    /// It has its tap; it takes one.
+    pub(super) is_tapped: bool,
 }
 
 /// An event whose sample is rendered and will be heard at `at_us`.

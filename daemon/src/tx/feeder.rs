@@ -260,6 +260,14 @@ impl Shared {
         });
     }
 
+    pub(super) fn untap(&self, track: u64) {
+        self.order(|inner, _| {
+            if let Some(track) = inner.tracks.get_mut(&track) {
+                track.untap();
+            }
+        });
+    }
+
     pub(super) fn close_track(&self, track: u64) {
         self.order(|inner, now| {
             if let Some(mut track) = inner.tracks.remove(&track) {

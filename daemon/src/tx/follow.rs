@@ -254,6 +254,7 @@ impl Track {
             commands: VecDeque::new(),
             open: false,
             idle_since_us: None,
+            is_tapped: false,
         });
         self.tap_lane();
         true

@@ -176,6 +176,12 @@ impl Tx {
         self.shared.tap(track, taps);
     }
 
+    /// Nobody hears this track any more: its later lanes have no tap. The end of a lane that lives is worth keeping, because a lane takes one
+    /// tap and goes on filling it when the track is tapped again.
+    pub fn untap(&self, track: u64) {
+        self.shared.untap(track);
+    }
+
     /// Drops the track with all it has; owed cuts are answered, nothing else is said.
     pub fn close_track(&self, track: u64) {
         self.shared.close_track(track);

@@ -181,7 +181,7 @@ impl Track {
         }
     }
 
-    /// Once: the lane there is and every later one has a tap.
+    /// The lane there is and every later one has a tap, until it is untapped.
     pub(super) fn tap(&mut self, taps: Sender<(u64, TapRx)>) {
         if self.taps.is_none() {
             self.taps = Some(taps);
@@ -189,10 +189,16 @@ impl Track {
         }
     }
 
+    /// Later lanes have none; that of the lane there is stays with it.
+    pub(super) fn untap(&mut self) {
+        self.taps = None;
+    }
+
     pub(super) fn tap_lane(&mut self) {
-        let (Some(taps), Some(lane)) = (&self.taps, &mut self.lane) else {
+        let (Some(taps), Some(lane)) = (&self.taps, self.lane.as_mut().filter(|lane| !lane.is_tapped)) else {
             return;
         };
+        lane.is_tapped = true;
         let (tap, end) = utterd_rt::tap(TAP_FRAMES.max(lane.rate as usize / 2));
         // First the end that is read, so that whoever sees a period finds the lane's part of it.
         if taps.send((self.id, end)).is_err() || lane.tx.tap(tap).is_err() {
