@@ -170,13 +170,15 @@ fn one_that_fails_panics_or_talks_nonsense_costs_only_itself() {
 }
 
 #[test]
-fn one_that_is_slower_than_the_sound_is_given_up_and_nothing_waits_for_it() {
-    let faulty = Faulty::start("slow", &[]);
-    let session = faulty.session();
-    faulty.is_undisturbed(&session);
-    faulty.is_undisturbed(&session);
-    let line = faulty.given_up();
-    assert!(line.contains("slower than the sound"), "{line}");
+fn one_that_is_slower_than_the_sound_or_hangs_is_given_up_and_nothing_waits_for_it() {
+    for (mode, why) in [("slow", "slower than the sound"), ("hangs", "it hangs")] {
+        let faulty = Faulty::start(mode, &[]);
+        let session = faulty.session();
+        faulty.is_undisturbed(&session);
+        faulty.is_undisturbed(&session);
+        let line = faulty.given_up();
+        assert!(line.contains(why), "{mode}: {line}");
+    }
 }
 
 #[test]
