@@ -21,7 +21,7 @@ hear: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release 
 fences: setup ; $(CARGO) run -q -p utterd-tests --bin fences
 bench: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin bench
 bench-peers: setup ; $(CARGO) build --release --workspace && $(CARGO) run -q --release -p utterd-tests --bin peers
-# Human voices for detectors, from Debian's packages (ffmpeg, espeak-ng and 600 MB needed); once.
+# Human voices for detectors, from Debian's packages (ffmpeg, espeak-ng, flite and 800 MB needed); once.
 corpus: ; tests/scenarios/corpus/fetch $(CORPUS)
 bench-bargein: corpus ; $(CARGO) run -q --release -p utterd-scenarios --features peers --bin bench-bargein -- $(CORPUS) --svg target/bench-bargein.svg
 # Under sudo the build is still the caller's: root has neither their Rust nor business in their target folder.

@@ -1,6 +1,6 @@
 """Builds the corpus of human and synthetic voices, music and sound effects from Debian packages.
 
-usage: prepare.py UNPACKED_DIR OUT_DIR   (what `fetch` unpacked; needs ffmpeg and espeak-ng)
+usage: prepare.py UNPACKED_DIR OUT_DIR   (what `fetch` unpacked; needs ffmpeg, espeak-ng and flite)
 
 Writes 16 kHz mono 16-bit WAV under OUT/{tune,test}/{human,agent,assent,music,effects}/SPEAKER/N.wav. A speaker, a language, a piece of
 music or an effect belongs to one split only, so that nothing heard in tuning is heard again in the test.
@@ -133,3 +133,21 @@ for n, found in enumerate(more_music):
     convert(found, f'{out}/tune/music/n{n}', 60)
 for n, found in enumerate(more_effects):
     convert([f for f in found if not VOICES.search(f)], f'{out}/tune/effects/f{n}', 4)
+
+random.seed(7)
+for lang in ('fr', 'uk', 'ru', 'wa', 'en', 'sl', 'gl', 'sr', 'sv', 'nds', 'es', 'fi', 'ga'):
+    found = files(f'usr/share/ktuberling/sounds/{lang}', r'\.(ogg|wav)$', 150)
+    print('tune ktuberling', lang, len(found), flush=True)
+    convert(found, f'{out}/tune/human/ktuberling-{lang}', 9)
+for n, (folders, pattern, most) in enumerate([(G + 'colobot/music', r'\.ogg$', 12), ('usr/share/sounds/lomiri/ringtones', r'\.ogg$', 20)]):
+    convert(files(folders, pattern, most), f'{out}/tune/music/p{n}', 60)
+convert(files(G + 'colobot/sounds', r'\.(ogg|wav)$', 100), f'{out}/tune/effects/g0', 4)
+for voice in ('awb', 'rms', 'slt', 'kal16'):
+    paths = []
+    for n in range(20):
+        paths.append(f'{out}/flite-{n}.wav')
+        pace, pitch = random.uniform(0.85, 1.25), random.uniform(-25, 25)
+        subprocess.run(['flite', '-voice', voice, '--setf', f'duration_stretch={pace:.2f}', '--setf', f'int_f0_target_mean={(180 if voice == "slt" else 105) + pitch:.0f}', '-t', digits(), '-o', paths[-1]], check=True)
+    convert(paths, f'{out}/tune/agent/flite-{voice}', 15)
+    for path in paths:
+        os.remove(path)

@@ -3,7 +3,7 @@
 use crate::corpus::{Corpus, Voice};
 use crate::dice::Dice;
 use crate::path::Path;
-use crate::signal::{Biquad, active_level, colour, db, halve, level_to, mix, ms, mu_law, scale, triple, warp};
+use crate::signal::{Biquad, active_level, colour, db, halve, level_to, mix, ms, mu_law, power, scale, triple, warp};
 use crate::{events, noise};
 use serde_json::{Value, json};
 
@@ -24,8 +24,9 @@ pub const KINDS: [&str; 13] = [
     "interrupt-early",
 ];
 
-/// So much a user of the test may be below the agent's echo. Training hears fainter ones.
-const FAINTEST_DB: f32 = 6.0;
+/// So much a user may be below the agent's echo: who talks over an agent speaks up, or is nearer to the microphone than the
+/// loudspeaker's sound is loud. Of the test, and of training.
+const FAINTEST_DB: [f32; 2] = [6.0, 12.0];
 
 pub struct Recipe {
     pub kind: &'static str,
@@ -95,11 +96,8 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         path.erl_db = 99.0;
     }
 
-    let mut level = (-24.0 + 6.0 * dice.normal()).clamp(-42.0, -9.0);
-    if !training {
-        // Who talks over an agent speaks up, or is nearer to the microphone than the loudspeaker's sound is loud.
-        level = level.max(far_level - path.erl_db - FAINTEST_DB);
-    }
+    let level = (-24.0 + 6.0 * dice.normal()).clamp(-42.0, -9.0);
+    let level = level.max(far_level - path.erl_db - FAINTEST_DB[usize::from(training)]);
     let snr_db = dice.between(0.0, 30.0);
     let mut s = Scenario {
         kind,
@@ -112,11 +110,15 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         agent: sounding(&far),
         erl_db: path.erl_db,
         snr_db,
-        noise: dice.pick::<&str>(if corpus.split == "test" {
-            &noise::TEST[..]
+        noise: if training && dice.chance(0.15) {
+            "crowd"
         } else {
-            &noise::TUNE[..]
-        }),
+            dice.pick::<&str>(if corpus.split == "test" {
+                &noise::TEST[..]
+            } else {
+                &noise::TUNE[..]
+            })
+        },
         speaker: corpus.human[user].name.clone(),
         path,
     };
@@ -133,7 +135,7 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
 
     others(&mut s, &mut near, n, level, corpus, user, dice, training);
     // Synthetic users speak languages that no recording does.
-    let voice = if training && dice.chance(0.12) {
+    let voice = if training && dice.chance(0.15) {
         dice.pick(&corpus.agent)
     } else {
         &corpus.human[user]
@@ -146,6 +148,9 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         if dice.chance(0.3) {
             colour(&mut near, dice);
         }
+    }
+    if training {
+        spoil(&mut near, dice);
     }
     if telephone {
         band(&mut near);
@@ -195,6 +200,46 @@ fn vary(noise: &mut [f32], corpus: &Corpus, dice: &mut Dice) {
         for _ in 0..2 {
             Biquad::peak(dice.scale(100.0, 6_000.0), dice.between(0.4, 3.0), dice.between(-14.0, 14.0)).run(noise);
         }
+    }
+}
+
+/// What lines and devices do to a signal: they lose parts of it, send nothing where little sounds, turn the gain, clip.
+fn spoil(near: &mut [f32], dice: &mut Dice) {
+    if dice.chance(0.08) {
+        for _ in 0..1 + dice.below(8) {
+            let from = dice.below(near.len());
+            let to = (from + ms(10.0 * (1 + dice.below(6)) as f32)).min(near.len());
+            near[from..to].fill(0.0);
+        }
+    }
+    if dice.chance(0.08) {
+        let bar = active_level(near) * db(dice.between(-40.0, -15.0));
+        let hangover = ms(dice.between(40.0, 300.0));
+        let mut open = 0;
+        for part in near.chunks_mut(ms(20.0)) {
+            open = if power(part).sqrt() > bar {
+                hangover
+            } else {
+                open.saturating_sub(part.len())
+            };
+            if open == 0 {
+                part.fill(0.0);
+            }
+        }
+    }
+    if dice.chance(0.1) {
+        let (mut gain, mut goal) = (0.0f32, 0.0);
+        for part in near.chunks_mut(ms(10.0)) {
+            if dice.chance(0.01) {
+                goal = dice.between(-9.0, 9.0);
+            }
+            gain += 0.02 * (goal - gain);
+            scale(part, db(gain));
+        }
+    }
+    if dice.chance(0.05) {
+        let most = active_level(near) * dice.between(1.0, 4.0);
+        near.iter_mut().for_each(|s| *s = s.clamp(-most, most));
     }
 }
 
@@ -283,7 +328,11 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
                 let at = if dice.chance(0.4) { 0 } else { dice.below(n * 2 / 3) };
                 (events::music(n - at, corpus, dice), at, dice.between(-22.0, -2.0))
             }
-            "talker" => (events::talker(n, corpus, user, dice), 0, dice.between(-26.0, -14.0)),
+            "talker" => (
+                events::talker(n, corpus, user, dice),
+                0,
+                dice.between(-26.0, -14.0) + if training { dice.between(-4.0, 2.0) } else { 0.0 },
+            ),
             "backchannel" => {
                 let sound = if dice.chance(0.5) {
                     events::mhm(dice)
@@ -373,6 +422,11 @@ fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &
         }
         if recipe.training && dice.chance(0.4) {
             colour(&mut talk, dice);
+        }
+        if recipe.training && dice.chance(0.06) {
+            // A microphone that is shouted into.
+            let most = active_level(&talk) * dice.between(0.5, 2.0);
+            talk.iter_mut().for_each(|s| *s = s.clamp(-most, most));
         }
         let by = if recipe.training && dice.chance(0.6) {
             dice.between(0.82, 1.2)

@@ -4,7 +4,22 @@ use crate::corpus::Corpus;
 use crate::dice::Dice;
 use crate::signal::{Biquad, RATE, level_to, mix, ms, scale};
 
-pub const TUNE: [&str; 8] = ["white", "brown", "hum", "babble", "street", "fan", "crackle", "hiss-steps"];
+pub const TUNE: [&str; 14] = [
+    "white",
+    "brown",
+    "hum",
+    "babble",
+    "street",
+    "fan",
+    "crackle",
+    "hiss-steps",
+    "shaped",
+    "drone",
+    "patter",
+    "clatter",
+    "crowd",
+    "bustle",
+];
 pub const TEST: [&str; 6] = ["pink", "cafe", "engine", "rain", "train", "line"];
 
 /// `n` samples of it; the level is the caller's affair.
@@ -19,7 +34,24 @@ pub fn noise(kind: &str, n: usize, corpus: &Corpus, dice: &mut Dice) -> Vec<f32>
             colour(&mut s, dice);
             modulate(&mut s, dice, 2.0, 14.0);
         }
-        "hum" | "engine" => harmonics(kind, &mut s, dice),
+        "shaped" => shaped(&mut s, dice),
+        "hum" | "engine" | "drone" => harmonics(kind, &mut s, dice),
+        "patter" => hits(&mut s, dice, 60.0, (0.1, 12.0), 0.3),
+        "clatter" => {
+            hits(&mut s, dice, 6.0, (3.0, 120.0), 0.03);
+            s = crate::path::room(&s, dice, 0.2);
+        }
+        "crowd" => crowd(&mut s, corpus, dice),
+        "bustle" => {
+            for _ in 0..n * 2 / RATE {
+                let clips = &dice.pick(&corpus.effects).clips;
+                let mut sound = dice.pick(clips).samples.clone();
+                let at = dice.below(n);
+                level_to(&mut sound, -20.0 + dice.between(-12.0, 0.0));
+                mix(&mut s, &sound, at);
+            }
+            tilted_bed(&mut s, dice);
+        }
         "fan" => {
             tilted(&mut s, dice, 0.85);
             Biquad::peak(dice.between(90.0, 500.0), 4.0, 15.0).run(&mut s);
@@ -124,12 +156,11 @@ fn modulate(s: &mut [f32], dice: &mut Dice, a_second: f32, range: f32) {
 }
 
 fn harmonics(kind: &str, s: &mut [f32], dice: &mut Dice) {
-    let base = if kind == "hum" {
-        *dice.pick(&[50.0, 60.0])
-    } else {
-        dice.between(40.0, 130.0)
+    let (base, jitter) = match kind {
+        "hum" => (*dice.pick(&[50.0, 60.0]), 0.0),
+        "drone" => (dice.scale(30.0, 900.0), dice.scale(0.0005, 0.02)),
+        _ => (dice.between(40.0, 130.0), 0.004),
     };
-    let jitter = if kind == "hum" { 0.0 } else { 0.004 };
     let gains: Vec<f32> = (1..24).map(|h| dice.unit() / h as f32).collect();
     let (mut phase, mut pace) = (0.0f32, 1.0f32);
     for s in s.iter_mut() {
@@ -138,6 +169,75 @@ fn harmonics(kind: &str, s: &mut [f32], dice: &mut Dice) {
         let w = phase * std::f32::consts::TAU;
         *s = gains.iter().enumerate().map(|(h, g)| g * ((h + 1) as f32 * w).sin()).sum::<f32>() * 0.1 + 0.01 * dice.normal();
     }
+}
+
+/// A spectrum and a liveliness of its own: a slope, some peaks and dips, a level that wanders quickly or slowly, or flutters.
+fn shaped(s: &mut [f32], dice: &mut Dice) {
+    let pole = any_pole(dice);
+    tilted(s, dice, pole);
+    for _ in 0..dice.below(6) {
+        Biquad::peak(dice.scale(80.0, 7_000.0), dice.scale(0.3, 8.0), dice.between(-15.0, 18.0)).run(s);
+    }
+    match dice.below(4) {
+        0 => modulate(s, dice, 0.7, 12.0),
+        1 => modulate(s, dice, 8.0, 14.0),
+        2 => flutter(s, dice.scale(1.0, 40.0), dice.between(0.2, 0.9)),
+        _ => {}
+    }
+}
+
+/// From no slope at all to the steepest.
+fn any_pole(dice: &mut Dice) -> f32 {
+    1.0 - dice.scale(0.03, 1.0)
+}
+
+/// Knocks and drops: up to `a_second` of them, each ringing in a band of its own for between `ring` ms, over a bed of `bed`.
+fn hits(s: &mut [f32], dice: &mut Dice, a_second: f32, ring: (f32, f32), bed: f32) {
+    let pole = any_pole(dice);
+    tilted(s, dice, pole);
+    scale(s, bed);
+    let count = (s.len() as f32 / RATE as f32 * a_second * dice.unit()) as usize;
+    let (lowest, highest) = (dice.scale(150.0, 1_500.0), dice.scale(1_500.0, 7_000.0));
+    for _ in 0..count {
+        let (at, loud) = (dice.below(s.len()), dice.scale(0.03, 1.0));
+        let fade = ms(dice.scale(ring.0, ring.1)).max(2) as f32;
+        let mut band = Biquad::band_pass(dice.scale(lowest, highest), dice.scale(0.7, 12.0));
+        let end = (at + (5.0 * fade) as usize).min(s.len());
+        for (k, s) in s[at..end].iter_mut().enumerate() {
+            *s += loud * band.step(dice.normal()) * (-(k as f32) / fade).exp();
+        }
+    }
+}
+
+/// Many voices, none of them near: who the user is not, is told by nothing but this.
+fn crowd(s: &mut [f32], corpus: &Corpus, dice: &mut Dice) {
+    for _ in 0..4 + dice.below(12) {
+        let voices = if dice.chance(0.9) { &corpus.human } else { &corpus.agent };
+        let voice = dice.pick(voices);
+        let loud = -20.0 + dice.between(-5.0, 3.0);
+        let mut at = 0;
+        while at < s.len() {
+            let clip = dice.pick(&voice.clips);
+            let mut talk = clip.samples[clip.onset..clip.end].to_vec();
+            level_to(&mut talk, loud + dice.between(-3.0, 2.0));
+            mix(s, &talk, at);
+            at += talk.len() + ms(dice.between(0.0, 900.0));
+        }
+    }
+    if dice.chance(0.6) {
+        let far = crate::path::room(s, dice, 0.35);
+        s.copy_from_slice(&far);
+    }
+    Biquad::low_pass(dice.scale(1_500.0, 7_000.0), 0.6).run(s);
+}
+
+/// Something goes on below it.
+fn tilted_bed(s: &mut [f32], dice: &mut Dice) {
+    let mut bed = vec![0.0; s.len()];
+    let pole = any_pole(dice);
+    tilted(&mut bed, dice, pole);
+    level_to(&mut bed, -32.0);
+    mix(s, &bed, 0);
 }
 
 fn pass_by(s: &mut [f32], dice: &mut Dice) {
