@@ -99,10 +99,10 @@ impl Thresholds {
 }
 
 /// As log odds.
-const SUSPECT: f32 = 0.95;
-const ONE_STAGE: f32 = -0.2;
+const SUSPECT: f32 = 0.85;
+const ONE_STAGE: f32 = 0.4;
 const FIRST_PACE: f32 = 0.4;
-const SURE: f32 = -0.2;
+const SURE: f32 = -0.05;
 /// From the least to the most sensitive, in log odds.
 const REACH: f32 = 8.0;
 

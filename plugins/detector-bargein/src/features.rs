@@ -5,6 +5,7 @@
 
 use crate::bands::{Analysis, BANDS, Envelope, NARROW, SILENCE};
 use crate::canceller::{Canceller, PARTITIONS};
+use crate::context::{Context, VALUES};
 use crate::decide::Level;
 use crate::fourier::Fourier;
 use crate::pitch::Pitch;
@@ -14,8 +15,10 @@ use crate::trace::Trace;
 /// Per band: above the floor, taken by the canceller, above the echo by its filter, above the echo by its envelope, the far end.
 const PER_BAND: usize = 5;
 const SCALARS: usize = 22;
-/// Behind bands and scalars stands what the VAD's cell puts out.
-pub const FEATURES: usize = BANDS * PER_BAND + SCALARS + CELL;
+/// A floor never lies below −75 dBFS, so that after digital silence a line's own noise is not taken for a sound.
+const LOWEST_FLOOR: f32 = 3e-8;
+/// Behind bands and scalars stands how this frame compares with those before, and what the VAD's cell puts out.
+pub const FEATURES: usize = BANDS * PER_BAND + SCALARS + VALUES + CELL;
 
 pub(crate) struct Features {
     wide: bool,
@@ -40,6 +43,7 @@ pub(crate) struct Features {
     far_pitches: [(f32, f32); PARTITIONS],
     trace: Trace,
     vad: Silero,
+    context: Context,
     doubler: Doubler,
     pub(crate) values: [f32; FEATURES],
 }
@@ -57,8 +61,8 @@ impl Features {
             envelope: Envelope::new(),
             pitch: Pitch::new(rate),
             far_pitch: Pitch::new(rate),
-            floor: [SILENCE; BANDS],
-            floor_total: SILENCE,
+            floor: [LOWEST_FLOOR; BANDS],
+            floor_total: LOWEST_FLOOR,
             before: -10.0,
             frames: 0,
             far_frames: 0,
@@ -69,6 +73,7 @@ impl Features {
             far_pitches: [(0.0, 0.0); PARTITIONS],
             trace: Trace::new(),
             vad: Silero::new(),
+            context: Context::default(),
             doubler: Doubler::default(),
             values: [0.0; FEATURES],
         }
@@ -81,8 +86,8 @@ impl Features {
         self.envelope.reset();
         self.pitch.reset();
         self.far_pitch.reset();
-        self.floor = [SILENCE; BANDS];
-        self.floor_total = SILENCE;
+        self.floor = [LOWEST_FLOOR; BANDS];
+        self.floor_total = LOWEST_FLOOR;
         self.before = -10.0;
         self.frames = 0;
         self.far_frames = 0;
@@ -93,6 +98,7 @@ impl Features {
         self.far_pitches = [(0.0, 0.0); PARTITIONS];
         self.trace.reset();
         self.vad.reset();
+        self.context.reset();
         self.doubler = Doubler::default();
     }
 
@@ -156,11 +162,11 @@ impl Features {
             } else {
                 (*floor * rise).min(now)
             }
-            .max(SILENCE);
+            .max(LOWEST_FLOOR);
         };
         if self.frames == 0 {
-            self.floor = self.clean.now.bands;
-            self.floor_total = self.clean.now.total;
+            self.floor = self.clean.now.bands.map(|b| b.max(LOWEST_FLOOR));
+            self.floor_total = self.clean.now.total.max(LOWEST_FLOOR);
         }
         for (floor, now) in self.floor.iter_mut().zip(&self.clean.now.bands) {
             follow(floor, *now);
@@ -213,7 +219,9 @@ impl Features {
         let odds = (self.vad.score.max(1e-4) / (1.0 - self.vad.score).max(1e-4)).ln();
         s[20] = odds * 0.2;
         s[21] = self.vad.age as f32 / FRAME as f32;
-        s[SCALARS..].copy_from_slice(self.vad.state());
+        let (context, cell) = s[SCALARS..].split_at_mut(VALUES);
+        self.context.feed(clean, self.wide, self.vad.score, context);
+        cell.copy_from_slice(self.vad.state());
         self.before = total;
     }
 }

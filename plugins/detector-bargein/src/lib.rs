@@ -7,6 +7,7 @@
 
 mod bands;
 mod canceller;
+mod context;
 mod decide;
 mod engine;
 mod features;

@@ -7,7 +7,7 @@ use crate::features::FEATURES;
 use crate::product::{Matrix, numbers, product, sigmoid, tanh, twice};
 use std::sync::{Arc, LazyLock};
 
-pub(crate) const UNITS: usize = 96;
+pub(crate) const UNITS: usize = 160;
 pub(crate) const OUTPUTS: usize = 3;
 static MODEL: &[u8] = include_bytes!("../model/bargein.f16");
 

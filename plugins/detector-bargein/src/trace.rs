@@ -13,6 +13,8 @@ const FIRST: usize = 5;
 const BINS: usize = 56;
 const MEMORY: f32 = 0.85;
 const QUIET: f32 = 1e-9;
+/// So many frames after the far end fell silent nothing of it is left in any sum.
+const GONE: u32 = LAGS as u32 + 60;
 
 type Row = [f32; BINS];
 
@@ -25,6 +27,8 @@ pub(crate) struct Trace {
     cross_re: Vec<Row>,
     cross_im: Vec<Row>,
     own: Row,
+    /// Frames since the far end sounded.
+    idle: u32,
     /// The strongest coherence, and the mean over all delays.
     pub(crate) most: f32,
     pub(crate) mean: f32,
@@ -40,6 +44,7 @@ impl Trace {
             cross_re: vec![[0.0; BINS]; LAGS],
             cross_im: vec![[0.0; BINS]; LAGS],
             own: [0.0; BINS],
+            idle: GONE,
             most: 0.0,
             mean: 0.0,
         }
@@ -57,6 +62,7 @@ impl Trace {
         }
         self.newest = 0;
         self.own = [0.0; BINS];
+        self.idle = GONE;
         self.most = 0.0;
         self.mean = 0.0;
     }
@@ -82,6 +88,10 @@ impl Trace {
             inverse[k] = weight[k] / (self.own[k] + QUIET);
         }
         (self.most, self.mean) = (0.0, 0.0);
+        self.idle = if far.now.total > 1e-9 { 0 } else { self.idle.saturating_add(1) };
+        if self.idle > GONE {
+            return;
+        }
         for lag in 0..LAGS {
             let at = (self.newest + lag) % LAGS;
             let (fr, fi, fp) = (&self.far_re[at], &self.far_im[at], &self.far_power[at]);

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-FEATURES, LABELS, FRAMES, UNITS, OUTPUTS = 245, 4, 1000, 96, 3
-CHUNK = 500
+FEATURES, LABELS, FRAMES, UNITS, OUTPUTS = 256, 4, 1000, 160, 3
+CHUNK = 250
 arguments = argparse.ArgumentParser()
 arguments.add_argument('--from', dest='start')
 arguments.add_argument('--rate', type=float, default=3e-3)
@@ -57,6 +57,7 @@ def run(p, state, x):
     return states.transpose(1, 0, 2) @ p['output'][0].T + p['output'][1], state
 
 
+@jax.jit
 def targets(labels):
     """What each output should say in each frame, and how much it matters."""
     speech, assent, since = labels[..., 0], labels[..., 1], labels[..., 2]
@@ -73,16 +74,15 @@ def targets(labels):
     return jnp.stack([jnp.maximum(speech, assent), speech, assent], -1), jnp.stack([suspect, sure, hum], -1)
 
 
-def loss(p, state, x, labels):
+def loss(p, state, x, goal, weight):
     logits, state = run(p, state, x)
-    goal, weight = targets(labels)
     error = jnp.maximum(logits, 0) - logits * goal + jnp.log1p(jnp.exp(-jnp.abs(logits)))
     return (error * weight).mean(), state
 
 
 @jax.jit
-def step(p, mean, m, v, t, rate, state, x, labels):
-    (value, state), g = jax.value_and_grad(loss, has_aux=True)(p, state, x, labels)
+def step(p, mean, m, v, t, rate, state, x, goal, weight):
+    (value, state), g = jax.value_and_grad(loss, has_aux=True)(p, state, x, goal, weight)
     norm = jnp.sqrt(sum((a ** 2).sum() for a in jax.tree.leaves(g)))
     g = jax.tree.map(lambda a: a * jnp.minimum(1.0, 1.0 / (norm + 1e-9)), g)
     m = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, m, g)
@@ -121,7 +121,7 @@ mean = p
 m = jax.tree.map(np.zeros_like, p)
 v = jax.tree.map(np.zeros_like, p)
 print(f'{len(index)} scenarios, {sum(a.size for a in jax.tree.leaves(p))} weights', flush=True)
-judge = jax.jit(lambda p, x, y: loss(p, jnp.zeros((x.shape[0], UNITS)), x, y)[0])
+judge = jax.jit(lambda p, x, y: loss(p, jnp.zeros((x.shape[0], UNITS)), x, *targets(y))[0])
 
 
 def judge_held(p):
@@ -138,11 +138,15 @@ for epoch in range(epochs):
     for first in range(0, len(order) - BATCH + 1, BATCH):
         batch = np.stack([files[index[k][0]][index[k][1]] for k in np.sort(order[first:first + BATCH])]).astype(np.float32)
         state = jnp.zeros((BATCH, UNITS))
+        goal, weight = targets(batch[..., FEATURES:])
         for at in range(0, FRAMES, CHUNK):
             t += 1
+            now = slice(at, at + CHUNK)
             rate = given.rate * min(1.0, t / 50) * (0.5 + 0.5 * np.cos(np.pi * t / steps)) + 2e-5
-            p, mean, m, v, value, state = step(p, mean, m, v, float(t), rate, state, batch[:, at:at + CHUNK, :FEATURES], batch[:, at:at + CHUNK, FEATURES:])
+            p, mean, m, v, value, state = step(p, mean, m, v, float(t), rate, state, batch[:, now, :FEATURES], goal[:, now], weight[:, now])
             total.append(value)
+        if len(total) % 80 == 0:
+            print(f'  {first + BATCH} scenarios: {np.mean([float(a) for a in total[-80:]]):.4f} ({time.time() - began:.0f} s)', flush=True)
     check = [judge_held(w) for w in (p, mean)]
     loud = np.mean([float(a) for a in total])
     print(f'epoch {epoch + 1}: {loud:.4f} held out {check[0]:.4f}, mean {check[1]:.4f} ({time.time() - began:.0f} s)', flush=True)
