@@ -102,7 +102,7 @@ impl Thresholds {
 const SUSPECT: f32 = 0.85;
 const ONE_STAGE: f32 = 0.4;
 const FIRST_PACE: f32 = 0.4;
-const SURE: f32 = -0.05;
+const SURE: f32 = -0.2;
 /// From the least to the most sensitive, in log odds.
 const REACH: f32 = 8.0;
 
