@@ -83,10 +83,10 @@ mod tests {
     use super::*;
 
     fn at(level: f32) -> Powers {
-        let mut powers = Powers::default();
-        powers.bands = [level; BANDS];
-        powers.total = level * BANDS as f32;
-        powers
+        Powers {
+            bands: [level; BANDS],
+            total: level * BANDS as f32,
+        }
     }
 
     #[test]
