@@ -411,8 +411,8 @@ fn every_option_of_say_may_be_a_sessions_default() {
     assert_eq!(tags, ["mine", "own"]);
 }
 
-#[test]
-fn a_house_may_keep_no_text_of_anybody_who_does_not_ask_for_it() {
+/// A world whose sessions are private unless they say otherwise.
+fn private_house() -> World {
     let mut w = World::new();
     let settings = Settings {
         private: true,
@@ -420,6 +420,12 @@ fn a_house_may_keep_no_text_of_anybody_who_does_not_ask_for_it() {
     };
     w.feed(Input::Settings(Box::new(settings)));
     w.book.private_house = true;
+    w
+}
+
+#[test]
+fn a_house_may_keep_no_text_of_anybody_who_does_not_ask_for_it() {
+    let mut w = private_house();
     w.open("a");
     let open = SessionOptions {
         private: Some(false),
@@ -467,13 +473,7 @@ fn an_idle_time_out_of_0_ends_the_idle_time_out() {
 
 #[test]
 fn an_open_that_cannot_record_opens_nothing() {
-    let mut w = World::new();
-    let settings = Settings {
-        private: true,
-        ..Settings::default()
-    };
-    w.feed(Input::Settings(Box::new(settings)));
-    w.book.private_house = true;
+    let mut w = private_house();
     let recorded = SessionOptions {
         record: Some("a.wav".into()),
         ..SessionOptions::default()
