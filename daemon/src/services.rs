@@ -170,6 +170,14 @@ impl Services for House {
                 (None, None) => BTreeMap::new(),
             },
         });
+        let disabled = self.plugins.disabled.iter().map(|p| PluginInfo {
+            id: p.id.clone(),
+            kind: p.kinds.first().copied().unwrap_or_default().to_owned(),
+            version: p.version.clone(),
+            state: "disabled",
+            path: p.path.display().to_string(),
+            details: BTreeMap::new(),
+        });
         let rejected = self.plugins.rejected.iter().map(|r| PluginInfo {
             id: String::new(),
             kind: String::new(),
@@ -178,7 +186,7 @@ impl Services for House {
             path: r.path.display().to_string(),
             details: BTreeMap::from([("reason", Value::from(r.reason.clone()))]),
         });
-        ready.chain(rejected).collect()
+        ready.chain(disabled).chain(rejected).collect()
     }
 
     fn metrics(&self, scope: &str) -> Option<BTreeMap<String, f64>> {

@@ -159,6 +159,11 @@ impl Reader {
             language: self.text("language")?,
             rate: self.real("rate", 0.1..=10.0)?,
             pitch: self.real("pitch", 0.1..=10.0)?,
+            format: self.word(
+                "format",
+                &[("text", Format::Text), ("markdown", Format::Markdown), ("ssml", Format::Ssml)],
+            )?,
+            params: self.take("params").map(|value| params::json(&value)).transpose()?,
             progress: self.word(
                 "progress",
                 &[("none", Progress::None), ("sentence", Progress::Sentence), ("word", Progress::Word)],
@@ -173,11 +178,6 @@ impl Reader {
         let greeting = self.flag("greeting")?.map(|greeting| if greeting { 500_000 } else { 0 });
         Ok(SayOptions {
             gain_db: self.real("gain-db", -120.0..=24.0)?,
-            format: self.word(
-                "format",
-                &[("text", Format::Text), ("markdown", Format::Markdown), ("ssml", Format::Ssml)],
-            )?,
-            params: self.take("params").map(|value| params::json(&value)).transpose()?,
             mode: self.word(
                 "mode",
                 &[("queue", Mode::Queue), ("replace", Mode::Replace), ("if-idle", Mode::IfIdle)],

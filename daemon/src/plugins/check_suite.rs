@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::types::{MarkKind, SpeakEnd, SpeakRequest, SpeakSink, SynthError};
-use super::{LoadOptions, Plugin, Probe, TtsBackend, check_detector, load_one, stage};
+use super::{Found, LoadOptions, Plugin, Probe, TtsBackend, check_detector, load_one, stage};
 
 const PREFIX: &str = "utterd-check ";
 const SENTENCE: &str = "Hello, world. This is a check of 1234 things, isn't it?";
@@ -134,7 +134,10 @@ fn load(file: &Path, config: &str) -> Result<Plugin, String> {
         configs: BTreeMap::from([(id, value)]),
         ..LoadOptions::default()
     };
-    load_one(file, &private, &options, &[])?.ok_or_else(|| "disabled".into())
+    match load_one(file, &private, &options, &[])? {
+        Found::Plugin(plugin) => Ok(*plugin),
+        Found::Disabled(_) | Found::Other => Err("disabled".into()),
+    }
 }
 
 fn describes(tts: &TtsBackend) -> Result<String, String> {

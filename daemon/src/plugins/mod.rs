@@ -106,8 +106,20 @@ pub enum Probe {
 pub struct LoadReport {
     /// Loaded and ready, in the order in which they were found.
     pub plugins: Vec<Arc<Plugin>>,
+    /// Those that the configuration does not want.
+    pub disabled: Vec<Disabled>,
     /// Everything else that ended in `.so`.
     pub rejected: Vec<Rejected>,
+}
+
+/// A plugin that the configuration disables: nothing of it was run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disabled {
+    pub id: String,
+    pub version: String,
+    /// As of [`Plugin`].
+    pub kinds: Vec<&'static str>,
+    pub path: PathBuf,
 }
 
 /// A file that was not loaded.
@@ -170,8 +182,9 @@ pub fn load(options: &LoadOptions) -> LoadReport {
                 Err(reason) => Err(reason.clone()),
             };
             match loaded {
-                Ok(Some(plugin)) => report.plugins.push(Arc::new(plugin)),
-                Ok(None) => {}
+                Ok(Found::Plugin(plugin)) => report.plugins.push(Arc::new(*plugin)),
+                Ok(Found::Disabled(disabled)) => report.disabled.push(disabled),
+                Ok(Found::Other) => {}
                 Err(reason) => report.rejected.push(Rejected { path, reason }),
             }
         }
@@ -189,8 +202,16 @@ pub fn ids(dirs: &[PathBuf], kind: &str) -> Vec<String> {
     manifests.filter(|m| m.kinds.iter().any(|k| k == kind)).map(|m| m.id).collect()
 }
 
-/// One file, through every step. `Ok(None)`: not wanted.
-fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Plugin>]) -> Result<Option<Plugin>, String> {
+/// What a file turned out to be.
+enum Found {
+    Plugin(Box<Plugin>),
+    Disabled(Disabled),
+    /// Not the one that was asked for.
+    Other,
+}
+
+/// One file, through every step.
+fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Plugin>]) -> Result<Found, String> {
     let trusted = match &options.own_dir {
         Some(dir) if path.parent() == Some(dir) => scan::own_program(),
         _ => None,
@@ -199,11 +220,17 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
     let manifest = elf::inspect(&staged.bytes)?;
     let id = &manifest.id;
     if options.only.as_ref().is_some_and(|only| only != id) {
-        return Ok(None);
+        return Ok(Found::Other);
     }
+    let kinds: Vec<&'static str> = KINDS.into_iter().filter(|k| manifest.kinds.iter().any(|m| m == k)).collect();
     if options.disabled.contains(id) {
         tracing::info!(plugin = id.as_str(), path = %path.display(), "disabled by the configuration");
-        return Ok(None);
+        return Ok(Found::Disabled(Disabled {
+            id: manifest.id,
+            version: manifest.version,
+            kinds,
+            path: path.to_path_buf(),
+        }));
     }
     if let Some(first) = before.iter().find(|p| p.id == *id) {
         return Err(format!(
@@ -211,7 +238,6 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
             first.path.display()
         ));
     }
-    let kinds: Vec<&'static str> = KINDS.into_iter().filter(|k| manifest.kinds.iter().any(|m| m == k)).collect();
     if !kinds.contains(&"tts") && !kinds.contains(&"detector") {
         return Err(format!(
             "it holds {:?}; this release runs plugins of the kinds \"tts\" and \"detector\"",
@@ -236,7 +262,7 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
     let parts = Parts::create(mapped, &kinds, id, path, &config, options).map_err(told)?;
     let voices = parts.tts.as_ref().map(|(info, _)| info.voices.len());
     tracing::info!(plugin = id.as_str(), version = manifest.version, ?kinds, voices, path = %path.display(), "loaded");
-    Ok(Some(Plugin {
+    Ok(Found::Plugin(Box::new(Plugin {
         id: manifest.id,
         version: manifest.version,
         kinds,
@@ -247,7 +273,7 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
         detector: parts
             .detector
             .map(|(info, listener)| Arc::new(Detector::new(info, Box::new(listener)))),
-    }))
+    })))
 }
 
 /// The instances of a plugin, one a kind.

@@ -130,7 +130,8 @@ impl Policy {
                 if self.is_spent() {
                     self.stage = Stage::Idle;
                 }
-                self.suspect(now)
+                // A warm-up is for detectors: who reports has ears of his own.
+                if self.is_open() { self.suspect_at_once(now) } else { None }
             }
             Report::Confirmed => {
                 // Said again it is the same speech, unless there is something new to interrupt.
@@ -138,7 +139,7 @@ impl Policy {
                     self.forget_spent(at);
                 }
                 self.begin(at);
-                self.confirm_now(now)
+                if self.is_open() { self.confirm_at_once(now) } else { self.refuse() }
             }
             Report::False => self.end(),
             Report::Ended => {
@@ -273,8 +274,12 @@ impl Policy {
         if !self.counts(now) || self.is_spent() {
             return None;
         }
+        self.suspect_at_once(now)
+    }
+
+    fn suspect_at_once(&mut self, now: Micros) -> Option<Verdict> {
         if self.settings.policy == BargeInPolicy::CancelAtOnce {
-            return self.confirm_now(now);
+            return self.confirm_at_once(now);
         }
         let confirm = match self.stage {
             Stage::Suspected { confirm, .. } => confirm,
@@ -316,11 +321,17 @@ impl Policy {
     }
 
     fn confirm_now(&mut self, now: Micros) -> Option<Verdict> {
-        if !self.counts(now) {
-            return if self.is_spent() { None } else { self.take_back() };
-        }
+        if self.counts(now) { self.confirm_at_once(now) } else { self.refuse() }
+    }
+
+    fn confirm_at_once(&mut self, now: Micros) -> Option<Verdict> {
         self.stage = Stage::Spent { at: now };
         Some(Verdict::Confirmed)
+    }
+
+    /// Nothing there to interrupt: a suspicion ends, a confirmation stays told.
+    fn refuse(&mut self) -> Option<Verdict> {
+        if self.is_spent() { None } else { self.take_back() }
     }
 
     fn confirm_at(&mut self, due: Micros) {
@@ -340,9 +351,14 @@ impl Policy {
         verdict
     }
 
-    /// Whether speech heard now is an interruption.
+    /// Whether speech that a detector hears now is an interruption.
     fn counts(&self, now: Micros) -> bool {
-        self.settings.policy != BargeInPolicy::Off && self.situation.active && !self.situation.protected && !self.is_warming(now)
+        self.is_open() && !self.is_warming(now)
+    }
+
+    /// Whether there is something that may be interrupted.
+    fn is_open(&self) -> bool {
+        self.settings.policy != BargeInPolicy::Off && self.situation.active && !self.situation.protected
     }
 
     fn is_warming(&self, now: Micros) -> bool {

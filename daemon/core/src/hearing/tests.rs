@@ -244,6 +244,22 @@ fn a_warm_up_protects_the_first_words_only() {
 }
 
 #[test]
+fn a_warm_up_binds_detectors_and_not_reports() {
+    let warming = || {
+        Life::new(PolicySettings {
+            warm_up_us: 1000 * MS,
+            ..PolicySettings::default()
+        })
+    };
+    let mut life = warming();
+    assert_eq!(life.report(100, Report::Confirmed), Some(Confirmed));
+    let mut life = warming();
+    assert_eq!(life.report(100, Report::Suspected), Some(Suspected));
+    assert_eq!(life.heard(200, BargeIn, 50), None, "too early for a detector");
+    assert_eq!(life.report(300, Report::Confirmed), Some(Confirmed));
+}
+
+#[test]
 fn a_warm_up_that_nobody_spoke_in_leaves_no_trace() {
     let mut life = Life::new(PolicySettings {
         warm_up_us: 1000 * MS,
