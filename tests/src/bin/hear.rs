@@ -1,7 +1,8 @@
 //! `make hear`: hearing through the whole daemon, in real time, for some half an hour.
 //!
-//! `hear [--minutes 10] [--times 60] [--rate 48000] [--erl 15] [--delay 60] [--seed 1] [--corpus DIR] [--only tone|speech|people]`
+//! `hear [--minutes 10] [--times 60] [--rate 48000] [--erl 15] [--delay 60] [--seed 1] [--period 256] [--corpus DIR] [--only tone|speech|people]`
 //!
+//! `--period`: JACK's, in frames at 48 kHz. A machine that wakes its timers late loses short ones, and with them the sample.
 //! tone: an agent whose samples carry their numbers, bothered by music and coughs: every pause must go on from its sample, else the exit is 1.
 //! speech: the same with an agent that speaks, for the counts. people: human voices interrupt, and the ear says when the agent fell silent.
 #![allow(clippy::unwrap_used)] // A measurement that cannot go on says so by panicking.
@@ -20,6 +21,7 @@ struct Wanted {
     times: usize,
     seed: u64,
     rate: u32,
+    period: u32,
     echo: Echo,
     corpus: Option<PathBuf>,
     only: Option<String>,
@@ -29,8 +31,8 @@ fn main() {
     let wanted = wanted();
     let mut is_right = true;
     println!(
-        "seed {}, {} Hz, {:?}, corpus {:?}",
-        wanted.seed, wanted.rate, wanted.echo, wanted.corpus
+        "seed {}, {} Hz, period {}, {:?}, corpus {:?}",
+        wanted.seed, wanted.rate, wanted.period, wanted.echo, wanted.corpus
     );
     let asked = |what: &str| wanted.only.as_deref().is_none_or(|only| only == what);
     for (name, agent) in [("tone", Agent::Tone), ("speech", Agent::Speech)] {
@@ -62,6 +64,7 @@ fn wanted() -> Wanted {
         times: number("--times", 60.0) as usize,
         seed: number("--seed", 1.0) as u64,
         rate: number("--rate", 48_000.0) as u32,
+        period: number("--period", 256.0) as u32,
         echo: Echo {
             delay_ms: number("--delay", 60.0) as f32,
             erl_db: number("--erl", 15.0) as f32,
@@ -77,8 +80,8 @@ fn plan(wanted: &Wanted, agent: Agent) -> Plan {
         agent,
         jack: JackOptions {
             rate: wanted.rate,
-            // 5.3 ms at either rate.
-            period: wanted.rate * 256 / 48_000,
+            // As long at either rate.
+            period: wanted.rate * wanted.period / 48_000,
         },
         echo: wanted.echo,
         seed: wanted.seed,
