@@ -54,6 +54,10 @@ const QUIET: [u32; 2] = [8, 24];
 const HUSHED: u32 = 20;
 /// The mean of the first output below which a hush counts.
 const DOUBTED: f32 = 0.75;
+/// Speech that a hush has ended counts as forgotten by the network below this mean of the first output…
+const FORGOTTEN: f32 = 0.3;
+/// … and what sounds for so many frames in a row as new.
+const BORNE_OUT: u32 = 4;
 /// Speech shorter than this may have been "mhm".
 const ASSENT: u32 = 70;
 
@@ -63,9 +67,10 @@ pub struct Decision {
     frames: u32,
     quiet: u32,
     hushed: u32,
+    sounding: u32,
     silent: u32,
     gone: u32,
-    /// Ended against the network's word, which must fall or be borne out by a sound before it counts again.
+    /// Ended against the network's word, which must have forgotten it or be borne out by a sound before it counts again.
     distrusted: bool,
     speech: f32,
     first: f32,
@@ -118,6 +123,7 @@ impl Decision {
             frames: 0,
             quiet: 0,
             hushed: 0,
+            sounding: 0,
             silent: 0,
             gone: 0,
             distrusted: false,
@@ -135,7 +141,13 @@ impl Decision {
 
     /// What the frame to be fed next holds, by its level alone.
     pub fn level(&mut self, level: Level) {
-        self.hushed = if level == Level::Sound { 0 } else { self.hushed.saturating_add(1) };
+        if level == Level::Sound {
+            self.sounding = self.sounding.saturating_add(1);
+            self.hushed = 0;
+        } else {
+            self.sounding = 0;
+            self.hushed = self.hushed.saturating_add(1);
+        }
         self.silent = if level == Level::Nothing {
             self.silent.saturating_add(1)
         } else {
@@ -170,15 +182,11 @@ impl Decision {
                         0.0
                     };
                 let now = if self.thresholds.first_pace > 0.0 { self.first } else { p[0] };
+                self.distrusted &= self.speech >= FORGOTTEN && self.sounding < BORNE_OUT;
                 // In a line that is dead the network has nothing to forget by: what it still remembers is nobody's beginning.
-                if now < bar || self.silent > HUSHED {
-                    self.distrusted &= now >= bar;
+                if now < bar || self.silent > HUSHED || self.distrusted {
                     return None;
                 }
-                if self.distrusted && self.hushed > 0 {
-                    return None;
-                }
-                self.distrusted = false;
                 self.stage = Stage::Suspected;
                 self.frames = 0;
                 self.quiet = 0;
@@ -286,6 +294,44 @@ mod tests {
         assert_eq!(remembered(Level::Sound, 1), None);
         assert_eq!(remembered(Level::Noise, 100), Some(210), "ms of silence");
         assert_eq!(decision.gone(), 21, "and it says since when");
+    }
+
+    #[test]
+    fn what_the_network_still_remembers_of_speech_that_a_hush_ended_is_no_new_speech() {
+        let ended = || {
+            let mut decision = Decision::new(Thresholds::new(0.5, false));
+            let mut remembered = (0..100).map(|n| if n < 30 { [0.99, 0.99, 0.0] } else { [0.7, 0.6, 0.0] });
+            let end = remembered.position(|p| {
+                decision.level(if p[0] > 0.9 { Level::Sound } else { Level::Noise });
+                decision.feed(p) == Some(Edge::End)
+            });
+            assert!(end.is_some());
+            decision
+        };
+        // It wavers, and the noise has a louder moment.
+        let mut decision = ended();
+        for (p, level) in [(0.65, Level::Noise), (0.85, Level::Noise), (0.9, Level::Sound), (0.9, Level::Noise)] {
+            decision.level(level);
+            assert_eq!(decision.feed([p, p, 0.0]), None, "{p}");
+        }
+        let mut new_word = |level: Level| {
+            (0..10).any(|_| {
+                decision.level(level);
+                decision.feed([0.95; OUTPUTS]).is_some()
+            })
+        };
+        assert!(!new_word(Level::Noise));
+        assert!(new_word(Level::Sound), "sound that lasts is somebody");
+        // And as quiet as the noise, once the network has forgotten.
+        let mut decision = ended();
+        let mut quietly = |p: f32| {
+            (0..20).any(|_| {
+                decision.level(Level::Noise);
+                decision.feed([p; OUTPUTS]).is_some()
+            })
+        };
+        assert!(!quietly(0.05));
+        assert!(quietly(0.95));
     }
 
     #[test]

@@ -90,9 +90,6 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     }
     let jumps = kind.ends_with("jump") || training && dice.chance(0.3);
     let mut path = Path::draw(dice, recipe.length_ms, jumps);
-    if training && dice.chance(0.07) {
-        path.stutter(dice, recipe.length_ms);
-    }
     let mut near = path.echo(&far, dice);
     if training && dice.chance(0.06) || kind == "silence" && dice.chance(0.4) {
         near.fill(0.0);
@@ -101,11 +98,7 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
 
     let level = (-24.0 + 6.0 * dice.normal()).clamp(-42.0, -9.0);
     let level = level.max(far_level - path.erl_db - FAINTEST_DB[usize::from(training)]);
-    let snr_db = if training && dice.chance(0.35) {
-        dice.between(-2.0, 12.0)
-    } else {
-        dice.between(0.0, 30.0)
-    };
+    let snr_db = dice.between(0.0, 30.0);
     let mut s = Scenario {
         kind,
         rate: recipe.rate,

@@ -39,20 +39,6 @@ impl Path {
         path
     }
 
-    /// Periods that get lost on one side or the other, as on a machine that does not keep time: each moves the echo by one.
-    pub fn stutter(&mut self, dice: &mut Dice, length_ms: f32) {
-        let period = [2.67, 5.33, 10.67, 21.33][dice.below(4)];
-        let (mut at, every) = (dice.between(0.0, length_ms), dice.scale(60.0, 2_000.0));
-        let mut delay = self.delay_ms;
-        self.jumps.clear();
-        while at < length_ms {
-            let step = if dice.chance(0.5) { period } else { -period };
-            delay = (delay + step).clamp(20.0, 200.0);
-            self.jumps.push((at, delay));
-            at += dice.between(0.3, 1.7) * every;
-        }
-    }
-
     /// The echo of `far` at its echo return loss.
     pub fn echo(&self, far: &[f32], dice: &mut Dice) -> Vec<f32> {
         let level = active_level(far);

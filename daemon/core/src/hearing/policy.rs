@@ -321,7 +321,11 @@ impl Policy {
     }
 
     fn confirm_now(&mut self, now: Micros) -> Option<Verdict> {
-        if self.counts(now) { self.confirm_at_once(now) } else { self.refuse() }
+        if self.counts(now) {
+            self.confirm_at_once(now)
+        } else {
+            self.refuse()
+        }
     }
 
     fn confirm_at_once(&mut self, now: Micros) -> Option<Verdict> {
