@@ -97,17 +97,19 @@ impl Thresholds {
             first_pace: if one_stage { FIRST_PACE } else { 0.0 },
             sure: logistic(sure + shift),
             pace: 0.2,
-            late: logistic(sure - 1.0 + shift),
+            late: logistic(sure - 0.5 + shift),
             over: 0.09f32.min(logistic(suspect + shift)),
         }
     }
 }
 
 /// As log odds.
-const SUSPECT: f32 = 0.85;
+const SUSPECT: f32 = 0.75;
 const ONE_STAGE: f32 = 0.4;
 const FIRST_PACE: f32 = 0.4;
 const SURE: f32 = -0.2;
+/// So much of the way from the threshold to certainty the bar is raised after a suspicion that came to nothing.
+const WARY: f32 = 0.2;
 /// From the least to the most sensitive, in log odds.
 const REACH: f32 = 8.0;
 
@@ -177,7 +179,7 @@ impl Decision {
             Stage::Quiet => {
                 let bar = self.thresholds.suspect
                     + if self.wary > 0 {
-                        0.5 * (1.0 - self.thresholds.suspect)
+                        WARY * (1.0 - self.thresholds.suspect)
                     } else {
                         0.0
                     };

@@ -1,9 +1,10 @@
 """Trains the network of detector-bargein and writes it as half floats.
 
-usage: train.py [--from MODEL.f16] [--rate X] [--batch N] OUT.f16 EPOCHS VALIDATION.f16 TRAINING.f16...
+usage: train.py [--from MODEL.f16 ...] [--rate X] [--batch N] [--keep X] OUT.f16 EPOCHS VALIDATION.f16 TRAINING.f16...
 
 The inputs are what `features` (tests/scenarios) wrote. Needs numpy and jax. The seed is fixed; on one machine a run repeats itself.
-What is written is a running mean of the weights, as of the epoch that did best on VALIDATION.
+What is written is a running mean of the weights (`--keep` of it at each step), as of the epoch that did best on VALIDATION.
+From several models it begins with the mean of their weights.
 """
 import argparse
 import time
@@ -15,9 +16,10 @@ import numpy as np
 FEATURES, LABELS, FRAMES, UNITS, OUTPUTS = 256, 4, 1000, 160, 3
 CHUNK = 250
 arguments = argparse.ArgumentParser()
-arguments.add_argument('--from', dest='start')
+arguments.add_argument('--from', dest='start', nargs='+')
 arguments.add_argument('--rate', type=float, default=3e-3)
 arguments.add_argument('--batch', type=int, default=32)
+arguments.add_argument('--keep', type=float, default=0.998)
 arguments.add_argument('out')
 arguments.add_argument('epochs', type=int)
 arguments.add_argument('validation')
@@ -89,14 +91,14 @@ def step(p, mean, m, v, t, rate, state, x, goal, weight):
     v = jax.tree.map(lambda a, b: 0.999 * a + 0.001 * b * b, v, g)
     c1, c2 = 1 - 0.9 ** t, 1 - 0.999 ** t
     p = jax.tree.map(lambda w, a, b: w - rate * (a / c1 / (jnp.sqrt(b / c2) + 1e-8) + 1e-4 * w), p, m, v)
-    keep = jnp.minimum(0.99, t / (t + 10))
+    keep = jnp.minimum(given.keep, t / (t + 10))
     mean = jax.tree.map(lambda a, w: keep * a + (1 - keep) * w, mean, p)
     return p, mean, m, v, value, jax.lax.stop_gradient(state)
 
 
-def restore(p, path):
-    """The weights of an earlier run."""
-    flat, at = np.fromfile(path, '<f2').astype(np.float32), 0
+def restore(p, paths):
+    """The weights of earlier runs, their mean."""
+    flat, at = np.mean([np.fromfile(path, '<f2').astype(np.float32) for path in paths], 0), 0
     for name in ('input', 'gates_input', 'gates_state', 'output'):
         for k in (0, 1):
             size = p[name][k].size

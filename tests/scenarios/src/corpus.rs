@@ -108,11 +108,58 @@ impl Clip {
         let hisses = crossings * 100 > head.len() * 28;
         let soft = power(head) < loud * 0.01;
         let noisy = floor > loud * 0.003;
+        // A breath, a rustle or a long hiss before the first voiced sound: how much of it is speech, nobody can say.
+        let begins = (0..=ms(100.0))
+            .step_by(ms(10.0))
+            .any(|k| samples.get(onset + k..).is_some_and(|s| is_voiced(s, loud * 0.03)));
         Some(Clip {
-            sharp: !hisses && !soft && !noisy && end > onset + ms(150.0),
+            sharp: !hisses && !soft && !noisy && begins && end > onset + ms(150.0),
             onset,
             end,
             samples,
         })
+    }
+}
+
+/// The first 30 ms repeat themselves within 2.5 to 14 ms (400 to 70 Hz), and are louder than `bar`.
+fn is_voiced(s: &[f32], bar: f32) -> bool {
+    let window = ms(30.0);
+    let Some(head) = s.get(..window).filter(|h| power(h) > bar) else {
+        return false;
+    };
+    let alike = |lag: usize| {
+        let later = s.get(lag..lag + window)?;
+        let product: f32 = head.iter().zip(later).map(|(a, b)| a * b).sum();
+        Some(product / window as f32 / (power(head) * power(later)).sqrt().max(1e-12))
+    };
+    (ms(2.5)..=ms(14.25)).filter_map(alike).any(|a| a > 0.6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dice::Dice;
+
+    /// A hum of 120 Hz for `hum` ms after noise for `noise` ms, between silences.
+    fn clip(noise: f32, hum: f32) -> Clip {
+        let mut dice = Dice::new(1);
+        let mut samples = vec![0.0; ms(200.0)];
+        // Low noise: one that is no hiss by its zero crossings.
+        let mut low = 0.0;
+        samples.extend((0..ms(noise)).map(|_| {
+            low += 0.1 * (dice.normal() - low);
+            0.4 * low
+        }));
+        samples.extend((0..ms(hum)).map(|k| 0.3 * (k as f32 / RATE as f32 * 120.0 * std::f32::consts::TAU).sin()));
+        samples.extend(vec![0.0; ms(200.0)]);
+        Clip::new(samples).expect("it sounds")
+    }
+
+    #[test]
+    fn an_onset_may_be_timed_where_a_voice_begins_within_100_ms_of_it() {
+        assert!(clip(0.0, 400.0).sharp);
+        assert!(clip(60.0, 400.0).sharp);
+        assert!(!clip(300.0, 400.0).sharp, "a breath or a rustle before the voice");
+        assert!(!clip(500.0, 0.0).sharp, "nothing but noise");
     }
 }

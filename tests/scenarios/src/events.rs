@@ -2,6 +2,7 @@
 
 use crate::corpus::Corpus;
 use crate::dice::Dice;
+use crate::path::Hall;
 use crate::signal::{Biquad, RATE, mix, ms};
 use std::f32::consts::TAU;
 
@@ -195,7 +196,7 @@ pub fn talker(n: usize, corpus: &Corpus, not: usize, dice: &mut Dice) -> Vec<f32
         mix(&mut s, &talk, at);
         at += talk.len() + ms(dice.between(50.0, 500.0));
     }
-    let mut far = crate::path::room(&s, dice, 0.3);
+    let mut far = Hall::draw(dice).across(&s, dice);
     Biquad::low_pass(dice.between(1_800.0, 5_000.0), 0.6).run(&mut far);
     far
 }

@@ -2,7 +2,7 @@
 
 use crate::corpus::{Corpus, Voice};
 use crate::dice::Dice;
-use crate::path::Path;
+use crate::path::{Hall, Path};
 use crate::signal::{Biquad, active_level, colour, db, halve, level_to, mix, ms, mu_law, power, scale, triple, warp};
 use crate::{events, noise};
 use serde_json::{Value, json};
@@ -90,6 +90,9 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     }
     let jumps = kind.ends_with("jump") || training && dice.chance(0.3);
     let mut path = Path::draw(dice, recipe.length_ms, jumps);
+    if training && dice.chance(0.07) {
+        path.stutter(dice, recipe.length_ms);
+    }
     let mut near = path.echo(&far, dice);
     if training && dice.chance(0.06) || kind == "silence" && dice.chance(0.4) {
         near.fill(0.0);
@@ -98,7 +101,11 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
 
     let level = (-24.0 + 6.0 * dice.normal()).clamp(-42.0, -9.0);
     let level = level.max(far_level - path.erl_db - FAINTEST_DB[usize::from(training)]);
-    let snr_db = dice.between(0.0, 30.0);
+    let snr_db = if training && dice.chance(0.35) {
+        dice.between(-2.0, 12.0)
+    } else {
+        dice.between(0.0, 30.0)
+    };
     let mut s = Scenario {
         kind,
         rate: recipe.rate,
@@ -439,6 +446,9 @@ fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &
         }
         if dice.chance(0.4) {
             talk = crate::path::room(&talk, dice, 0.15);
+        } else if recipe.training && dice.chance(0.25) {
+            let distance = dice.between(0.4, 1.5);
+            talk = Hall::draw(dice).heard(&talk, distance, dice);
         }
         level_to(&mut talk, level + if recipe.training { dice.between(-5.0, 5.0) } else { 0.0 });
         if at + talk.len() / 2 > n {

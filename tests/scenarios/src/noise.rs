@@ -2,6 +2,7 @@
 
 use crate::corpus::Corpus;
 use crate::dice::Dice;
+use crate::path::Hall;
 use crate::signal::{Biquad, RATE, level_to, mix, ms, scale};
 
 pub const TUNE: [&str; 14] = [
@@ -96,16 +97,22 @@ pub fn noise(kind: &str, n: usize, corpus: &Corpus, dice: &mut Dice) -> Vec<f32>
             s.iter_mut().enumerate().for_each(|(k, s)| *s += hum * (k as f32 * 0.0393).sin());
         }
         "babble" | "cafe" => {
+            let hall = (kind == "cafe").then(|| Hall::draw(dice));
             for _ in 0..if kind == "cafe" { 9 } else { 6 } {
                 let mut at = 0;
                 let speaker = dice.below(corpus.human.len());
+                let mut voice = vec![0.0; n];
                 while at < n {
                     let clip = dice.pick(&corpus.human[speaker].clips);
                     let mut talk = clip.samples.clone();
                     level_to(&mut talk, -20.0 + dice.between(-6.0, 3.0));
-                    mix(&mut s, &talk, at);
+                    mix(&mut voice, &talk, at);
                     at += talk.len() + ms(dice.between(0.0, 400.0));
                 }
+                if let Some(hall) = &hall {
+                    voice = hall.across(&voice, dice);
+                }
+                mix(&mut s, &voice, 0);
             }
             if kind == "cafe" {
                 for _ in 0..n / RATE {
@@ -211,7 +218,9 @@ fn hits(s: &mut [f32], dice: &mut Dice, a_second: f32, ring: (f32, f32), bed: f3
 
 /// Many voices, none of them near: who the user is not, is told by nothing but this.
 fn crowd(s: &mut [f32], corpus: &Corpus, dice: &mut Dice) {
+    let hall = dice.chance(0.5).then(|| Hall::draw(dice));
     for _ in 0..4 + dice.below(12) {
+        let mut one = vec![0.0; s.len()];
         let voices = if dice.chance(0.9) { &corpus.human } else { &corpus.agent };
         let voice = dice.pick(voices);
         let loud = -20.0 + dice.between(-5.0, 3.0);
@@ -220,11 +229,15 @@ fn crowd(s: &mut [f32], corpus: &Corpus, dice: &mut Dice) {
             let clip = dice.pick(&voice.clips);
             let mut talk = clip.samples[clip.onset..clip.end].to_vec();
             level_to(&mut talk, loud + dice.between(-3.0, 2.0));
-            mix(s, &talk, at);
+            mix(&mut one, &talk, at);
             at += talk.len() + ms(dice.between(0.0, 900.0));
         }
+        if let Some(hall) = &hall {
+            one = hall.across(&one, dice);
+        }
+        mix(s, &one, 0);
     }
-    if dice.chance(0.6) {
+    if hall.is_none() && dice.chance(0.6) {
         let far = crate::path::room(s, dice, 0.35);
         s.copy_from_slice(&far);
     }

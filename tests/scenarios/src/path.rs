@@ -1,7 +1,7 @@
 //! The way of the agent's voice back into the microphone or the line: loudspeaker, delay that drifts and jumps, room or hybrid.
 
 use crate::dice::Dice;
-use crate::signal::{Biquad, RATE, active_level, colour, db, ms, scale};
+use crate::signal::{Biquad, RATE, active_level, colour, convolve, db, ms, scale};
 
 /// What was drawn for one path.
 #[derive(Clone, Debug)]
@@ -37,6 +37,20 @@ impl Path {
             path.jumps.sort_by(|a, b| a.0.total_cmp(&b.0));
         }
         path
+    }
+
+    /// Periods that get lost on one side or the other, as on a machine that does not keep time: each moves the echo by one.
+    pub fn stutter(&mut self, dice: &mut Dice, length_ms: f32) {
+        let period = [2.67, 5.33, 10.67, 21.33][dice.below(4)];
+        let (mut at, every) = (dice.between(0.0, length_ms), dice.scale(60.0, 2_000.0));
+        let mut delay = self.delay_ms;
+        self.jumps.clear();
+        while at < length_ms {
+            let step = if dice.chance(0.5) { period } else { -period };
+            delay = (delay + step).clamp(20.0, 200.0);
+            self.jumps.push((at, delay));
+            at += dice.between(0.3, 1.7) * every;
+        }
     }
 
     /// The echo of `far` at its echo return loss.
@@ -136,4 +150,78 @@ pub fn room(s: &[f32], dice: &mut Dice, tail: f32) -> Vec<f32> {
         }
     }
     out
+}
+
+/// A room that people are far apart in: a café, an office, a living room.
+pub struct Hall {
+    /// The distance (m) at which a voice and its reverberation are equally loud (Kuttruff, Room Acoustics).
+    critical: f32,
+    /// Until the reverberation is 60 dB down, in s.
+    seconds: f32,
+}
+
+impl Hall {
+    pub fn draw(dice: &mut Dice) -> Hall {
+        let (volume, seconds) = (dice.scale(40.0, 400.0), dice.between(0.3, 0.9));
+        Hall {
+            critical: 0.057 * (TALKER * volume / seconds).sqrt(),
+            seconds,
+        }
+    }
+
+    /// `s` from somewhere across it.
+    pub fn across(&self, s: &[f32], dice: &mut Dice) -> Vec<f32> {
+        let distance = dice.between(1.5, 6.0);
+        self.heard(s, distance, dice)
+    }
+
+    /// `s` from `distance` metres: the direct sound falls with it, the diffuse reverberation behind it (Polack: noise that dies away)
+    /// is as loud everywhere.
+    pub fn heard(&self, s: &[f32], distance: f32, dice: &mut Dice) -> Vec<f32> {
+        let first = ms(dice.between(2.0, 12.0));
+        let fall = -6.9 / (self.seconds * RATE as f32);
+        let mut tail: Vec<f32> = (0..(self.seconds * RATE as f32) as usize)
+            .map(|k| dice.normal() * (fall * k as f32).exp())
+            .collect();
+        Biquad::low_pass(dice.between(2_500.0, 5_000.0), 0.6).run(&mut tail);
+        let energy: f32 = tail.iter().map(|t| t * t).sum();
+        scale(&mut tail, 1.0 / (self.critical * energy.sqrt()));
+        let mut response = vec![0.0; first];
+        response[0] = 1.0 / distance;
+        response.extend(tail);
+        convolve(s, &response)
+    }
+}
+
+/// A talker's directivity.
+const TALKER: f32 = 2.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::power;
+
+    #[test]
+    fn across_a_hall_the_direct_sound_falls_with_the_distance_and_the_reverberation_does_not() {
+        let mut click = vec![0.0; RATE];
+        click[0] = 1.0;
+        for seed in 0..20 {
+            let hall = Hall::draw(&mut Dice::new(seed));
+            let at = |metres| hall.heard(&click, metres, &mut Dice::new(seed + 100));
+            let (near, far) = (at(0.5), at(4.0));
+            assert!(
+                (near[0] - 2.0).abs() < 1e-3 && (far[0] - 0.25).abs() < 1e-3,
+                "{} {}",
+                near[0],
+                far[0]
+            );
+            let diffuse = power(&near[1..]) * (RATE - 1) as f32;
+            assert!(
+                (diffuse * hall.critical * hall.critical - 1.0).abs() < 0.01,
+                "{diffuse} at {} m",
+                hall.critical
+            );
+            assert!(near[1..].iter().zip(&far[1..]).all(|(n, f)| (n - f).abs() < 1e-4));
+        }
+    }
 }

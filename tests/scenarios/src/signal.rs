@@ -1,6 +1,7 @@
 //! The arithmetic of sound that scenarios are made of: levels, filters, rates, µ-law. All inside at 16 kHz.
 
 use crate::dice::Dice;
+use realfft::RealFftPlanner;
 
 pub const RATE: usize = 16_000;
 
@@ -177,4 +178,25 @@ pub fn mu_law(s: f32) -> f32 {
         .clamp(0.0, 15.0);
     let y = (32 << exponent) as f32 + (mantissa + 0.5) * step - 33.0;
     (y / 8_159.0).max(0.0) * s.signum()
+}
+
+/// `s` through a long impulse response, as long as `s`.
+pub fn convolve(s: &[f32], response: &[f32]) -> Vec<f32> {
+    let length = (s.len() + response.len()).next_power_of_two();
+    let mut planner = RealFftPlanner::new();
+    let (there, back) = (planner.plan_fft_forward(length), planner.plan_fft_inverse(length));
+    let spectrum = |x: &[f32]| {
+        let (mut time, mut bins) = (there.make_input_vec(), there.make_output_vec());
+        time[..x.len()].copy_from_slice(x);
+        let done = there.process(&mut time, &mut bins);
+        debug_assert!(done.is_ok(), "lengths are the plan's own");
+        bins
+    };
+    let mut bins: Vec<_> = spectrum(s).iter().zip(spectrum(response)).map(|(a, b)| a * b).collect();
+    let mut out = back.make_output_vec();
+    let done = back.process(&mut bins, &mut out);
+    debug_assert!(done.is_ok(), "lengths are the plan's own, and real stays real");
+    out.truncate(s.len());
+    scale(&mut out, 1.0 / length as f32);
+    out
 }
