@@ -107,7 +107,7 @@ impl Thresholds {
 const SUSPECT: f32 = 0.75;
 const ONE_STAGE: f32 = 0.4;
 const FIRST_PACE: f32 = 0.4;
-const SURE: f32 = -0.2;
+const SURE: f32 = 0.0;
 /// So much of the way from the threshold to certainty the bar is raised after a suspicion that came to nothing.
 const WARY: f32 = 0.2;
 /// From the least to the most sensitive, in log odds.
