@@ -1,4 +1,5 @@
-//! The way of the agent's voice back into the microphone or the line: loudspeaker, delay that drifts and jumps, room or hybrid.
+//! The way of the agent's voice back into the microphone or the line: loudspeaker, delay that drifts and jumps, room or hybrid. And of
+//! voices across a room.
 
 use crate::dice::Dice;
 use crate::signal::{Biquad, RATE, active_level, colour, convolve, db, ms, scale};
