@@ -77,7 +77,7 @@ fn no_std() -> Verdict {
     if !named.is_empty() {
         return Err(named.join("\n"));
     }
-    tests("utterd-tests", "walls", &["the_real_time_room"], 2)?;
+    tests("utterd-tests", "scenarios", &["walls::the_real_time_room"], 2)?;
     Ok("no std, no heap, no unsafe code; built on rtrb alone".into())
 }
 
