@@ -131,7 +131,14 @@ impl Policy {
                     self.stage = Stage::Idle;
                 }
                 // A warm-up is for detectors: who reports has ears of his own.
-                if self.is_open() { self.suspect_at_once(now) } else { None }
+                if !self.is_open() {
+                    return None;
+                }
+                let verdict = self.suspect_at_once(now);
+                if self.speech.is_some_and(|s| s.sure) {
+                    self.confirm_after_warm_up(now);
+                }
+                verdict
             }
             Report::Confirmed => {
                 // Said again it is the same speech, unless there is something new to interrupt.
@@ -298,6 +305,7 @@ impl Policy {
         speech.sure = true;
         let since = speech.since;
         if !self.counts(now) || self.is_spent() {
+            self.confirm_after_warm_up(now);
             return None;
         }
         if since < self.active_since && !self.is_suspecting() {
@@ -341,6 +349,15 @@ impl Policy {
     fn confirm_at(&mut self, due: Micros) {
         if let Stage::Suspected { confirm, .. } = &mut self.stage {
             *confirm = Some(confirm.map_or(due, |before| before.min(due)));
+        }
+    }
+
+    /// A report is what suspects in a warm-up; a detector that is sure meanwhile is right if the speech outlasts it.
+    fn confirm_after_warm_up(&mut self, now: Micros) {
+        if let WarmUp::Until(end) = self.warm_up
+            && now < end
+        {
+            self.confirm_at(end.saturating_add(AFTER_PROTECTION_US));
         }
     }
 

@@ -260,6 +260,37 @@ fn a_warm_up_binds_detectors_and_not_reports() {
 }
 
 #[test]
+fn a_report_in_the_warm_up_is_confirmed_by_a_sure_detector_when_the_speech_outlasts_it() {
+    let mut settings = PolicySettings {
+        warm_up_us: 1000 * MS,
+        ..PolicySettings::default()
+    };
+    for sure_first in [true, false] {
+        let suspected = || {
+            let mut life = Life::new(settings.clone());
+            if sure_first {
+                assert_eq!(life.heard(80, BargeIn, 50), None);
+            }
+            assert_eq!(life.report(100, Report::Suspected), Some(Suspected));
+            if !sure_first {
+                assert_eq!(life.heard(200, BargeIn, 50), None);
+            }
+            life
+        };
+        let mut life = suspected();
+        assert_eq!(life.tick(1000), None);
+        assert_eq!(life.0.deadline(), Some(1800 * MS));
+        assert_eq!(life.tick(1800), Some(Confirmed));
+        let mut life = suspected();
+        assert_eq!(life.heard(900, SpeechEnd, 850), Some(False));
+    }
+    settings.policy = BargeInPolicy::CancelAtOnce;
+    let mut life = Life::new(settings);
+    assert_eq!(life.heard(80, BargeIn, 50), None);
+    assert_eq!(life.report(100, Report::Suspected), Some(Confirmed));
+}
+
+#[test]
 fn a_warm_up_that_nobody_spoke_in_leaves_no_trace() {
     let mut life = Life::new(PolicySettings {
         warm_up_us: 1000 * MS,
