@@ -106,12 +106,12 @@ impl<'a> Facts<'a> {
         if let Some(stop) = self.of_turn(interrupted).next() {
             rows.push(row(
                 "a real interruption → the agent is silent",
-                format!("{} ms", self.after(&stop.sound, stop.silent_us.0)),
+                format!("{} ms", stop.sound.ms_until(self.heard, stop.silent_us.0)),
                 "suspected, and paused".into(),
             ));
             rows.push(row(
                 "                    → cancelled",
-                format!("{} ms", self.after(&stop.sound, stop.ended_us)),
+                format!("{} ms", stop.sound.ms_until(self.heard, stop.ended_us)),
                 "confirmed, and told to the brain".into(),
             ));
         }
@@ -159,11 +159,6 @@ impl<'a> Facts<'a> {
     fn of_turn(&self, turn: &Turn) -> impl Iterator<Item = &Suspicion> {
         let during = during(turn);
         self.suspicions.iter().filter(move |s| during.contains(&s.suspected_us))
-    }
-
-    /// How long after the user's onset, in sound: a server that stood still is no time.
-    fn after(&self, sound: &Sound, us: u64) -> u64 {
-        self.frame(us).saturating_sub(sound.began.frame) * 1_000 / u64::from(self.heard.rate)
     }
 
     fn paused(&self, s: &Suspicion) -> String {
@@ -246,12 +241,12 @@ impl<'a> Facts<'a> {
                 mark(
                     event.at_us,
                     Kind::Protected,
-                    format!("heard +{} ms: protected", self.after(sound, event.at_us)),
+                    format!("heard +{} ms: protected", sound.ms_until(self.heard, event.at_us)),
                 );
             }
         }
         for s in &self.suspicions {
-            let after = |us: u64| self.after(&s.sound, us);
+            let after = |us: u64| s.sound.ms_until(self.heard, us);
             mark(s.silent_us.0, Kind::Silent, format!("silent +{} ms", after(s.silent_us.0)));
             if s.is_confirmed {
                 mark(s.ended_us, Kind::Cancelled, format!("cancelled +{} ms", after(s.ended_us)));

@@ -11,6 +11,7 @@ use utterd_tests::clock::{PATIENCE, let_pass, until};
 use utterd_tests::ear::Ear;
 use utterd_tests::mouth::{Began, Mouth};
 use utterd_tests::opts;
+use utterd_tests::recording::Recording;
 use utterd_tests::room::Echo;
 use utterd_tests::stream::{Listener, Stream};
 use utterd_tests::voices;
@@ -77,6 +78,14 @@ pub(crate) struct Turn {
 pub(crate) struct Sound {
     pub(crate) voice: usize,
     pub(crate) began: Began,
+}
+
+impl Sound {
+    /// How long after its onset a moment is (ms), in sound: a server that stood still is no time.
+    pub(crate) fn ms_until(&self, heard: &Recording, us: u64) -> u64 {
+        let frame = heard.frame_at(heard.at_us(us));
+        frame.saturating_sub(self.began.frame) * 1_000 / u64::from(heard.rate)
+    }
 }
 
 /// The user's cue: so long after the onset of a word (0: the first sample) of what the agent says.
@@ -232,7 +241,7 @@ impl Conversation<'_> {
 
     fn heard_of_the_user(&self, event: &Event) {
         let Some(sound) = self.sounds.last() else { return };
-        let after = |us: u64| us.saturating_sub(sound.began.us) / 1_000;
+        let after = |us: u64| sound.ms_until(&self.stage.world.heard(), us);
         match event.member.as_str() {
             "BargeIn" => {
                 let ms = after(event.at_us);
