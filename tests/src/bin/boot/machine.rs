@@ -174,7 +174,7 @@ pub(crate) fn said(command: &mut Command) -> Proof {
 pub(crate) fn carry_source(to: &Path) -> Result<(), String> {
     let build = to.join("build");
     fs::create_dir_all(&build).map_err(|e| e.to_string())?;
-    let script = "cp -a --parents systemd config/utterd.toml *.md LICENSE-* plugins/*/README.md \"$0\" && \
+    let script = "cp -a --parents systemd config/*.toml *.md LICENSE-* plugins/*/README.md \"$0\" && \
         cp \"$1\"/utterd \"$1\"/utterctl \"$1\"/utterd-detect \"$1\"/utterd-plugin-check \"$1\"/libutterd_*.so \"$0\"/build/";
     let mut copy = Command::new("sh");
     copy.current_dir(bins::workspace())
