@@ -1,6 +1,7 @@
 //! What the bus asks of the house beside the core: voices, ports, plugins, metrics, reload.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::cli::Cli;
 use crate::dbus::{FoundSound, PluginInfo, PortInfo, Services, VoiceInfo};
 use crate::observe::log::Log;
 use crate::observe::{Metrics, notify};
-use crate::plugins::{Detector, LoadReport, Plugin, TtsBackend};
+use crate::plugins::{Detector, Identity, LoadReport, Plugin, TtsBackend};
 use crate::session::{BackendNews, BackendStates, Device, Fact};
 use crate::settings;
 use crate::sounds::Sounds;
@@ -113,6 +114,18 @@ impl House {
     }
 }
 
+/// A plugin of which nothing runs.
+fn unused(identity: &Identity, state: &'static str, path: &Path, details: BTreeMap<&'static str, Value<'static>>) -> PluginInfo {
+    PluginInfo {
+        id: identity.id.clone(),
+        kind: identity.kinds.first().copied().unwrap_or_default().to_owned(),
+        version: identity.version.clone(),
+        state,
+        path: path.display().to_string(),
+        details,
+    }
+}
+
 /// What a detector has done so far.
 fn heard(detector: &Detector) -> BTreeMap<&'static str, Value<'static>> {
     let counts = detector.counts();
@@ -170,21 +183,14 @@ impl Services for House {
                 (None, None) => BTreeMap::new(),
             },
         });
-        let disabled = self.plugins.disabled.iter().map(|p| PluginInfo {
-            id: p.id.clone(),
-            kind: p.kinds.first().copied().unwrap_or_default().to_owned(),
-            version: p.version.clone(),
-            state: "disabled",
-            path: p.path.display().to_string(),
-            details: BTreeMap::new(),
-        });
-        let rejected = self.plugins.rejected.iter().map(|r| PluginInfo {
-            id: String::new(),
-            kind: String::new(),
-            version: String::new(),
-            state: "rejected",
-            path: r.path.display().to_string(),
-            details: BTreeMap::from([("reason", Value::from(r.reason.clone()))]),
+        let disabled = self
+            .plugins
+            .disabled
+            .iter()
+            .map(|p| unused(&p.identity, "disabled", &p.path, BTreeMap::new()));
+        let rejected = self.plugins.rejected.iter().map(|r| {
+            let details = BTreeMap::from([("reason", Value::from(r.reason.clone()))]);
+            unused(&r.identity, "rejected", &r.path, details)
         });
         ready.chain(disabled).chain(rejected).collect()
     }

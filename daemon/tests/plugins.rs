@@ -188,9 +188,10 @@ fn of_two_plugins_with_one_id_the_first_folder_wins_and_both_are_named() {
     assert_eq!(report.rejected.len(), 1, "a disabled plugin is no mistake: {report:?}");
     assert_eq!(report.disabled.len(), 1);
     assert_eq!(
-        (report.disabled[0].id.as_str(), &report.disabled[0].path),
+        (report.disabled[0].identity.id.as_str(), &report.disabled[0].path),
         ("unwanted", &second.join("off.so"))
     );
+    assert_eq!(report.rejected[0].identity.id, "twin", "what could be read of it is told");
     assert!(reason(&report, "a.so").contains("twin") && reason(&report, "a.so").contains("first/z.so"));
 }
 

@@ -134,7 +134,7 @@ fn load(file: &Path, config: &str) -> Result<Plugin, String> {
         configs: BTreeMap::from([(id, value)]),
         ..LoadOptions::default()
     };
-    match load_one(file, &private, &options, &[])? {
+    match load_one(file, &private, &options, &[]).map_err(|(_, reason)| reason)? {
         Found::Plugin(plugin) => Ok(*plugin),
         Found::Disabled(_) | Found::Other => Err("disabled".into()),
     }

@@ -36,6 +36,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use utterd_plugin_api::json::Manifest;
+
 pub use detector::{
     Detector, DetectorCounts, DetectorError, DetectorFault, DetectorInfo, DetectorInput, DetectorOutput, DetectorStream,
     DetectorStreamSpec, InputFlags,
@@ -112,19 +114,27 @@ pub struct LoadReport {
     pub rejected: Vec<Rejected>,
 }
 
-/// A plugin that the configuration disables: nothing of it was run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disabled {
+/// What a file says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
     pub id: String,
     pub version: String,
     /// As of [`Plugin`].
     pub kinds: Vec<&'static str>,
+}
+
+/// A plugin that the configuration disables: nothing of it was run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disabled {
+    pub identity: Identity,
     pub path: PathBuf,
 }
 
 /// A file that was not loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
+    /// Empty if the file does not say.
+    pub identity: Identity,
     pub path: PathBuf,
     /// Why, and what to do about it: one line for people.
     pub reason: String,
@@ -179,13 +189,13 @@ pub fn load(options: &LoadOptions) -> LoadReport {
         for path in scan::candidates(dir, &mut report.rejected) {
             let loaded = match &private {
                 Ok(private) => load_one(&path, private, options, &report.plugins),
-                Err(reason) => Err(reason.clone()),
+                Err(reason) => Err((Identity::default(), reason.clone())),
             };
             match loaded {
                 Ok(Found::Plugin(plugin)) => report.plugins.push(Arc::new(*plugin)),
                 Ok(Found::Disabled(disabled)) => report.disabled.push(disabled),
                 Ok(Found::Other) => {}
-                Err(reason) => report.rejected.push(Rejected { path, reason }),
+                Err((identity, reason)) => report.rejected.push(Rejected { identity, path, reason }),
             }
         }
     }
@@ -210,28 +220,47 @@ enum Found {
     Other,
 }
 
-/// One file, through every step.
-fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Plugin>]) -> Result<Found, String> {
+/// One file, through every step. The error: what it says of itself, if that much could be read, and why it is not loaded.
+fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Plugin>]) -> Result<Found, (Identity, String)> {
+    let (staged, manifest) = read(path, private, options).map_err(|reason| (Identity::default(), reason))?;
+    if options.only.as_ref().is_some_and(|only| *only != manifest.id) {
+        return Ok(Found::Other);
+    }
+    let identity = Identity {
+        id: manifest.id.clone(),
+        version: manifest.version.clone(),
+        kinds: KINDS.into_iter().filter(|k| manifest.kinds.iter().any(|m| m == k)).collect(),
+    };
+    if options.disabled.contains(&identity.id) {
+        tracing::info!(plugin = identity.id, path = %path.display(), "disabled by the configuration");
+        return Ok(Found::Disabled(Disabled {
+            identity,
+            path: path.to_path_buf(),
+        }));
+    }
+    start(path, staged, manifest, &identity.kinds, options, before).map_err(|reason| (identity, reason))
+}
+
+/// The private copy of a file and its manifest; nothing of it has run.
+fn read(path: &Path, private: &Path, options: &LoadOptions) -> Result<(stage::Staged, Manifest), String> {
     let trusted = match &options.own_dir {
         Some(dir) if path.parent() == Some(dir) => scan::own_program(),
         _ => None,
     };
     let staged = stage::stage(scan::open(path, trusted.as_ref())?, private)?;
     let manifest = elf::inspect(&staged.bytes)?;
+    Ok((staged, manifest))
+}
+
+fn start(
+    path: &Path,
+    staged: stage::Staged,
+    manifest: Manifest,
+    kinds: &[&'static str],
+    options: &LoadOptions,
+    before: &[Arc<Plugin>],
+) -> Result<Found, String> {
     let id = &manifest.id;
-    if options.only.as_ref().is_some_and(|only| only != id) {
-        return Ok(Found::Other);
-    }
-    let kinds: Vec<&'static str> = KINDS.into_iter().filter(|k| manifest.kinds.iter().any(|m| m == k)).collect();
-    if options.disabled.contains(id) {
-        tracing::info!(plugin = id.as_str(), path = %path.display(), "disabled by the configuration");
-        return Ok(Found::Disabled(Disabled {
-            id: manifest.id,
-            version: manifest.version,
-            kinds,
-            path: path.to_path_buf(),
-        }));
-    }
     if let Some(first) = before.iter().find(|p| p.id == *id) {
         return Err(format!(
             "the plugin {id:?} was loaded from {} already, which comes first; remove one of the two",
@@ -259,13 +288,13 @@ fn load_one(path: &Path, private: &Path, options: &LoadOptions, before: &[Arc<Pl
     let mapped = library::map(&staged.path, staged.hash, &manifest, path)?;
     // Its code stays mapped for good, and so the copy is in use for good.
     std::mem::forget(staged.lock);
-    let parts = Parts::create(mapped, &kinds, id, path, &config, options).map_err(told)?;
+    let parts = Parts::create(mapped, kinds, id, path, &config, options).map_err(told)?;
     let voices = parts.tts.as_ref().map(|(info, _)| info.voices.len());
     tracing::info!(plugin = id.as_str(), version = manifest.version, ?kinds, voices, path = %path.display(), "loaded");
     Ok(Found::Plugin(Box::new(Plugin {
         id: manifest.id,
         version: manifest.version,
-        kinds,
+        kinds: kinds.to_vec(),
         path: path.to_path_buf(),
         tts: parts
             .tts

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::Rejected;
+use super::{Identity, Rejected};
 
 /// No plugin is larger; the copy is read into memory once.
 pub(super) const MAX_BYTES: u64 = 64 << 20;
@@ -20,6 +20,7 @@ const MAX_FILES: usize = 256;
 pub(super) fn candidates(dir: &Path, rejected: &mut Vec<Rejected>) -> Vec<PathBuf> {
     let mut refuse = |path: &Path, reason: String| {
         rejected.push(Rejected {
+            identity: Identity::default(),
             path: path.to_path_buf(),
             reason,
         })
