@@ -267,7 +267,7 @@ fn a_report_in_the_warm_up_is_confirmed_by_a_sure_detector_when_the_speech_outla
     };
     for sure_first in [true, false] {
         let suspected = || {
-            let mut life = Life::new(settings.clone());
+            let mut life = Life::new(settings);
             if sure_first {
                 assert_eq!(life.heard(80, BargeIn, 50), None);
             }
