@@ -24,21 +24,20 @@ const ECHO: Echo = Echo {
 #[test]
 fn the_microphone_hears_voices_together_and_what_the_agent_plays_at_the_echos_delay_to_the_sample() {
     for period in [256, 1_024] {
-        // A server that lost a period meanwhile has moved the sounds against each other.
-        let mut wrong = Vec::new();
-        for _ in 0..8 {
-            let (world, faults) = voices_and_echo(period);
-            wrong = faults;
-            if wrong.is_empty() || !world.daemon.log().contains("xrun") {
-                break;
-            }
-        }
-        assert!(wrong.is_empty(), "at periods of {period}: {wrong:?}");
+        // Only what an xrun disturbed is listened to again: whatever is wrong without one fails at once.
+        let mut said = Vec::new();
+        let undisturbed = (0..8).any(|_| {
+            let (xruns, wrong) = voices_and_echo(period);
+            assert!(xruns > 0 || wrong.is_empty(), "at periods of {period}, without an xrun: {wrong:?}");
+            said = wrong;
+            said.is_empty()
+        });
+        assert!(undisturbed, "at periods of {period}, an xrun in every run: {said:?}");
     }
 }
 
-/// Two voices and an utterance in a room; what is not as it should be.
-fn voices_and_echo(period: u32) -> (World, Vec<String>) {
+/// Two voices and an utterance in a room: the xruns that the ears were told of meanwhile, and what is not as it should be.
+fn voices_and_echo(period: u32) -> (usize, Vec<String>) {
     let world = World::with(JackOptions { rate: 48_000, period }, &Plan::default());
     let session = world.tone_session("one");
     let voices: [&[f32]; 2] = [&[0.5; 9_600], &[0.25; 9_600]];
@@ -54,11 +53,14 @@ fn voices_and_echo(period: u32) -> (World, Vec<String>) {
     let listening = (session.id.as_str(), 0_u64);
     world.client.call(ROOT, OWNER, "EnterListening", &listening).unwrap();
     room.wait_connected();
+    let told = |microphone: &Ear| world.ear.xruns() + microphone.xruns();
+    let before = told(&microphone);
     let one = room.play_voice(0);
     let_pass(Duration::from_millis(50));
     let two = room.play_voice(1);
     room.wait_played();
     let apart = (two.frame - one.frame) as usize;
+    assert!(apart < 9_600, "the machine stood still: no overlap to look at");
     let mut wrong = Vec::new();
     let mut holds = |holds: bool, what: String| wrong.extend((!holds).then_some(what));
     let id = session.say("tick tock", opts! {});
@@ -66,10 +68,12 @@ fn voices_and_echo(period: u32) -> (World, Vec<String>) {
     let end = now_us() + 200_000;
     let (played, heard) = (far.until_us(end), Recording::from_samples(48_000, near.until_us(end)));
 
+    let xruns = told(&microphone) - before;
+
     // The voices, each from its own frame on.
     let sounds = heard.sounds(480);
     if sounds.len() != 2 {
-        return (world, vec![format!("voices, then the echo: {sounds:?}")]);
+        return (xruns, vec![format!("voices, then the echo: {sounds:?}")]);
     }
     let (voices, echo) = (&heard.samples[sounds[0].clone()], sounds[1].clone());
     let expected: Vec<f32> = (0..apart + 9_600)
@@ -90,7 +94,7 @@ fn voices_and_echo(period: u32) -> (World, Vec<String>) {
     let (agent, room) = (world.heard(), microphone.heard());
     let begins = |of: &Recording, sound: usize| of.frame_at(of.sounds(480)[sound].start);
     if room.sounds(480).len() < 2 || agent.sounds(480).is_empty() {
-        return (world, vec!["the ears missed a sound".into()]);
+        return (xruns, vec!["the ears missed a sound".into()]);
     }
     let late = begins(&room, 1) as i64 - begins(&agent, 0) as i64;
     holds(
@@ -98,5 +102,5 @@ fn voices_and_echo(period: u32) -> (World, Vec<String>) {
         format!("the echo is {late} frames late"),
     );
     holds(begins(&room, 0) == one.frame, "the first voice is heard at another frame".into());
-    (world, wrong)
+    (xruns, wrong)
 }
