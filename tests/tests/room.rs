@@ -45,6 +45,9 @@ fn voices_and_echo(period: u32) -> (usize, Vec<String>) {
     let mut microphone = Ear::spawn(&world.jack, "mouth:out_1", "microphone");
     microphone.wait_ready();
     microphone.wait_connected();
+    // From before the streams begin: their starts are times, and an xrun moves JACK's frames against time.
+    let told = |microphone: &Ear| world.ear.xruns() + microphone.xruns();
+    let before = told(&microphone);
     let stream = |direction| {
         let stream = Stream::acquire(&session, direction, opts! { "encoding" => "f32le" }).unwrap();
         stream.listen()
@@ -53,8 +56,6 @@ fn voices_and_echo(period: u32) -> (usize, Vec<String>) {
     let listening = (session.id.as_str(), 0_u64);
     world.client.call(ROOT, OWNER, "EnterListening", &listening).unwrap();
     room.wait_connected();
-    let told = |microphone: &Ear| world.ear.xruns() + microphone.xruns();
-    let before = told(&microphone);
     let one = room.play_voice(0);
     let_pass(Duration::from_millis(50));
     let two = room.play_voice(1);

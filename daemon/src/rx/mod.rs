@@ -14,6 +14,7 @@ mod ears;
 mod file;
 mod flac;
 mod group;
+mod lanes;
 mod line;
 mod listener;
 mod mail;
@@ -36,6 +37,7 @@ use utterd_core::hearing::Finding;
 use utterd_core::{AudioFormat, Direction, Failure, RecordingEvent, RecordingId, SessionId, Token};
 use utterd_rt::TapRx;
 
+use lanes::Lanes;
 pub use listener::Listen;
 use listener::{Context, Running, Start};
 use mail::Mail;
@@ -117,6 +119,7 @@ type Events = dyn Fn(RxEvent) + Send + Sync;
 pub struct Rx {
     pump: Pump,
     commands: Mail<Command>,
+    lanes: Lanes,
     events: Arc<Events>,
     detectors: Arc<Vec<Arc<Detector>>>,
     /// Of the local output and of "null".
@@ -139,13 +142,15 @@ impl Rx {
         file::quiet_file_limit();
         let pump = Pump::start()?;
         let (commands, inbox) = unbounded();
-        let streams = Streams::new(inbox, pump.clone(), tx, Arc::clone(&events), shelf);
+        let (lanes, taps) = Lanes::new(tx);
+        let streams = Streams::new(inbox, pump.clone(), (lanes.clone(), taps), Arc::clone(&events), shelf);
         let thread = thread::Builder::new()
             .name("utterd-streams".into())
             .spawn(move || crate::or_end("the thread of the audio streams", || streams.run()))?;
         Ok(Rx {
             pump,
             commands: Mail::new(commands, thread.thread().clone()),
+            lanes,
             events,
             detectors: Arc::new(detectors),
             rates: Arc::new([AtomicU32::new(48_000), AtomicU32::new(48_000)]),
@@ -180,13 +185,15 @@ impl Rx {
         self.send(Command::SessionClosed { name });
     }
 
-    /// What the session plays on.
+    /// What the session plays on, before anything is played there.
     pub fn track(&self, track: u64, session: u64) {
-        self.send(Command::Track { track, session });
+        self.lanes.open(track, session);
     }
 
     pub fn track_closed(&self, track: u64) {
-        self.send(Command::TrackClosed { track });
+        if let Some(session) = self.lanes.close(track) {
+            self.send(Command::TrackClosed { session });
+        }
     }
 
     /// The microphone of this output was opened for the session of this name, or closed.

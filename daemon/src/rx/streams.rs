@@ -3,17 +3,18 @@
 //! It looks whenever the pump has brought something, while somebody reads or records, and sleeps otherwise; then the taps are off, too. It never
 //! waits for a reader or a disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError, unbounded};
+use crossbeam::channel::{Receiver, TryRecvError};
 use utterd_core::{ErrorKind, Failure, RecordingEvent, RecordingId, Token};
 use utterd_rt::TapRx;
 
 use super::ears::Ears;
 use super::group::{Group, Joining, Told};
+use super::lanes::Lanes;
 use super::line::Line;
 use super::mail::sleep;
 use super::pump::{Pump, Sink};
@@ -22,8 +23,8 @@ use super::recorder::{Closing, Recorder, Tell};
 use super::shelf::Shelf;
 use super::{Acquire, Events, Record, RxEvent};
 use crate::clock::now_us;
+use crate::tx::Output;
 use crate::tx::resample::{Pool, samples_to_us};
-use crate::tx::{Output, Tx};
 
 /// The longest time between two looks: the pump wakes it sooner, if there is a server.
 const TICK: Duration = Duration::from_millis(20);
@@ -40,12 +41,9 @@ pub(super) enum Command {
         rate: u32,
     },
     Acquire(Acquire),
-    Track {
-        track: u64,
-        session: u64,
-    },
+    /// One of the session's tracks.
     TrackClosed {
-        track: u64,
+        session: u64,
     },
     /// The microphone is open for the session of this name, or closed.
     Capture {
@@ -84,16 +82,14 @@ pub(super) enum Command {
 pub(super) struct Streams {
     commands: Receiver<Command>,
     pump: Pump,
-    tx: Tx,
     events: Arc<Events>,
     shelf: Shelf,
-    /// Taps of lanes, by track, as the feeder makes them.
-    lanes: Receiver<(u64, TapRx)>,
-    lane_taps: Sender<(u64, TapRx)>,
+    lanes: Lanes,
+    /// Taps of lanes, by session, as the feeder makes them.
+    lane_taps: Receiver<(u64, TapRx)>,
     sessions: BTreeMap<u64, Ears>,
     /// Who has the microphone; sessions that nobody listens to are not known by id here.
     open: Option<String>,
-    tracks: HashMap<u64, u64>,
     /// Recordings that are over for the line and not yet for the disk.
     closing: Vec<Closing>,
     local: Port,
@@ -113,19 +109,22 @@ impl Default for Port {
 }
 
 impl Streams {
-    pub(super) fn new(commands: Receiver<Command>, pump: Pump, tx: Tx, events: Arc<Events>, shelf: Shelf) -> Streams {
-        let (lane_taps, lanes) = unbounded();
+    pub(super) fn new(
+        commands: Receiver<Command>,
+        pump: Pump,
+        lanes: (Lanes, Receiver<(u64, TapRx)>),
+        events: Arc<Events>,
+        shelf: Shelf,
+    ) -> Streams {
         Streams {
             commands,
             pump,
-            tx,
             events,
             shelf,
-            lanes,
-            lane_taps,
+            lanes: lanes.0,
+            lane_taps: lanes.1,
             sessions: BTreeMap::new(),
             open: None,
-            tracks: HashMap::new(),
             closing: Vec::new(),
             local: Port::default(),
             null: Port::default(),
@@ -142,7 +141,7 @@ impl Streams {
                     Err(TryRecvError::Empty) => break,
                 }
             }
-            take_lanes(&self.lanes, &self.tracks, &mut self.sessions);
+            take_lanes(&self.lane_taps, &mut self.sessions);
             self.hear(Output::Local);
             self.hear(Output::Null);
             self.closing.retain(|closing| !closing.is_over(now_us()));
@@ -167,17 +166,10 @@ impl Streams {
                 }
             }
             Command::Acquire(acquire) => self.acquire(acquire),
-            Command::Track { track, session } => {
-                self.tracks.insert(track, session);
-                if self.sessions.get(&session).is_some_and(Ears::wants_lanes) {
-                    self.tx.tap(track, self.lane_taps.clone());
-                }
-            }
-            Command::TrackClosed { track } => {
+            Command::TrackClosed { session } => {
                 // What it played last may not have been heard here yet.
-                take_lanes(&self.lanes, &self.tracks, &mut self.sessions);
-                let session = self.tracks.remove(&track);
-                if let Some(ears) = session.and_then(|s| self.sessions.get_mut(&s)).filter(|e| !e.wants_lanes()) {
+                take_lanes(&self.lane_taps, &mut self.sessions);
+                if let Some(ears) = self.sessions.get_mut(&session).filter(|e| !e.wants_lanes()) {
                     ears.forget_dead_lanes();
                 }
             }
@@ -231,9 +223,7 @@ impl Streams {
                 for token in closed.flat_map(Ears::close).collect::<Vec<_>>() {
                     self.refuse_closed(token);
                 }
-                self.sessions.retain(|_, ears| !ears.is_gone());
-                let sessions = &self.sessions;
-                self.tracks.retain(|_, session| sessions.contains_key(session));
+                self.forget_gone();
             }
             Command::Stop => {}
         }
@@ -319,9 +309,7 @@ impl Streams {
             if !is_heard {
                 ears.forget_what_was_played();
             }
-            for (track, _) in self.tracks.iter().filter(|(_, s)| **s == session) {
-                self.tx.tap(*track, self.lane_taps.clone());
-            }
+            self.lanes.tap(session);
         }
     }
 
@@ -330,11 +318,19 @@ impl Streams {
         let sessions = self.sessions.iter_mut().filter(|(_, e)| e.output == output);
         for (id, ears) in sessions.filter(|(_, e)| e.is_tapped && !e.wants_lanes()) {
             ears.is_tapped = false;
-            for (track, _) in self.tracks.iter().filter(|(_, s)| *s == id) {
-                self.tx.untap(*track);
-            }
+            self.lanes.untap(*id);
             ears.forget_dead_lanes();
         }
+    }
+
+    fn forget_gone(&mut self) {
+        let lanes = &self.lanes;
+        self.sessions.retain(|id, ears| {
+            if ears.is_gone() {
+                lanes.untap(*id);
+            }
+            !ears.is_gone()
+        });
     }
 
     fn open_line(&mut self, output: Output) {
@@ -363,7 +359,7 @@ impl Streams {
         let mut own = Vec::new();
         line.tell(now, &mut |stretch| {
             // A lane's tap is sent here before it carries anything of this stretch.
-            take_lanes(&self.lanes, &self.tracks, &mut self.sessions);
+            take_lanes(&self.lane_taps, &mut self.sessions);
             for (id, ears) in self.sessions.iter_mut().filter(|(_, e)| e.output == output) {
                 if ears.wants_line() || !ears.lanes.is_empty() {
                     ears.hear(stretch, rate, &self.pool, &mut own);
@@ -382,7 +378,7 @@ impl Streams {
         for (id, told) in told {
             self.tell(id, told);
         }
-        self.sessions.retain(|_, ears| !ears.is_gone());
+        self.forget_gone();
         self.untap_lanes(output);
         // Without anybody who hears, the tap is let go of.
         if self.sessions.values().any(|e| e.output == output && e.wants_line()) {
@@ -407,9 +403,9 @@ impl Streams {
 }
 
 /// Taps of lanes that the feeder has made go to the sessions that the lanes play for.
-fn take_lanes(lanes: &Receiver<(u64, TapRx)>, tracks: &HashMap<u64, u64>, sessions: &mut BTreeMap<u64, Ears>) {
-    while let Ok((track, tap)) = lanes.try_recv() {
-        if let Some(ears) = tracks.get(&track).and_then(|s| sessions.get_mut(s)) {
+fn take_lanes(taps: &Receiver<(u64, TapRx)>, sessions: &mut BTreeMap<u64, Ears>) {
+    while let Ok((session, tap)) = taps.try_recv() {
+        if let Some(ears) = sessions.get_mut(&session) {
             ears.lanes.push(tap);
         }
     }
@@ -419,30 +415,31 @@ fn take_lanes(lanes: &Receiver<(u64, TapRx)>, tracks: &HashMap<u64, u64>, sessio
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crossbeam::channel::unbounded;
     use std::time::Instant;
     use utterd_core::{AudioFormat, Direction, Encoding};
 
-    use crate::tx::TxConfig;
+    use crate::tx::{Tx, TxConfig};
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    /// Streams with one session and its track, and what they tell.
-    fn streams(name: &str) -> (Streams, Receiver<RxEvent>) {
+    /// Streams with one session and its track, what it plays on, and what they tell.
+    fn streams(name: &str) -> (Streams, Tx, Receiver<RxEvent>) {
         let (_, commands) = unbounded();
         let (events, told) = unbounded();
         let tx = Tx::start(TxConfig::default(), |_| ()).unwrap();
         let dir = std::env::temp_dir().join(format!("utterd-streams-{}-{name}", std::process::id()));
         let shelf = Shelf::new(dir, 0o600, 0, Duration::ZERO);
         let events: Arc<Events> = Arc::new(move |event| events.send(event).unwrap_or_default());
-        let mut streams = Streams::new(commands, Pump::start().unwrap(), tx, events, shelf);
+        let mut streams = Streams::new(commands, Pump::start().unwrap(), Lanes::new(tx.clone()), events, shelf);
         streams.obey(Command::SessionOpened {
             session: 1,
             name: "a".into(),
             output: Output::Local,
         });
-        streams.tx.open_track(7, Output::Local);
-        streams.obey(Command::Track { track: 7, session: 1 });
-        (streams, told)
+        tx.open_track(7, Output::Local);
+        streams.lanes.open(7, 1);
+        (streams, tx, told)
     }
 
     fn acquire(streams: &mut Streams, direction: Direction) {
@@ -469,7 +466,7 @@ mod tests {
 
     #[test]
     fn after_a_recording_the_lanes_of_a_session_are_tapped_no_more() {
-        let (mut streams, _told) = streams("untapped");
+        let (mut streams, tx, _told) = streams("untapped");
         let id = RecordingId::new(1).unwrap();
         streams.obey(Command::Record(Record {
             recording: id,
@@ -477,17 +474,17 @@ mod tests {
             output: Output::Local,
             file: "a.wav".into(),
         }));
-        let mut writer = streams.tx.store(1, Output::Local);
+        let mut writer = tx.store(1, Output::Local);
         writer.set_blocking(false);
         writer.begin_piece(48_000, 1.0);
         writer.write(&vec![0.5; 480_000]).unwrap();
         writer.end_piece();
         writer.finish();
         let (control, _renderer) = utterd_rt::engine(48_000);
-        streams.tx.engine(Output::Local, control, 48_000, 0);
-        streams.tx.play(7, 1);
+        tx.engine(Output::Local, control, 48_000, 0);
+        tx.play(7, 1);
         until("a tapped lane", || {
-            take_lanes(&streams.lanes, &streams.tracks, &mut streams.sessions);
+            take_lanes(&streams.lane_taps, &mut streams.sessions);
             streams.sessions[&1].lanes.len() == 1
         });
         streams.obey(Command::StopRecording(id, "stopped"));
@@ -497,22 +494,52 @@ mod tests {
         });
         assert!(streams.local.line.is_none() && !streams.sessions[&1].is_tapped);
         let (control, mut renderer) = utterd_rt::engine(48_000);
-        streams.tx.lost(Output::Local);
-        streams.tx.engine(Output::Local, control, 48_000, 0);
+        tx.lost(Output::Local);
+        tx.engine(Output::Local, control, 48_000, 0);
         let mut out = [0.0; 64];
         until("its next lane", || {
             renderer.render(&mut out, now_us());
             out != [0.0; 64]
         });
-        assert!(streams.lanes.is_empty(), "it has no tap");
-        streams.obey(Command::TrackClosed { track: 7 });
-        assert!(streams.tracks.is_empty());
-        streams.tx.shutdown();
+        assert!(streams.lane_taps.is_empty(), "it has no tap");
+        assert_eq!(streams.lanes.close(7), Some(1));
+        streams.obey(Command::TrackClosed { session: 1 });
+        tx.shutdown();
+    }
+
+    #[test]
+    fn a_track_that_is_opened_while_its_session_is_heard_is_heard_from_its_first_sample_however_late_the_thread_is() {
+        let (mut streams, tx, _told) = streams("first");
+        acquire(&mut streams, Direction::Tx);
+        let (control, mut renderer) = utterd_rt::engine(48_000);
+        tx.engine(Output::Local, control, 48_000, 0);
+        // From here on nothing is obeyed until it sounds.
+        tx.open_track(8, Output::Local);
+        streams.lanes.open(8, 1);
+        let mut writer = tx.store(1, Output::Local);
+        writer.set_blocking(false);
+        writer.begin_piece(48_000, 1.0);
+        writer.write(&[0.5; 4_800]).unwrap();
+        writer.end_piece();
+        writer.finish();
+        tx.play(8, 1);
+        let mut out = [0.0; 64];
+        until("its first period", || {
+            renderer.render(&mut out, now_us());
+            out != [0.0; 64]
+        });
+        take_lanes(&streams.lane_taps, &mut streams.sessions);
+        let lane = streams.sessions.get_mut(&1).unwrap().lanes.first_mut().unwrap();
+        let heard: Vec<f32> = std::iter::from_fn(|| lane.take(|_, first, second| [first, second].concat()))
+            .flatten()
+            .collect();
+        assert_eq!(heard.iter().filter(|s| **s != 0.0).count(), 64);
+        tx.shutdown();
     }
 
     #[test]
     fn who_waits_for_a_stream_when_its_session_closes_is_told_so() {
-        let (mut streams, told) = streams("refused");
+        let (mut streams, tx, told) = streams("refused");
         acquire(&mut streams, Direction::Tx);
         streams.hear(Output::Local);
         assert!(told.try_recv().is_err(), "the line stands still");
@@ -522,12 +549,12 @@ mod tests {
             panic!("{told:?}");
         };
         assert_eq!((token, failure.kind), (Token(5), ErrorKind::SessionClosed));
-        streams.tx.shutdown();
+        tx.shutdown();
     }
 
     #[test]
     fn a_stream_that_begins_while_no_server_is_there_is_silence_from_its_told_time_on() {
-        let (mut streams, told) = streams("away");
+        let (mut streams, tx, told) = streams("away");
         let before = now_us();
         acquire(&mut streams, Direction::Tx);
         until("the stream", || {
@@ -544,6 +571,6 @@ mod tests {
         let mut had = vec![1; 2 * 9_600];
         std::io::Read::read_exact(&mut stream, &mut had).unwrap();
         assert!(had.iter().all(|byte| *byte == 0));
-        streams.tx.shutdown();
+        tx.shutdown();
     }
 }

@@ -13,13 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use crossbeam::channel::Sender;
-use utterd_rt::{Control, StatsHandle, TapRx};
+use utterd_rt::{Control, StatsHandle};
 
 use super::clock::Clock;
 use super::resample::{Pool, samples_to_us};
 use super::store::Store;
-use super::track::{Engine, Out, Track, Wish};
+use super::track::{Engine, Out, Taps, Track, Wish};
 use super::writer::{StoreWriter, WriterEnv};
 use super::{Output, TxConfig, TxEvent};
 
@@ -252,7 +251,7 @@ impl Shared {
         });
     }
 
-    pub(super) fn tap(&self, track: u64, taps: Sender<(u64, TapRx)>) {
+    pub(super) fn tap(&self, track: u64, taps: Taps) {
         self.order(|inner, _| {
             if let Some(track) = inner.tracks.get_mut(&track) {
                 track.tap(taps);

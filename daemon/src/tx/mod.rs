@@ -171,9 +171,9 @@ impl Tx {
         self.shared.open_track(track, output);
     }
 
-    /// From now on each lane of this track has a tap, which is sent here with the track's id before it carries anything.
-    pub fn tap(&self, track: u64, taps: Sender<(u64, TapRx)>) {
-        self.shared.tap(track, taps);
+    /// From now on each lane of this track has a tap, which is sent here with the listener's id before it carries anything.
+    pub fn tap(&self, track: u64, listener: u64, taps: Sender<(u64, TapRx)>) {
+        self.shared.tap(track, (listener, taps));
     }
 
     /// Nobody hears this track any more: its later lanes have no tap. The end of a lane that lives is worth keeping, because a lane takes one

@@ -21,6 +21,9 @@ use super::{Output, TxEvent};
 /// A tap holds half a second, or four of the longest periods.
 const TAP_FRAMES: usize = 4 * 8_192;
 
+/// A listener's id, and where the ends of taps go with it.
+pub(super) type Taps = (u64, Sender<(u64, TapRx)>);
+
 /// What an operation says to the world: events in order, and utterances that are over with what was played of them.
 #[derive(Default)]
 pub(super) struct Out {
@@ -65,7 +68,7 @@ pub(super) struct Track {
     pub(super) owes_hungry: bool,
     pub(super) owes_paused: bool,
     /// Who hears what its lanes play.
-    pub(super) taps: Option<Sender<(u64, TapRx)>>,
+    pub(super) taps: Option<Taps>,
 }
 
 /// When a track wants to be looked at again.
@@ -182,7 +185,7 @@ impl Track {
     }
 
     /// The lane there is and every later one has a tap, until it is untapped.
-    pub(super) fn tap(&mut self, taps: Sender<(u64, TapRx)>) {
+    pub(super) fn tap(&mut self, taps: Taps) {
         if self.taps.is_none() {
             self.taps = Some(taps);
             self.tap_lane();
@@ -195,13 +198,13 @@ impl Track {
     }
 
     pub(super) fn tap_lane(&mut self) {
-        let (Some(taps), Some(lane)) = (&self.taps, self.lane.as_mut().filter(|lane| !lane.is_tapped)) else {
+        let (Some((listener, taps)), Some(lane)) = (&self.taps, self.lane.as_mut().filter(|lane| !lane.is_tapped)) else {
             return;
         };
         lane.is_tapped = true;
         let (tap, end) = utterd_rt::tap(TAP_FRAMES.max(lane.rate as usize / 2));
         // First the end that is read, so that whoever sees a period finds the lane's part of it.
-        if taps.send((self.id, end)).is_err() || lane.tx.tap(tap).is_err() {
+        if taps.send((*listener, end)).is_err() || lane.tx.tap(tap).is_err() {
             tracing::debug!(track = self.id, "a lane could not be tapped");
         }
     }

@@ -109,7 +109,7 @@ fn what_waits_goes_on_after_a_pause_and_after_another_engine() {
 fn a_track_that_nobody_hears_any_more_taps_no_further_lane_and_one_that_lives_is_heard_again() {
     let mut rig = Rig::new();
     let (taps, ends) = crossbeam::channel::unbounded();
-    rig.tx.tap(1, taps.clone());
+    rig.tx.tap(1, 1, taps.clone());
     let answer = |rig: &mut Rig, utterance: u64| {
         rig.say(utterance, &signal(1, 4_800));
         rig.run_ms(2_000);
@@ -123,13 +123,13 @@ fn a_track_that_nobody_hears_any_more_taps_no_further_lane_and_one_that_lives_is
         answer(&mut rig, utterance);
         assert_eq!(ends.try_iter().count(), 0, "nobody reads it");
     }
-    rig.tx.tap(1, taps.clone());
+    rig.tx.tap(1, 1, taps.clone());
     rig.say(7, &signal(1, 48_000));
     rig.run_ms(200);
     let (_, mut end) = ends.try_recv().unwrap();
     while end.take(|_, _, _| ()).is_some() {}
     rig.tx.untap(1);
-    rig.tx.tap(1, taps);
+    rig.tx.tap(1, 1, taps);
     rig.run_ms(200);
     assert!(ends.try_recv().is_err(), "a lane takes one tap");
     assert!(end.peek().is_some(), "which goes on");
