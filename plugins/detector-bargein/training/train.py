@@ -3,6 +3,9 @@
 usage: train.py [--from MODEL.f16 ...] [--rate X] [--batch N] [--keep X] OUT.f16 EPOCHS VALIDATION.f16 TRAINING.f16...
 
 The inputs are what `features` (tests/scenarios) wrote. Needs numpy and jax. The seed is fixed; on one machine a run repeats itself.
+What is lost is counted by frames and by events. A frame says what each output should be, as in any voice detector. An event is what the
+decision does with them: each of the user's onsets must raise the output, or its mean, once within its time, and no half second without a
+user may raise it at all. The maximum over that time is smooth, as in max-pooling losses of keyword spotters (Sun et al., 2016).
 What is written is a running mean of the weights (`--keep` of it at each step), as of the epoch that did best on VALIDATION.
 From several models it begins with the mean of their weights.
 """
@@ -14,12 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 
 FEATURES, LABELS, FRAMES, UNITS, OUTPUTS = 256, 4, 1000, 160, 3
-CHUNK = 250
+# Frames in which nothing may be raised, and how hard the maximum over an event's time is.
+SPAN, HARDNESS = 50, 4.0
+# (output, how much of its mean is its latest value, first and last frame after an onset in which it must be raised, weight)
+EVENTS = [(1, 0.2, 4, 36, 1.0), (1, 0.4, 2, 20, 1.0), (0, 1.0, 1, 12, 0.25)]
 arguments = argparse.ArgumentParser()
 arguments.add_argument('--from', dest='start', nargs='+')
 arguments.add_argument('--rate', type=float, default=3e-3)
-arguments.add_argument('--batch', type=int, default=32)
-arguments.add_argument('--keep', type=float, default=0.998)
+arguments.add_argument('--batch', type=int, default=64)
+arguments.add_argument('--keep', type=float, default=0.995)
 arguments.add_argument('out')
 arguments.add_argument('epochs', type=int)
 arguments.add_argument('validation')
@@ -43,8 +49,8 @@ def initial(rng, mean, deviation):
     return {'input': first, 'gates_input': layer(3 * UNITS, UNITS), 'gates_state': layer(3 * UNITS, UNITS), 'output': layer(OUTPUTS, UNITS)}
 
 
-def run(p, state, x):
-    """Logits of a batch (B, T, FEATURES) and the state behind it."""
+def run(p, x):
+    """Logits of a batch (B, T, FEATURES)."""
     hidden = jax.nn.relu(x @ p['input'][0].T + p['input'][1])
     gates = hidden @ p['gates_input'][0].T + p['gates_input'][1]
 
@@ -55,36 +61,72 @@ def run(p, state, x):
         candidate = jnp.tanh(g[:, 2 * UNITS:] + reset * r[:, 2 * UNITS:])
         s = update * s + (1 - update) * candidate
         return s, s
-    state, states = jax.lax.scan(step, state, gates.transpose(1, 0, 2), unroll=4)
-    return states.transpose(1, 0, 2) @ p['output'][0].T + p['output'][1], state
+    _, states = jax.lax.scan(step, jnp.zeros((x.shape[0], UNITS)), gates.transpose(1, 0, 2), unroll=4)
+    return states.transpose(1, 0, 2) @ p['output'][0].T + p['output'][1]
 
 
-@jax.jit
-def targets(labels):
+def before(x, frames):
+    """How many of the last frames (B, T) are set, this one with them."""
+    total = jnp.cumsum(x, 1)
+    return total - jnp.pad(total, ((0, 0), (frames, 0)))[:, :x.shape[1]]
+
+
+def ahead(x, frames):
+    """How many of the next frames are set, this one not with them."""
+    total = jnp.cumsum(x, 1)
+    return jnp.pad(total, ((0, 0), (0, frames)), mode='edge')[:, frames:] - total
+
+
+def by_frame(logits, labels):
     """What each output should say in each frame, and how much it matters."""
     speech, assent, since = labels[..., 0], labels[..., 1], labels[..., 2]
     assent = assent * (1 - speech)
     quiet = 1 - jnp.maximum(speech, assent)
     # Right after the user's last word nobody can tell yet: not counted.
-    ended = (since < 900) & (speech < 0.5)
-    recent = jnp.cumsum(speech, 1) - jnp.pad(jnp.cumsum(speech, 1), ((0, 0), (25, 0)))[:, :speech.shape[1]] > 0
-    tail = ended & recent & (speech < 0.5)
+    tail = (since < 900) & (speech < 0.5) & (before(speech, 25) > 0)
     onset = jnp.where(since < 2, 0.4, jnp.where(since < 20, 3.0, 1.0))
     suspect = speech * onset + assent * 0.3 + quiet * jnp.where(tail, 0.05, 1.5)
     sure = speech * jnp.where(since < 6, 0.0, jnp.where(since < 35, 2.0, 1.0)) + assent * 0.5 + quiet * jnp.where(tail, 0.0, 4.0)
     hum = speech * 0.3 + assent * 2.0 + quiet * 0.3
-    return jnp.stack([jnp.maximum(speech, assent), speech, assent], -1), jnp.stack([suspect, sure, hum], -1)
+    goal, weight = jnp.stack([jnp.maximum(speech, assent), speech, assent], -1), jnp.stack([suspect, 0.3 * sure, hum], -1)
+    return ((jax.nn.softplus(logits) - logits * goal) * weight).mean()
 
 
-def loss(p, state, x, goal, weight):
-    logits, state = run(p, state, x)
-    error = jnp.maximum(logits, 0) - logits * goal + jnp.log1p(jnp.exp(-jnp.abs(logits)))
-    return (error * weight).mean(), state
+def by_event(logits, labels):
+    speech, assent = labels[..., 0] > 0.5, labels[..., 1] > 0.5
+    # Onsets after 0.6 s without the user, of words that last, in time before the end.
+    first = speech & (before(speech, 60) == 1) & (ahead(speech, 36) >= 28) & (jnp.arange(FRAMES) < FRAMES - 40)
+    heard = speech | assent
+    quiet = ((before(heard, 90) + ahead(heard, 3)) == 0).reshape(-1, FRAMES // SPAN, SPAN)
+    total = 0.0
+    for output, pace, begin, end, weight in EVENTS:
+        raised = logits[..., output]
+        if pace < 1.0:
+            shape = pace * (1 - pace) ** jnp.arange(40)
+            late = jnp.pad(jax.nn.sigmoid(raised), ((0, 0), (39, 0)))[:, None]
+            mean = jax.lax.conv_general_dilated(late, shape[::-1][None, None], (1,), 'VALID')[:, 0].clip(1e-5, 1 - 1e-5)
+            raised = jnp.log(mean) - jnp.log1p(-mean)
+        times = jnp.stack([jnp.pad(raised, ((0, 0), (0, n)), constant_values=-30.0)[:, n:] for n in range(begin, end + 1)], -1)
+        hits = jax.nn.softplus(1.0 - jax.nn.logsumexp(HARDNESS * times, -1) / HARDNESS) * first
+        spans = jnp.where(quiet, raised.reshape(-1, FRAMES // SPAN, SPAN), -30.0)
+        false = jax.nn.softplus(1.0 + jax.nn.logsumexp(HARDNESS * spans, -1) / HARDNESS) * quiet.any(-1)
+        total += weight * (hits.sum() + false.sum())
+    return total / labels.shape[0]
+
+
+def losses(p, x, labels):
+    logits = run(p, x)
+    return by_frame(logits, labels), by_event(logits, labels)
+
+
+def loss(p, x, labels):
+    frame, event = losses(p, x, labels)
+    return 0.5 * frame + 0.02 * event, (frame, event)
 
 
 @jax.jit
-def step(p, mean, m, v, t, rate, state, x, goal, weight):
-    (value, state), g = jax.value_and_grad(loss, has_aux=True)(p, state, x, goal, weight)
+def step(p, mean, m, v, t, rate, x, labels):
+    (_, parts), g = jax.value_and_grad(loss, has_aux=True)(p, x, labels)
     norm = jnp.sqrt(sum((a ** 2).sum() for a in jax.tree.leaves(g)))
     g = jax.tree.map(lambda a: a * jnp.minimum(1.0, 1.0 / (norm + 1e-9)), g)
     m = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, m, g)
@@ -93,13 +135,16 @@ def step(p, mean, m, v, t, rate, state, x, goal, weight):
     p = jax.tree.map(lambda w, a, b: w - rate * (a / c1 / (jnp.sqrt(b / c2) + 1e-8) + 1e-4 * w), p, m, v)
     keep = jnp.minimum(given.keep, t / (t + 10))
     mean = jax.tree.map(lambda a, w: keep * a + (1 - keep) * w, mean, p)
-    return p, mean, m, v, value, jax.lax.stop_gradient(state)
+    return p, mean, m, v, parts
+
+
+LAYERS = ('input', 'gates_input', 'gates_state', 'output')
 
 
 def restore(p, paths):
-    """The weights of earlier runs, their mean."""
+    """The mean of earlier runs' weights."""
     flat, at = np.mean([np.fromfile(path, '<f2').astype(np.float32) for path in paths], 0), 0
-    for name in ('input', 'gates_input', 'gates_state', 'output'):
+    for name in LAYERS:
         for k in (0, 1):
             size = p[name][k].size
             p[name][k] = flat[at:at + size].reshape(p[name][k].shape)
@@ -108,7 +153,7 @@ def restore(p, paths):
 
 
 def save(p):
-    flat = [np.asarray(p[name][k], np.float16).ravel() for name in ('input', 'gates_input', 'gates_state', 'output') for k in (0, 1)]
+    flat = [np.asarray(p[name][k], np.float16).ravel() for name in LAYERS for k in (0, 1)]
     np.concatenate(flat).astype('<f2').tofile(out)
 
 
@@ -123,35 +168,30 @@ mean = p
 m = jax.tree.map(np.zeros_like, p)
 v = jax.tree.map(np.zeros_like, p)
 print(f'{len(index)} scenarios, {sum(a.size for a in jax.tree.leaves(p))} weights', flush=True)
-judge = jax.jit(lambda p, x, y: loss(p, jnp.zeros((x.shape[0], UNITS)), x, *targets(y))[0])
+judge = jax.jit(losses)
 
 
 def judge_held(p):
     parts = [held[k:k + 20].astype(np.float32) for k in range(0, len(held) - 19, 20)]
-    return np.mean([float(judge(p, x[..., :FEATURES], x[..., FEATURES:])) for x in parts])
+    return np.mean([[float(a) for a in judge(p, x[..., :FEATURES], x[..., FEATURES:])] for x in parts], 0).round(4)
 
 
-if given.start:
-    print(f'before: held out {judge_held(p):.4f}', flush=True)
-t, steps = 0, epochs * (len(index) // BATCH) * (FRAMES // CHUNK)
+print(f'before: held out, by frames and events {judge_held(p)}', flush=True)
+t, steps = 0, epochs * (len(index) // BATCH)
 began, best = time.time(), np.inf
 for epoch in range(epochs):
     order, total = rng.permutation(len(index)), []
     for first in range(0, len(order) - BATCH + 1, BATCH):
+        t += 1
+        rate = given.rate * min(1.0, t / 30) * (0.5 + 0.5 * np.cos(np.pi * t / steps)) + 1e-5
         batch = np.stack([files[index[k][0]][index[k][1]] for k in np.sort(order[first:first + BATCH])]).astype(np.float32)
-        state = jnp.zeros((BATCH, UNITS))
-        goal, weight = targets(batch[..., FEATURES:])
-        for at in range(0, FRAMES, CHUNK):
-            t += 1
-            now = slice(at, at + CHUNK)
-            rate = given.rate * min(1.0, t / 50) * (0.5 + 0.5 * np.cos(np.pi * t / steps)) + 2e-5
-            p, mean, m, v, value, state = step(p, mean, m, v, float(t), rate, state, batch[:, now, :FEATURES], goal[:, now], weight[:, now])
-            total.append(value)
-        if len(total) % 80 == 0:
-            print(f'  {first + BATCH} scenarios: {np.mean([float(a) for a in total[-80:]]):.4f} ({time.time() - began:.0f} s)', flush=True)
-    check = [judge_held(w) for w in (p, mean)]
-    loud = np.mean([float(a) for a in total])
-    print(f'epoch {epoch + 1}: {loud:.4f} held out {check[0]:.4f}, mean {check[1]:.4f} ({time.time() - began:.0f} s)', flush=True)
-    if check[1] < best:
-        best = check[1]
+        p, mean, m, v, parts = step(p, mean, m, v, float(t), rate, batch[..., :FEATURES], batch[..., FEATURES:])
+        total.append(parts)
+        if len(total) % 20 == 0:
+            loud = np.mean([[float(a) for a in parts] for parts in total[-20:]], 0).round(4)
+            print(f'  {first + BATCH} scenarios: {loud} ({time.time() - began:.0f} s)', flush=True)
+    now, still = judge_held(p), judge_held(mean)
+    print(f'epoch {epoch + 1}: held out {now}, mean {still} ({time.time() - began:.0f} s)', flush=True)
+    if still[1] < best:
+        best = still[1]
         save(mean)

@@ -276,7 +276,7 @@ fn sounding(s: &[f32]) -> (f32, f32) {
 /// What the agent plays: one voice, synthetic or a prompt's, sentence after sentence.
 fn agent(n: usize, corpus: &Corpus, user: usize, dice: &mut Dice, recipe: &Recipe) -> Vec<f32> {
     let mut far = vec![0.0; n];
-    if recipe.training && dice.chance(0.04) {
+    if recipe.training && dice.chance(0.08) {
         return far;
     }
     let voice = if dice.chance(0.5) {
@@ -323,7 +323,11 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
             "music",
             "talker",
         ] {
-            let p = if matches!(kind, "click" | "backchannel") { 0.15 } else { 0.2 };
+            let p = match kind {
+                "click" | "backchannel" => 0.15,
+                "talker" | "music" => 0.3,
+                _ => 0.2,
+            };
             if dice.chance(p) {
                 wanted.push(kind);
             }
