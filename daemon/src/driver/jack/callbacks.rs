@@ -63,12 +63,13 @@ pub(super) struct Hands {
 
 impl jack::ProcessHandler for Hands {
     fn process(&mut self, client: &Client, scope: &ProcessScope) -> jack::Control {
-        // JACK counts CLOCK_MONOTONIC_RAW in some builds: what matters is how long ago, by its clock, the cycle began. Both clocks are
-        // read without a system call. A cycle that comes later than its own length is too late for its place: it is heard from now on.
+        // JACK counts CLOCK_MONOTONIC_RAW in some builds: what matters is how long ago, by its clock, the cycle began. A cycle that
+        // comes later than its own length is too late for its place: it is heard from now on.
+        let (jack_us, now_us) = at_once(|| client.time(), crate::clock::now_us);
         let ago_us = scope.cycle_times().map_or(0, |times| {
-            client.time().saturating_sub(times.current_usecs).min(times.period_usecs as u64)
+            jack_us.saturating_sub(times.current_usecs).min(times.period_usecs as u64)
         });
-        let at_us = crate::clock::now_us().saturating_sub(ago_us);
+        let at_us = now_us.saturating_sub(ago_us);
         let Some((first, others)) = self.outs.split_first_mut() else {
             return jack::Control::Continue;
         };
@@ -96,6 +97,24 @@ impl jack::ProcessHandler for Hands {
     }
 }
 
+/// Two clocks at one moment, read without a system call: a thread that is halted between the readings reads them again.
+fn at_once(theirs: impl Fn() -> u64, ours: impl Fn() -> u64) -> (u64, u64) {
+    const ONE_MOMENT_US: u64 = 10;
+    let (mut best, mut least_us) = ((0, 0), u64::MAX);
+    for _ in 0..3 {
+        let before_us = ours();
+        let their_us = theirs();
+        let took_us = ours().saturating_sub(before_us);
+        if took_us < least_us {
+            (best, least_us) = ((their_us, before_us + took_us / 2), took_us);
+        }
+        if took_us <= ONE_MOMENT_US {
+            break;
+        }
+    }
+    best
+}
+
 /// JACK's count of frames, which has 32 bits and goes on while we miss cycles, as one that never comes round.
 #[derive(Debug, Default)]
 pub(super) struct FrameCount {
@@ -117,7 +136,23 @@ impl FrameCount {
 
 #[cfg(test)]
 mod tests {
-    use super::FrameCount;
+    use super::{FrameCount, at_once};
+    use std::cell::{Cell, RefCell};
+
+    #[test]
+    fn a_thread_halted_between_two_clocks_reads_them_again() {
+        for halts in [[0, 0, 0], [1_650, 0, 0], [1_650, 900, 0], [1_650, 40, 900]] {
+            let (now_us, halts) = (Cell::new(5_000), RefCell::new(halts.into_iter()));
+            let theirs = || {
+                let read_us = now_us.get() + 1_000_000;
+                now_us.set(now_us.get() + halts.borrow_mut().next().unwrap_or(0));
+                read_us
+            };
+            let (jack_us, ours_us) = at_once(theirs, || now_us.get());
+            let apart = jack_us - 1_000_000;
+            assert!(ours_us.abs_diff(apart) <= 20, "{ours_us} and {apart}");
+        }
+    }
 
     #[test]
     fn frames_are_counted_past_the_end_of_32_bits_and_never_back() {
