@@ -420,5 +420,9 @@ fn the_user_is_recorded_while_the_microphone_is_open_and_nobody_else_is() {
     // Periods that this machine lost are lost to the microphone too.
     let (user, nobody) = (heard(&one), heard(&two));
     let is_whole = user == 24_000 || (20_000..24_000).contains(&user) && world.ear.xruns() > xruns;
-    assert!(is_whole && nobody == 0, "{user} and {nobody} samples, xruns {xruns} -> {}", world.ear.xruns());
+    assert!(
+        is_whole && nobody == 0,
+        "{user} and {nobody} samples, xruns {xruns} -> {}",
+        world.ear.xruns()
+    );
 }

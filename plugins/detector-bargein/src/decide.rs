@@ -96,18 +96,18 @@ impl Thresholds {
             suspect: logistic(suspect + shift),
             first_pace: if one_stage { FIRST_PACE } else { 0.0 },
             sure: logistic(sure + shift),
-            pace: 0.4,
-            late: logistic(sure - 1.0 + shift),
+            pace: 0.5,
+            late: logistic(sure - 2.1 + shift),
             over: 0.09f32.min(logistic(suspect + shift)),
         }
     }
 }
 
 /// As log odds.
-const SUSPECT: f32 = -0.35;
-const ONE_STAGE: f32 = 0.6;
+const SUSPECT: f32 = -0.5;
+const ONE_STAGE: f32 = 0.3;
 const FIRST_PACE: f32 = 0.6;
-const SURE: f32 = 0.4;
+const SURE: f32 = 1.3;
 /// So much of the way from the threshold to certainty the bar is raised after a suspicion that came to nothing.
 const WARY: f32 = 0.2;
 /// From the least to the most sensitive, in log odds.

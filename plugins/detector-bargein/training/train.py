@@ -7,7 +7,8 @@ What is lost is counted by frames and by events. A frame says what each output s
 decision does with them: each of the user's onsets must raise the output, or its mean, once within its time, and no half second without a
 user may raise it at all. The maximum over that time is smooth, as in max-pooling losses of keyword spotters (Sun et al., 2016).
 What is written is a running mean of the weights (`--keep` of it at each step), as of the epoch that did best on VALIDATION.
-From several models it begins with the mean of their weights.
+From several models it begins with the mean of their weights; models of fewer units get new ones, which nothing hears yet.
+No epochs: that mean is written.
 """
 import argparse
 import time
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-FEATURES, LABELS, FRAMES, UNITS, OUTPUTS = 256, 4, 1000, 160, 3
+FEATURES, LABELS, FRAMES, UNITS, OUTPUTS = 256, 4, 1000, 256, 3
 # Frames in which nothing may be raised, and how hard the maximum over an event's time is.
 SPAN, HARDNESS = 50, 4.0
 # (output, how much of its mean is its latest value, first and last frame after an onset in which it must be raised, weight)
@@ -141,13 +142,21 @@ def step(p, mean, m, v, t, rate, x, labels):
 LAYERS = ('input', 'gates_input', 'gates_state', 'output')
 
 
-def restore(p, paths):
-    """The mean of earlier runs' weights."""
-    flat, at = np.mean([np.fromfile(path, '<f2').astype(np.float32) for path in paths], 0), 0
+def restore(p, path):
+    """An earlier run's weights; units that it does not have stay as they are, unheard by those that it has."""
+    flat, at = np.fromfile(path, '<f2').astype(np.float32), 0
+    units = next(u for u in range(1, UNITS + 1) if u * (FEATURES + 1) + 6 * u * (u + 1) + OUTPUTS * (u + 1) == flat.size)
+    p = jax.tree.map(np.copy, p)
     for name in LAYERS:
         for k in (0, 1):
-            size = p[name][k].size
-            p[name][k] = flat[at:at + size].reshape(p[name][k].shape)
+            # Gates stand one below the other.
+            gates = 3 if name.startswith('gates') else 1
+            now = p[name][k].reshape(gates, p[name][k].shape[0] // gates, -1)
+            rows = OUTPUTS if name == 'output' else units
+            columns = 1 if k else FEATURES if name == 'input' else units
+            size = gates * rows * columns
+            now[:, :rows] = 0.0
+            now[:, :rows, :columns] = flat[at:at + size].reshape(gates, rows, columns)
             at += size
     return p
 
@@ -163,7 +172,7 @@ sample = np.stack([files[f][n] for f, n in index[:: max(1, len(index) // 200)]])
 rng = np.random.default_rng(5)
 p = initial(rng, sample.mean(0), sample.std(0) + 0.05)
 if given.start:
-    p = restore(p, given.start)
+    p = jax.tree.map(lambda *weights: np.mean(weights, 0), *(restore(p, path) for path in given.start))
 mean = p
 m = jax.tree.map(np.zeros_like, p)
 v = jax.tree.map(np.zeros_like, p)
@@ -177,6 +186,8 @@ def judge_held(p):
 
 
 print(f'before: held out, by frames and events {judge_held(p)}', flush=True)
+if not epochs:
+    save(p)
 t, steps = 0, epochs * (len(index) // BATCH)
 began, best = time.time(), np.inf
 for epoch in range(epochs):

@@ -32,8 +32,27 @@ pub struct Recipe {
     pub kind: &'static str,
     pub rate: u32,
     pub length_ms: f32,
-    /// Many things at once, warped voices, soft onsets: what a network should have heard once.
-    pub training: bool,
+    pub purpose: Purpose,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Test,
+    /// Many things at once, warped voices, soft onsets: what a network should have heard once. Rough: fainter users, from farther
+    /// away, over worse lines than those of the test.
+    Training {
+        rough: bool,
+    },
+}
+
+impl Recipe {
+    fn is_training(&self) -> bool {
+        self.purpose != Purpose::Test
+    }
+
+    fn is_rough(&self) -> bool {
+        self.purpose == Purpose::Training { rough: true }
+    }
 }
 
 pub struct Scenario {
@@ -74,7 +93,7 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     let mut dice = Dice::new(seed);
     let dice = &mut dice;
     let n = ms(recipe.length_ms);
-    let training = recipe.training;
+    let (training, rough) = (recipe.is_training(), recipe.is_rough());
     let kind = recipe.kind;
     let user = talker(corpus, dice);
     let telephone = recipe.rate == 8_000 && dice.chance(0.8);
@@ -88,20 +107,20 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     if recipe.rate == 8_000 && dice.chance(0.5) {
         far.iter_mut().for_each(|s| *s = mu_law(*s));
     }
-    let jumps = kind.ends_with("jump") || training && dice.chance(0.3);
+    let jumps = kind.ends_with("jump") || training && dice.chance(if rough { 0.3 } else { 0.1 });
     let mut path = Path::draw(dice, recipe.length_ms, jumps);
-    if training && dice.chance(0.07) {
+    if rough && dice.chance(0.07) {
         path.stutter(dice, recipe.length_ms);
     }
     let mut near = path.echo(&far, dice);
-    if training && dice.chance(0.06) || kind == "silence" && dice.chance(0.4) {
+    if training && dice.chance(if rough { 0.06 } else { 0.02 }) || kind == "silence" && dice.chance(0.4) {
         near.fill(0.0);
         path.erl_db = 99.0;
     }
 
     let level = (-24.0 + 6.0 * dice.normal()).clamp(-42.0, -9.0);
-    let level = level.max(far_level - path.erl_db - FAINTEST_DB[usize::from(training)]);
-    let snr_db = if training && dice.chance(0.35) {
+    let level = level.max(far_level - path.erl_db - FAINTEST_DB[usize::from(rough)]);
+    let snr_db = if rough && dice.chance(0.35) {
         dice.between(-2.0, 12.0)
     } else {
         dice.between(0.0, 30.0)
@@ -117,7 +136,7 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         agent: sounding(&far),
         erl_db: path.erl_db,
         snr_db,
-        noise: if training && dice.chance(0.15) {
+        noise: if training && dice.chance(if rough { 0.15 } else { 0.35 }) {
             "crowd"
         } else {
             dice.pick::<&str>(if corpus.split == "test" {
@@ -134,13 +153,13 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         vary(&mut noise, corpus, dice);
     }
     level_to(&mut noise, level - snr_db);
-    if training && dice.chance(0.1) {
+    if rough && dice.chance(0.1) {
         let from = dice.below(n);
         noise[..from].iter_mut().for_each(|s| *s *= 0.05);
     }
     mix(&mut near, &noise, 0);
 
-    others(&mut s, &mut near, n, level, corpus, user, dice, training);
+    others(&mut s, &mut near, n, level, corpus, user, dice, recipe);
     // Synthetic users speak languages that no recording does.
     let voice = if training && dice.chance(0.15) {
         dice.pick(&corpus.agent)
@@ -149,14 +168,14 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     };
     speech(&mut s, &mut near, level, voice, dice, recipe);
 
-    if training {
+    if rough {
         let gain = if dice.chance(0.3) { dice.between(-18.0, 12.0) } else { 0.0 };
         scale(&mut near, db(gain));
         if dice.chance(0.3) {
             colour(&mut near, dice);
         }
     }
-    if training {
+    if rough {
         spoil(&mut near, dice);
     }
     if telephone {
@@ -164,11 +183,7 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     }
     let hiss = db(dice.between(-95.0, -65.0));
     near.iter_mut().for_each(|s| *s = (*s + hiss * dice.normal()).clamp(-1.0, 1.0));
-    let dc = if training && dice.chance(0.05) {
-        dice.between(-0.1, 0.1)
-    } else {
-        0.0
-    };
+    let dc = if rough && dice.chance(0.05) { dice.between(-0.1, 0.1) } else { 0.0 };
     near.iter_mut().for_each(|s| *s += dc);
     match recipe.rate {
         8_000 => {
@@ -276,7 +291,7 @@ fn sounding(s: &[f32]) -> (f32, f32) {
 /// What the agent plays: one voice, synthetic or a prompt's, sentence after sentence.
 fn agent(n: usize, corpus: &Corpus, user: usize, dice: &mut Dice, recipe: &Recipe) -> Vec<f32> {
     let mut far = vec![0.0; n];
-    if recipe.training && dice.chance(0.08) {
+    if recipe.is_training() && dice.chance(if recipe.is_rough() { 0.08 } else { 0.02 }) {
         return far;
     }
     let voice = if dice.chance(0.5) {
@@ -285,16 +300,16 @@ fn agent(n: usize, corpus: &Corpus, user: usize, dice: &mut Dice, recipe: &Recip
         let other = (user + 1 + dice.below(corpus.human.len() - 1)) % corpus.human.len();
         &corpus.human[other]
     };
-    let mut at = if recipe.training && dice.chance(0.3) {
+    let mut at = if recipe.is_rough() && dice.chance(0.3) {
         dice.below(n / 3)
     } else {
         ms(dice.between(0.0, 300.0))
     };
-    let pause = if recipe.training && dice.chance(0.3) { 2_500.0 } else { 450.0 };
+    let pause = if recipe.is_rough() && dice.chance(0.3) { 2_500.0 } else { 450.0 };
     while at < n {
         let clip = dice.pick(&voice.clips);
         let mut talk = clip.samples[clip.onset..clip.end].to_vec();
-        if recipe.training && dice.chance(0.3) {
+        if recipe.is_training() && dice.chance(0.3) {
             talk = warp(&talk, dice.between(0.87, 1.15));
         }
         level_to(&mut talk, -20.0 + dice.between(-2.0, 2.0));
@@ -306,7 +321,8 @@ fn agent(n: usize, corpus: &Corpus, user: usize, dice: &mut Dice, recipe: &Recip
 
 /// Everything that is no user speech, by the scenario's kind; in training a few of any kind.
 #[expect(clippy::too_many_arguments, reason = "the scenario's draw, used once")]
-fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Corpus, user: usize, dice: &mut Dice, training: bool) {
+fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Corpus, user: usize, dice: &mut Dice, recipe: &Recipe) {
+    let (training, rough) = (recipe.is_training(), recipe.is_rough());
     let mut wanted: Vec<&'static str> = match s.kind {
         "backchannel" | "cough" | "click" | "dtmf" | "music" | "talker" | "effect" => vec![s.kind],
         _ => Vec::new(),
@@ -342,7 +358,7 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
             "talker" => (
                 events::talker(n, corpus, user, dice),
                 0,
-                dice.between(-26.0, -14.0) + if training { dice.between(-4.0, 2.0) } else { 0.0 },
+                dice.between(-26.0, -14.0) + if rough { dice.between(-4.0, 2.0) } else { 0.0 },
             ),
             "backchannel" => {
                 let sound = if dice.chance(0.5) {
@@ -390,14 +406,15 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
 /// The user's words, and their label.
 fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &mut Dice, recipe: &Recipe) {
     let n = near.len();
-    let times = match (recipe.training, s.kind) {
+    let (training, rough) = (recipe.is_training(), recipe.is_rough());
+    let times = match (training, s.kind) {
         (true, _) => [0, 1, 1, 2, 3][dice.below(5)],
         (false, kind) if kind.starts_with("interrupt") => 1,
         _ => 0,
     };
     let mut free = 0;
     for _ in 0..times {
-        let at = match (recipe.training, s.kind) {
+        let at = match (training, s.kind) {
             (true, _) => free + ms(dice.between(0.0, recipe.length_ms * 0.6)),
             (false, "interrupt-early") => ms(dice.between(400.0, 1_500.0)),
             _ => ms(dice.between(2_000.0, recipe.length_ms - 2_800.0)),
@@ -405,11 +422,11 @@ fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &
         let mut talk: Vec<f32> = Vec::new();
         let mut onset = 0;
         let mut spans: Vec<(usize, usize)> = Vec::new();
-        let goal = ms(dice.between(500.0, 3_500.0)).max(if recipe.training { 0 } else { ms(900.0) });
+        let goal = ms(dice.between(500.0, 3_500.0)).max(if training { 0 } else { ms(900.0) });
         for tries in 0..60 {
             let clip = dice.pick(&voice.clips);
             // Training may hear a soft onset; a test that measures time must know it.
-            if talk.is_empty() && !clip.sharp && (!recipe.training || dice.chance(0.6)) && tries < 58 {
+            if talk.is_empty() && !clip.sharp && (!training || dice.chance(0.6)) && tries < 58 {
                 continue;
             }
             let lead = ms(40.0).min(clip.onset);
@@ -431,15 +448,15 @@ fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &
                 break;
             }
         }
-        if recipe.training && dice.chance(0.4) {
+        if training && dice.chance(0.4) {
             colour(&mut talk, dice);
         }
-        if recipe.training && dice.chance(0.06) {
+        if rough && dice.chance(0.06) {
             // A microphone that is shouted into.
             let most = active_level(&talk) * dice.between(0.5, 2.0);
             talk.iter_mut().for_each(|s| *s = s.clamp(-most, most));
         }
-        let by = if recipe.training && dice.chance(0.6) {
+        let by = if training && dice.chance(0.6) {
             dice.between(0.82, 1.2)
         } else {
             1.0
@@ -450,11 +467,11 @@ fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &
         }
         if dice.chance(0.4) {
             talk = crate::path::room(&talk, dice, 0.15);
-        } else if recipe.training && dice.chance(0.25) {
+        } else if rough && dice.chance(0.25) {
             let distance = dice.between(0.4, 1.5);
             talk = Hall::draw(dice).heard(&talk, distance, dice);
         }
-        level_to(&mut talk, level + if recipe.training { dice.between(-5.0, 5.0) } else { 0.0 });
+        level_to(&mut talk, level + if rough { dice.between(-5.0, 5.0) } else { 0.0 });
         if at + talk.len() / 2 > n {
             break;
         }

@@ -2,7 +2,7 @@
 
 use crate::corpus::Corpus;
 use crate::dice::Dice;
-use crate::make::{Recipe, Scenario, make};
+use crate::make::{Purpose, Recipe, Scenario, make};
 use crate::score::Act;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub fn draw(corpus: &Corpus, seed: u64) -> Scenario {
         kind,
         rate: *dice.pick(&[8_000, 8_000, 16_000, 16_000, 48_000]),
         length_ms: dice.between(7_000.0, 14_000.0),
-        training: false,
+        purpose: Purpose::Test,
     };
     make(&recipe, corpus, seed)
 }

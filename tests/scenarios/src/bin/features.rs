@@ -1,6 +1,6 @@
 //! Training data: what the detector's front end sees of scenarios, one row every 10 ms, with labels.
 //!
-//! usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--sound-like-the-test]
+//! usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain]
 //!
 //! OUT gets, per scenario, `FRAMES` rows of `FEATURES + 4` little-endian half floats: the features, then user speech (0 or 1),
 //! backchannel, frames since the user's onset (capped), and the kind of scenario.
@@ -10,14 +10,15 @@ use std::path::Path;
 use utterd_detector_bargein::training::{FEATURES, Probe};
 use utterd_scenarios::corpus::Corpus;
 use utterd_scenarios::dice::Dice;
-use utterd_scenarios::make::{KINDS, Recipe, make};
+use utterd_scenarios::make::{KINDS, Purpose, Recipe, make};
 
 const FRAMES: usize = 1_000;
 
 fn main() -> Result<(), String> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let rough = args.pop_if(|last| last == "--plain").is_none();
     let [corpus, split, first, count, out] = &args[..] else {
-        return Err("usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT".into());
+        return Err("usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain]".into());
     };
     let number = |s: &str| s.parse::<u64>().map_err(|e| format!("{s}: {e}"));
     let (first, count) = (number(first)?, number(count)?);
@@ -30,7 +31,7 @@ fn main() -> Result<(), String> {
             kind: KINDS[kind],
             rate: *dice.pick(&[8_000, 8_000, 16_000, 16_000, 16_000]),
             length_ms: FRAMES as f32 * 10.0,
-            training: true,
+            purpose: Purpose::Training { rough },
         };
         let scenario = make(&recipe, &corpus, seed);
         let mut probe = Probe::new(scenario.rate);
