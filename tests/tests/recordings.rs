@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use utterd_tests::client::{Dict, OWNER, ROOT, Session};
-use utterd_tests::clock::{let_pass, until, wait_for};
+use utterd_tests::clock::{let_pass, wait_for};
 use utterd_tests::daemon::Plan;
 use utterd_tests::jack::JackOptions;
 use utterd_tests::mouth::Mouth;
