@@ -53,7 +53,7 @@ pub fn draw(path: &Path, title: &str, curves: &[Curve]) -> Result<(), Box<dyn st
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(SeriesLabelPosition::UpperMiddle)
         .background_style(WHITE)
         .border_style(RGBColor(226, 230, 236))
         .label_font((font, 13))
