@@ -25,7 +25,7 @@ pub const KINDS: [&str; 13] = [
 ];
 
 /// So much a user may be below the agent's echo: who talks over an agent speaks up, or is nearer to the microphone than the
-/// loudspeaker's sound is loud. Of the test, and of training.
+/// loudspeaker's sound is loud. Of the test, and of rough training.
 const FAINTEST_DB: [f32; 2] = [6.0, 12.0];
 
 pub struct Recipe {
