@@ -28,6 +28,8 @@ const PATIENCE_US: u64 = 400_000;
 const CLOSES_US: u64 = 10_000_000;
 /// A way that is longer than this part of a second is a server's mistake.
 const LONGEST_WAY: u32 = 2;
+/// The way of a microphone that has not been opened yet is no longer than this part of a second: two periods of 1,024 frames.
+const FIRST_WAY: u32 = 20;
 /// Pieces a second.
 const A_SECOND: u32 = 20;
 
@@ -43,7 +45,7 @@ pub(super) struct Recorder {
     rate: u32,
     /// The youngest frames, agent and user: of each the user may still come, and until it may begin it is kept all the same.
     held: VecDeque<[i16; 2]>,
-    /// How many of them wait for their user: the longest way so far, so that none is late when a microphone is opened again.
+    /// How many of them wait for their user, the longest way so far: none is late when a microphone is opened.
     way: usize,
     has_begun: bool,
     piece: Vec<i16>,
@@ -89,7 +91,7 @@ impl Recorder {
             tell,
             rate,
             held: VecDeque::new(),
-            way: 0,
+            way: (rate / FIRST_WAY) as usize,
             has_begun: false,
             piece: Vec::new(),
             lost: 0,
@@ -417,6 +419,23 @@ mod tests {
     }
 
     #[test]
+    fn a_microphone_that_is_opened_later_is_recorded_from_its_first_sample() {
+        let dir = dir("later");
+        let (mut recorder, events) = recorder(&dir, 1_000);
+        recorder.begin();
+        for n in 0..30 {
+            let (agent, user) = echo(n, 25);
+            recorder.hear(&agent, Some(&user[..]).filter(|_| n >= 10), 25, false);
+        }
+        recorder.stop("stopped", "");
+        while !matches!(events.recv_timeout(WAIT).unwrap(), RecordingEvent::Ended(_)) {}
+        let heard: Vec<_> = recorded(&dir).into_iter().filter(|(_, user)| *user != 0).collect();
+        assert_eq!(heard.len(), 200);
+        assert!(heard.iter().all(|(agent, user)| *agent == 2 * user), "{heard:?}");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
     fn a_way_that_is_none_holds_no_more_than_half_a_second() {
         let dir = dir("none");
         let (mut recorder, _events) = recorder(&dir, 1_000);
@@ -518,7 +537,8 @@ mod tests {
         let dir = dir("hangs");
         let (mut recorder, inbox, go_on) = recorder_on_a_disk_that_hangs(&dir);
         recorder.begin();
-        for _ in 0..PIECES {
+        // The youngest is held for its user.
+        for _ in 0..=PIECES {
             recorder.hear(&[0.5; 50], None, 0, false);
         }
         assert!(inbox.try_recv().is_err(), "three seconds may wait");

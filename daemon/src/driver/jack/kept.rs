@@ -138,7 +138,7 @@ impl Kept {
         self.watch_capture();
         let (_, latency) = self.first.get_latency_range(LatencyType::Playback);
         self.watch.latency.store(latency, Release);
-        let captured = self.capture.as_ref().map_or(0, Capture::latency);
+        let captured = self.capture.as_ref().map_or(0, |capture| capture.latency(self.client.as_client()));
         self.watch.capture_latency.store(captured, Release);
         let seen = self.list();
         if !self.watch.is_retired.load(Acquire) {

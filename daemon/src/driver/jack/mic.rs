@@ -4,6 +4,7 @@ use super::kept::{AUDIO, Kept, owner};
 use crate::driver::{DeviceAnswer, Of};
 use jack::{AudioIn, Client, LatencyType, Port, PortFlags, ProcessScope, Unowned};
 use rtrb::{Consumer, Producer, RingBuffer};
+use std::sync::atomic::Ordering::Release;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,10 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    pub(super) fn latency(&self) -> u32 {
-        self.first.as_ref().map_or(0, |port| port.get_latency_range(LatencyType::Capture).1)
+    /// By the source: our own port hears of it later, when sound flows already, and who changes the way then loses what is on it.
+    pub(super) fn latency(&self, client: &Client) -> u32 {
+        let source = self.sources.first().and_then(|source| client.port_by_name(source));
+        source.map_or(0, |port| port.get_latency_range(LatencyType::Capture).1)
     }
 }
 
@@ -161,20 +164,24 @@ impl Kept {
     fn open_in(&mut self, capture: &mut Capture, n: usize, source: String) -> Result<(), jack::Error> {
         let client = self.client.as_client();
         let port = client.register_port(&format!("in_{}", n + 1), AudioIn::default())?;
-        let name = port.name();
+        let connected = port.name().and_then(|name| match client.connect_ports_by_name(&source, &name) {
+            Ok(()) | Err(jack::Error::PortAlreadyConnected(..)) => Ok(()),
+            Err(error) => Err(error),
+        });
+        if let Err(error) = connected {
+            client.unregister_port(port)?;
+            return Err(error);
+        }
+        capture.sources.push(source);
         if n == 0 {
             capture.first = Some(port.clone_unowned());
+            // Before it is listened to.
+            self.watch.capture_latency.store(capture.latency(client), Release);
             self.mic.give(port);
         } else {
             capture.others.push(port);
         }
-        match self.client.as_client().connect_ports_by_name(&source, &name?) {
-            Ok(()) | Err(jack::Error::PortAlreadyConnected(..)) => {
-                capture.sources.push(source);
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        Ok(())
     }
 
     pub(super) fn close_capture(&mut self, capture: Capture) {
