@@ -5,7 +5,9 @@ usage: train.py [--from MODEL.f16 ...] [--rate X] [--batch N] [--keep X] OUT.f16
 The inputs are what `features` (tests/scenarios) wrote. Needs numpy and jax. The seed is fixed; on one machine a run repeats itself.
 What is lost is counted by frames and by events. A frame says what each output should be, as in any voice detector. An event is what the
 decision does with them: each of the user's onsets must raise the output, or its mean, once within its time, and no half second without a
-user may raise it at all. The maximum over that time is smooth, as in max-pooling losses of keyword spotters (Sun et al., 2016).
+user may raise it at all. The maximum over that time is smooth, as in max-pooling losses of keyword spotters (Sun et al., 2016), and besides
+by how much it is wrong, it is counted softly whether it is (minimum classification error, Juang and Katagiri, 1992): what can be
+decided then weighs more than what cannot.
 What is written is a running mean of the weights (`--keep` of it at each step), as of the epoch that did best on VALIDATION.
 From several models it begins with the mean of their weights; models of fewer units get new ones, which nothing hears yet.
 No epochs: that mean is written.
@@ -20,8 +22,11 @@ import numpy as np
 FEATURES, LABELS, FRAMES, UNITS, OUTPUTS = 256, 4, 1000, 256, 3
 # Frames in which nothing may be raised, and how hard the maximum over an event's time is.
 SPAN, HARDNESS = 50, 4.0
-# (output, how much of its mean is its latest value, first and last frame after an onset in which it must be raised, weight)
-EVENTS = [(1, 0.2, 4, 36, 1.0), (1, 0.4, 2, 20, 1.0), (0, 1.0, 1, 12, 0.25)]
+# (output, how much of its mean is its latest value, first and last frame after an onset in which it must be raised, weight, where the
+# decision stands)
+EVENTS = [(1, 0.4, 4, 36, 1.0, 0.7), (1, 0.6, 2, 20, 1.0, 0.7), (0, 1.0, 1, 12, 0.25, -0.5)]
+# How sharply an event counts as decided wrongly.
+STEEPNESS = 1.5
 arguments = argparse.ArgumentParser()
 arguments.add_argument('--from', dest='start', nargs='+')
 arguments.add_argument('--rate', type=float, default=3e-3)
@@ -100,7 +105,7 @@ def by_event(logits, labels):
     heard = speech | assent
     quiet = ((before(heard, 90) + ahead(heard, 3)) == 0).reshape(-1, FRAMES // SPAN, SPAN)
     total = 0.0
-    for output, pace, begin, end, weight in EVENTS:
+    for output, pace, begin, end, weight, bar in EVENTS:
         raised = logits[..., output]
         if pace < 1.0:
             shape = pace * (1 - pace) ** jnp.arange(40)
@@ -108,10 +113,12 @@ def by_event(logits, labels):
             mean = jax.lax.conv_general_dilated(late, shape[::-1][None, None], (1,), 'VALID')[:, 0].clip(1e-5, 1 - 1e-5)
             raised = jnp.log(mean) - jnp.log1p(-mean)
         times = jnp.stack([jnp.pad(raised, ((0, 0), (0, n)), constant_values=-30.0)[:, n:] for n in range(begin, end + 1)], -1)
-        hits = jax.nn.softplus(1.0 - jax.nn.logsumexp(HARDNESS * times, -1) / HARDNESS) * first
+        highest = jax.nn.logsumexp(HARDNESS * times, -1) / HARDNESS
+        missed = (jax.nn.softplus(1.0 - highest) + jax.nn.sigmoid(STEEPNESS * (bar - highest))) * first
         spans = jnp.where(quiet, raised.reshape(-1, FRAMES // SPAN, SPAN), -30.0)
-        false = jax.nn.softplus(1.0 + jax.nn.logsumexp(HARDNESS * spans, -1) / HARDNESS) * quiet.any(-1)
-        total += weight * (hits.sum() + false.sum())
+        highest = jax.nn.logsumexp(HARDNESS * spans, -1) / HARDNESS
+        false = (jax.nn.softplus(1.0 + highest) + jax.nn.sigmoid(STEEPNESS * (highest - bar))) * quiet.any(-1)
+        total += weight * (missed.sum() + false.sum())
     return total / labels.shape[0]
 
 

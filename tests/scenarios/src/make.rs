@@ -38,11 +38,18 @@ pub struct Recipe {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     Test,
-    /// Many things at once, warped voices, soft onsets: what a network should have heard once. Rough: fainter users, from farther
-    /// away, over worse lines than those of the test.
-    Training {
-        rough: bool,
-    },
+    /// Warped voices and sounds, much noise and many crowds: what a network should have heard once.
+    Training(Manner),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// One thing at a time, as in the test.
+    Alone,
+    /// Many things at once, and soft onsets.
+    Plain,
+    /// And fainter users, from farther away, over worse lines than those of the test.
+    Rough,
 }
 
 impl Recipe {
@@ -51,7 +58,12 @@ impl Recipe {
     }
 
     fn is_rough(&self) -> bool {
-        self.purpose == Purpose::Training { rough: true }
+        self.purpose == Purpose::Training(Manner::Rough)
+    }
+
+    /// Several things happen at once.
+    fn is_full(&self) -> bool {
+        self.is_training() && self.purpose != Purpose::Training(Manner::Alone)
     }
 }
 
@@ -107,20 +119,20 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
     if recipe.rate == 8_000 && dice.chance(0.5) {
         far.iter_mut().for_each(|s| *s = mu_law(*s));
     }
-    let jumps = kind.ends_with("jump") || training && dice.chance(if rough { 0.3 } else { 0.1 });
+    let jumps = kind.ends_with("jump") || recipe.is_full() && dice.chance(if rough { 0.3 } else { 0.1 });
     let mut path = Path::draw(dice, recipe.length_ms, jumps);
     if rough && dice.chance(0.07) {
         path.stutter(dice, recipe.length_ms);
     }
     let mut near = path.echo(&far, dice);
-    if training && dice.chance(if rough { 0.06 } else { 0.02 }) || kind == "silence" && dice.chance(0.4) {
+    if recipe.is_full() && dice.chance(if rough { 0.06 } else { 0.02 }) || kind == "silence" && dice.chance(0.4) {
         near.fill(0.0);
         path.erl_db = 99.0;
     }
 
     let level = (-24.0 + 6.0 * dice.normal()).clamp(-42.0, -9.0);
     let level = level.max(far_level - path.erl_db - FAINTEST_DB[usize::from(rough)]);
-    let snr_db = if rough && dice.chance(0.35) {
+    let snr_db = if training && dice.chance(if rough { 0.35 } else { 0.4 }) {
         dice.between(-2.0, 12.0)
     } else {
         dice.between(0.0, 30.0)
@@ -148,7 +160,12 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         speaker: corpus.human[user].name.clone(),
         path,
     };
-    let mut noise = noise::noise(s.noise, n, corpus, dice);
+    let by = if training && dice.chance(0.5) { dice.scale(0.8, 1.25) } else { 1.0 };
+    let mut noise = noise::noise(s.noise, (n as f32 * by) as usize, corpus, dice);
+    if by != 1.0 {
+        noise = warp(&noise, by);
+        noise.resize(n, 0.0);
+    }
     if training {
         vary(&mut noise, corpus, dice);
     }
@@ -291,7 +308,7 @@ fn sounding(s: &[f32]) -> (f32, f32) {
 /// What the agent plays: one voice, synthetic or a prompt's, sentence after sentence.
 fn agent(n: usize, corpus: &Corpus, user: usize, dice: &mut Dice, recipe: &Recipe) -> Vec<f32> {
     let mut far = vec![0.0; n];
-    if recipe.is_training() && dice.chance(if recipe.is_rough() { 0.08 } else { 0.02 }) {
+    if recipe.is_full() && dice.chance(if recipe.is_rough() { 0.08 } else { 0.02 }) {
         return far;
     }
     let voice = if dice.chance(0.5) {
@@ -327,7 +344,7 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
         "backchannel" | "cough" | "click" | "dtmf" | "music" | "talker" | "effect" => vec![s.kind],
         _ => Vec::new(),
     };
-    if training {
+    if recipe.is_full() {
         for kind in [
             "backchannel",
             "cough",
@@ -384,6 +401,10 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
                 (events::knock(which, dice), dice.below(n), dice.between(-10.0, 8.0))
             }
         };
+        if training && dice.chance(0.5) {
+            let most = if matches!(kind, "backchannel" | "talker") { 1.17 } else { 1.6 };
+            sound = warp(&sound, dice.scale(1.0 / most, most));
+        }
         if matches!(kind, "backchannel" | "cough") && dice.chance(0.5) {
             sound = crate::path::room(&sound, dice, 0.12);
         }
@@ -406,15 +427,15 @@ fn others(s: &mut Scenario, near: &mut [f32], n: usize, level: f32, corpus: &Cor
 /// The user's words, and their label.
 fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &mut Dice, recipe: &Recipe) {
     let n = near.len();
-    let (training, rough) = (recipe.is_training(), recipe.is_rough());
-    let times = match (training, s.kind) {
+    let (training, full, rough) = (recipe.is_training(), recipe.is_full(), recipe.is_rough());
+    let times = match (full, s.kind) {
         (true, _) => [0, 1, 1, 2, 3][dice.below(5)],
         (false, kind) if kind.starts_with("interrupt") => 1,
         _ => 0,
     };
     let mut free = 0;
     for _ in 0..times {
-        let at = match (training, s.kind) {
+        let at = match (full, s.kind) {
             (true, _) => free + ms(dice.between(0.0, recipe.length_ms * 0.6)),
             (false, "interrupt-early") => ms(dice.between(400.0, 1_500.0)),
             _ => ms(dice.between(2_000.0, recipe.length_ms - 2_800.0)),
@@ -422,11 +443,11 @@ fn speech(s: &mut Scenario, near: &mut [f32], level: f32, voice: &Voice, dice: &
         let mut talk: Vec<f32> = Vec::new();
         let mut onset = 0;
         let mut spans: Vec<(usize, usize)> = Vec::new();
-        let goal = ms(dice.between(500.0, 3_500.0)).max(if training { 0 } else { ms(900.0) });
+        let goal = ms(dice.between(500.0, 3_500.0)).max(if full { 0 } else { ms(900.0) });
         for tries in 0..60 {
             let clip = dice.pick(&voice.clips);
             // Training may hear a soft onset; a test that measures time must know it.
-            if talk.is_empty() && !clip.sharp && (!training || dice.chance(0.6)) && tries < 58 {
+            if talk.is_empty() && !clip.sharp && (!full || dice.chance(0.6)) && tries < 58 {
                 continue;
             }
             let lead = ms(40.0).min(clip.onset);

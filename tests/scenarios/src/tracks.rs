@@ -29,9 +29,8 @@ const MIX: [(&str, usize); 13] = [
 /// What the network said of every 10 ms, and how loud they were.
 pub type Heard = Vec<([f32; 3], Level)>;
 
-/// The `seed`th scenario of the test set.
-pub fn draw(corpus: &Corpus, seed: u64) -> Scenario {
-    let mut dice = Dice::new(seed ^ 0x77);
+/// One of the test set's kinds, as often as it occurs there.
+pub fn kind(dice: &mut Dice) -> &'static str {
     let mut part = dice.below(MIX.iter().map(|m| m.1).sum());
     let mut kind = MIX[0].0;
     for (name, parts) in MIX {
@@ -41,6 +40,13 @@ pub fn draw(corpus: &Corpus, seed: u64) -> Scenario {
         }
         part -= parts;
     }
+    kind
+}
+
+/// The `seed`th scenario of the test set.
+pub fn draw(corpus: &Corpus, seed: u64) -> Scenario {
+    let mut dice = Dice::new(seed ^ 0x77);
+    let kind = kind(&mut dice);
     let recipe = Recipe {
         kind,
         rate: *dice.pick(&[8_000, 8_000, 16_000, 16_000, 48_000]),

@@ -1,6 +1,6 @@
 //! Training data: what the detector's front end sees of scenarios, one row every 10 ms, with labels.
 //!
-//! usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain]
+//! usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain|--alone]
 //!
 //! OUT gets, per scenario, `FRAMES` rows of `FEATURES + 4` little-endian half floats: the features, then user speech (0 or 1),
 //! backchannel, frames since the user's onset (capped), and the kind of scenario.
@@ -10,15 +10,21 @@ use std::path::Path;
 use utterd_detector_bargein::training::{FEATURES, Probe};
 use utterd_scenarios::corpus::Corpus;
 use utterd_scenarios::dice::Dice;
-use utterd_scenarios::make::{KINDS, Purpose, Recipe, make};
+use utterd_scenarios::make::{KINDS, Manner, Purpose, Recipe, make};
+use utterd_scenarios::tracks::kind;
 
 const FRAMES: usize = 1_000;
 
 fn main() -> Result<(), String> {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
-    let rough = args.pop_if(|last| last == "--plain").is_none();
+    let manner = match args.pop_if(|last| last.starts_with("--")).as_deref() {
+        None => Manner::Rough,
+        Some("--plain") => Manner::Plain,
+        Some("--alone") => Manner::Alone,
+        Some(other) => return Err(format!("{other}: --plain, --alone or neither")),
+    };
     let [corpus, split, first, count, out] = &args[..] else {
-        return Err("usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain]".into());
+        return Err("usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain|--alone]".into());
     };
     let number = |s: &str| s.parse::<u64>().map_err(|e| format!("{s}: {e}"));
     let (first, count) = (number(first)?, number(count)?);
@@ -26,12 +32,15 @@ fn main() -> Result<(), String> {
     let mut file = std::io::BufWriter::new(std::fs::File::create(out).map_err(|e| format!("{out}: {e}"))?);
     for seed in first..first + count {
         let mut dice = Dice::new(seed ^ 0xabcd);
-        let kind = dice.below(KINDS.len());
+        let kind = match manner {
+            Manner::Alone => kind(&mut dice),
+            _ => KINDS[dice.below(KINDS.len())],
+        };
         let recipe = Recipe {
-            kind: KINDS[kind],
+            kind,
             rate: *dice.pick(&[8_000, 8_000, 16_000, 16_000, 16_000]),
             length_ms: FRAMES as f32 * 10.0,
-            purpose: Purpose::Training { rough },
+            purpose: Purpose::Training(manner),
         };
         let scenario = make(&recipe, &corpus, seed);
         let mut probe = Probe::new(scenario.rate);
@@ -51,7 +60,7 @@ fn main() -> Result<(), String> {
                 f32::from(inside(&scenario.user)),
                 f32::from(inside(&scenario.backchannels)),
                 since,
-                kind as f32,
+                KINDS.iter().position(|k| *k == kind).unwrap_or(0) as f32,
             ]) {
                 rows.extend(half(value).to_le_bytes());
             }
