@@ -47,7 +47,7 @@ pub struct Thresholds {
 }
 
 /// Frames of 10 ms until a suspicion must be decided.
-const LONGEST: u32 = 36;
+const LONGEST: u32 = 28;
 /// An end needs so many quiet frames: of a suspicion, and of confirmed speech.
 const QUIET: [u32; 2] = [8, 24];
 /// Nothing but the line's own noise for so many frames: sure speech is over, whatever the network still remembers of it.
@@ -96,18 +96,18 @@ impl Thresholds {
             suspect: logistic(suspect + shift),
             first_pace: if one_stage { FIRST_PACE } else { 0.0 },
             sure: logistic(sure + shift),
-            pace: 0.5,
-            late: logistic(sure - 2.1 + shift),
-            over: 0.09f32.min(logistic(suspect + shift)),
+            pace: 0.3,
+            late: logistic(sure - 2.7 + shift),
+            over: 0.05f32.min(logistic(suspect + shift)),
         }
     }
 }
 
 /// As log odds.
-const SUSPECT: f32 = -0.5;
-const ONE_STAGE: f32 = 0.3;
-const FIRST_PACE: f32 = 0.6;
-const SURE: f32 = 1.3;
+const SUSPECT: f32 = -0.6;
+const ONE_STAGE: f32 = -0.3;
+const FIRST_PACE: f32 = 0.5;
+const SURE: f32 = 1.4;
 /// So much of the way from the threshold to certainty the bar is raised after a suspicion that came to nothing.
 const WARY: f32 = 0.2;
 /// From the least to the most sensitive, in log odds.
