@@ -2,7 +2,7 @@
 
 use super::kept::{AUDIO, Kept, owner};
 use crate::driver::{DeviceAnswer, Of};
-use jack::{AudioIn, Client, LatencyType, Port, PortFlags, ProcessScope, Unowned};
+use jack::{AudioIn, Client, LatencyType, Port, PortFlags, ProcessScope};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::atomic::Ordering::Release;
 use std::thread;
@@ -21,7 +21,8 @@ const TRIES_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// the microphone as it is, and not listened to.
 pub(super) struct Capture {
     pub(super) of: Of,
-    first: Option<Port<Unowned>>,
+    /// The render thread has `in_1`.
+    is_given: bool,
     others: Vec<Port<AudioIn>>,
     /// The ports they were connected to.
     sources: Vec<String>,
@@ -143,7 +144,7 @@ impl Kept {
         }
         let mut capture = Capture {
             of: of.clone(),
-            first: None,
+            is_given: false,
             others: Vec::new(),
             sources: Vec::new(),
         };
@@ -174,7 +175,7 @@ impl Kept {
         }
         capture.sources.push(source);
         if n == 0 {
-            capture.first = Some(port.clone_unowned());
+            capture.is_given = true;
             // Before it is listened to.
             self.watch.capture_latency.store(capture.latency(client), Release);
             self.mic.give(port);
@@ -187,7 +188,7 @@ impl Kept {
     pub(super) fn close_capture(&mut self, capture: Capture) {
         let Of { session, generation, .. } = &capture.of;
         // A server that hangs keeps the port for as long.
-        let first = capture.first.and_then(|_| self.mic.take_back());
+        let first = capture.is_given.then(|| self.mic.take_back()).flatten();
         for port in first.into_iter().chain(capture.others) {
             if let Err(error) = self.client.as_client().unregister_port(port) {
                 tracing::warn!(%session, generation, %error, "a capture port was not closed");
