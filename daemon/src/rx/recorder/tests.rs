@@ -1,3 +1,5 @@
+//! The recorder with files of its own: what is written, when, and what is held back until it may be.
+
 use super::*;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
