@@ -79,6 +79,7 @@ fn ask(r: &mut Reader<'_>, d: Settings) -> Settings {
         plugins: Plugins {
             dirs: r.list(&["plugins", "dirs"], "absolute paths", absolute, d.plugins.dirs),
             disabled: r.list(&["plugins", "disabled"], ID, id, d.plugins.disabled),
+            inproc: r.list(&["plugins", "inproc"], ID, id, d.plugins.inproc),
         },
         plugin: r.free_tables("plugin", ID, is_id),
         plugin_places: r.places("plugin"),

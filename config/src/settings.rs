@@ -93,6 +93,8 @@ pub struct Plugins {
     pub dirs: Vec<PathBuf>,
     /// Ids that are found but not loaded.
     pub disabled: Vec<String>,
+    /// Ids of the detectors that run inside the daemon; others have a process of their own.
+    pub inproc: Vec<String>,
 }
 
 /// What is not said is the backend's own business: its declared concurrency, its own way to cancel.
@@ -357,6 +359,7 @@ impl Default for Plugins {
         Plugins {
             dirs: vec!["/usr/lib/utterd/plugins".into(), "/usr/local/lib/utterd/plugins".into()],
             disabled: Vec::new(),
+            inproc: ["detector-bargein", "detector-energy", "detector-vad"].map(String::from).to_vec(),
         }
     }
 }

@@ -37,6 +37,9 @@ pub struct Cli {
     /// Try one plugin file and exit: how utterd itself meets a plugin's code for the first time, in a child process.
     #[arg(long, value_name = "FILE", hide = true)]
     pub plugin_probe: Option<PathBuf>,
+    /// Run the detector of a plugin file for the daemon that started this process.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub plugin_host: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -28,6 +28,12 @@ fn start(cli: Cli) -> Result<i32, Box<dyn Error>> {
     if let Some(file) = &cli.plugin_probe {
         return Ok(plugins::probe_main(file));
     }
+    if let Some(file) = &cli.plugin_host {
+        let log = observe::log::start(utterd_config::Level::Info, utterd_config::LogFormat::Auto)?;
+        let status = plugins::host_main(file);
+        log.flush(Duration::from_millis(200));
+        return Ok(status);
+    }
     let source = settings::source(&cli);
     let settings = settings::load(&cli, &source)?;
     if cli.check_config {

@@ -44,6 +44,7 @@ pub fn run(cli: Cli, source: Source, settings: &Settings, log: Arc<Log>) -> Resu
         places: settings.plugin_places.clone(),
         disabled: settings.plugins.disabled.clone(),
         sensitivity: Some(settings.barge_in.sensitivity as f32),
+        inproc: Some(settings.plugins.inproc.clone()),
         cancel_acks: CancelAcks::new(move |backend, synthesis, status| {
             let backend = backend.to_owned();
             send(

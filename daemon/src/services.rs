@@ -127,11 +127,12 @@ fn unused(identity: &Identity, state: &'static str, path: &Path, details: BTreeM
 }
 
 /// What a detector has done so far.
-fn heard(detector: &Detector) -> BTreeMap<&'static str, Value<'static>> {
+fn heard(detector: &Detector, is_isolated: bool) -> BTreeMap<&'static str, Value<'static>> {
     let counts = detector.counts();
     let us = |time: Duration| Value::from(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     BTreeMap::from([
         ("hard-rt", Value::from(detector.hard_rt())),
+        ("isolated", Value::from(is_isolated)),
         ("frames", Value::from(counts.frames)),
         ("faults", Value::from(counts.faults)),
         ("busy-us", us(counts.busy)),
@@ -179,7 +180,7 @@ impl Services for House {
             path: p.path.display().to_string(),
             details: match (self.states.failed(&p.id), p.detector()) {
                 (Some(failed), _) => failing(failed),
-                (None, Some(detector)) => heard(detector),
+                (None, Some(detector)) => heard(detector, p.is_isolated()),
                 (None, None) => BTreeMap::new(),
             },
         });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use utterd::plugins::{
-    Detector, DetectorFault, DetectorInput, DetectorOutput, DetectorStream, DetectorStreamSpec, InputFlags, LoadOptions, load,
+    Detector, DetectorFault, DetectorInfo, DetectorInput, DetectorOutput, DetectorStream, DetectorStreamSpec, InputFlags, LoadOptions, load,
 };
 use utterd_core::hearing::FindingKind;
 
@@ -22,10 +22,20 @@ fn faulty(to: &Path) {
 
 /// The faulty detector in one of its modes.
 fn misbehaving(mode: &str) -> Result<Arc<Detector>, String> {
-    let dir = folder(&format!("detector-{mode}"));
+    loaded(mode, None)
+}
+
+/// And in a process of its own.
+fn isolated(mode: &str) -> Arc<Detector> {
+    loaded(mode, Some(vec!["another".to_owned()])).unwrap()
+}
+
+fn loaded(mode: &str, inproc: Option<Vec<String>>) -> Result<Arc<Detector>, String> {
+    let dir = folder(&format!("detector-{mode}-{}", inproc.is_some()));
     faulty(&dir.join("faulty.so"));
     let report = load(&LoadOptions {
         configs: BTreeMap::from([("faulty".to_owned(), serde_json::json!({ "mode": mode }))]),
+        inproc,
         ..options(&[&dir])
     });
     match report.plugins.first() {
@@ -143,6 +153,89 @@ fn a_slow_detector_is_measured_and_one_that_opens_no_stream_is_refused_with_its_
     assert!(detector.counts().worst >= Duration::from_millis(50));
     let why = misbehaving("closed").unwrap_err();
     assert!(why.contains("out of ears!"), "{why}");
+}
+
+#[test]
+fn one_in_a_process_of_its_own_hears_what_it_hears_in_ours() {
+    for mode in ["honest", "nonsense", "error"] {
+        let (ours, own) = (misbehaving(mode).unwrap(), isolated(mode));
+        assert!(!own.hard_rt(), "who waits for another process is not real-time");
+        let info = DetectorInfo {
+            hard_rt: false,
+            ..ours.info().clone()
+        };
+        assert_eq!(own.info(), &info);
+        let all = [&ours, &own].map(|detector| {
+            let mut stream = open(detector, 8_000, 160);
+            let mut all = Vec::new();
+            for n in 0..120u64 {
+                // Loud for a while, then no numbers, then a new beginning, and the last frames are shorter.
+                let level = [0.0, 0.5, f32::NAN, 0.25][n as usize / 30];
+                if n == 100 {
+                    stream.reset();
+                }
+                let (near, far) = ([level; 160], [0.1; 160]);
+                let len = if n < 110 { 160 } else { 7 };
+                let input = DetectorInput {
+                    t: n * 160,
+                    near: &near[..len],
+                    far: (n % 2 == 0).then_some(&far[..len]),
+                    ..DetectorInput::default()
+                };
+                let mut clean = vec![9.0; len];
+                let heard = stream.process(input, (n % 3 > 0).then_some(&mut clean));
+                all.push((heard, clean));
+            }
+            let counts = detector.counts();
+            (all, counts.frames, counts.faults, counts.non_finite_in, counts.mended)
+        });
+        assert_eq!(format!("{:?}", all[0]), format!("{:?}", all[1]), "{mode}");
+    }
+}
+
+#[test]
+fn one_that_ends_its_own_process_or_hangs_there_is_deaf_and_another_stream_hears() {
+    let here = || std::fs::read_to_string("/proc/thread-self/children").unwrap();
+    for (mode, fault, words) in [
+        ("crashes", DetectorFault::Crashed(11), "crashed its process with SIGSEGV"),
+        ("exits", DetectorFault::Crashed(0), "ended its process"),
+        ("hangs", DetectorFault::Lost, "hangs: its process was killed"),
+    ] {
+        let detector = isolated(mode);
+        let mut stream = open(&detector, 8_000, 80);
+        hear(&mut stream, 0, &[0.0; 80]).unwrap();
+        let mut clean = [9.0; 80];
+        let input = DetectorInput {
+            t: 80,
+            near: &[0.25; 80],
+            ..DetectorInput::default()
+        };
+        assert_eq!(stream.process(input, Some(&mut clean)), Err(fault), "{mode}");
+        assert_eq!(clean, [0.25; 80], "{mode}: what nobody cleaned");
+        assert!(fault.is_fatal(1) && fault.to_string().contains(words), "{fault}");
+        assert_eq!(here(), "", "{mode}: its process is gone");
+        stream.reset();
+        assert_eq!(hear(&mut stream, 160, &[0.0; 80]), Err(fault), "{mode}");
+
+        let mut other = open(&detector, 8_000, 80);
+        hear(&mut other, 0, &[0.0; 80]).unwrap();
+        assert!(!here().is_empty());
+        drop(other);
+        assert_eq!(here(), "", "{mode}: it ends with its stream");
+    }
+}
+
+#[test]
+fn one_in_a_process_of_its_own_is_refused_with_its_words() {
+    let detector = loaded("closed", Some(Vec::new())).unwrap_err();
+    assert!(detector.contains("out of ears!"), "{detector}");
+    let why = isolated("picky").open(DetectorStreamSpec {
+        rate: 44_100,
+        frame: 441,
+        ..DetectorStreamSpec::default()
+    });
+    let why = why.unwrap_err().to_string();
+    assert!(why.contains("not at 44100 Hz!"), "{why}");
 }
 
 #[test]

@@ -19,14 +19,19 @@ use utterd_tests::world::{TONE, World};
 const CHARACTER: usize = 2_400;
 const LONG: &str = "a long sentence into which a detector, good or bad, has all the time of the world to speak";
 
-/// A world with the faulty detector in one of its modes, and these plugins beside the test tone.
+/// A world with the faulty detector in one of its modes, and others.
 struct Faulty {
     world: World,
     _dir: TempDir,
 }
 
 impl Faulty {
+    /// In the daemon's process, with these plugins beside the test tone.
     fn start(mode: &str, beside: &[&str]) -> Faulty {
+        Faulty::start_in(mode, beside, "[\"faulty\", \"detector-energy\", \"detector-vad\"]")
+    }
+
+    fn start_in(mode: &str, beside: &[&str], inproc: &str) -> Faulty {
         let dir = TempDir::new("faulty");
         let so = dir.join("faulty.so");
         let (source, include) = (
@@ -45,7 +50,7 @@ impl Faulty {
         let folder: PathBuf = dir.join("").to_path_buf();
         let plan = Plan {
             config: format!(
-                "[barge-in]\nlocal = \"pause-then-confirm\"\ndetector = \"faulty\"\nfalse-interruption-ms = 500\n[plugin.faulty]\nmode = \"{mode}\"\n"
+                "[barge-in]\nlocal = \"pause-then-confirm\"\ndetector = \"faulty\"\nfalse-interruption-ms = 500\n[plugins]\ninproc = {inproc}\n[plugin.faulty]\nmode = \"{mode}\"\n"
             ),
             plugins: ["utterd-tts-tone"].iter().chain(beside).map(|p| (*p).to_owned()).collect(),
             args: vec!["--plugin-dir".into(), folder.display().to_string()],
@@ -179,6 +184,38 @@ fn one_that_is_slower_than_the_sound_or_hangs_is_given_up_and_nothing_waits_for_
         let line = faulty.given_up();
         assert!(line.contains(why), "{mode}: {line}");
     }
+}
+
+#[test]
+fn one_in_a_process_of_its_own_that_crashes_exits_or_hangs_costs_only_itself() {
+    for (mode, why) in [
+        ("crashes", "crashed its process with SIGSEGV"),
+        ("exits", "ended its process"),
+        ("hangs", "hangs: its process was killed"),
+    ] {
+        let mut faulty = Faulty::start_in(mode, &["utterd-detector-energy"], "[]");
+        let session = faulty.session();
+        faulty.is_undisturbed(&session);
+        let line = faulty.given_up();
+        assert!(line.contains(why) && line.contains("instead=\"detector-energy\""), "{mode}: {line}");
+        faulty.is_undisturbed(&session);
+        assert_eq!(faulty.world.daemon.log_lines("cannot be relied on").len(), 1, "{mode}");
+        assert!(faulty.world.daemon.is_running());
+    }
+}
+
+#[test]
+fn a_user_is_heard_by_a_detector_in_a_process_of_its_own() {
+    let faulty = Faulty::start_in("honest", &[], "[]");
+    let (world, session) = (&faulty.world, faulty.session());
+    let mut mouth = Mouth::start(&world.jack, &loud(1_500));
+    let id = session.say(&LONG.repeat(3), opts! {});
+    world.client.expect_started(id);
+    mouth.wait_connected();
+    world.for_ms(200);
+    mouth.play();
+    let finished = world.client.expect_finished(id);
+    assert_eq!((finished.text(1), finished.dict(2).text("reason")), ("cancelled", "barge-in"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn every_key_reaches_its_setting() {
         audio.driver = "timer"
         jack = { client-name = "mouth", connect = ["system:playback_1", "a b:c:d"], ports = 64 }
         timer = { rate = 8_000, period-frames = 0x10 }
-        plugins = { dirs = ["/a"], disabled = ["tts-tone"] }
+        plugins = { dirs = ["/a"], disabled = ["tts-tone"], inproc = ["mine"] }
         plugin.tts-x = { url = "http://x", n = 1, f = 0.5, on = true, list = [1, "a"], deep = { when = 2026-11-21 } }
         backend.tts-x = { max-concurrent = 3, id-header = "X-Id", cancel-url = "https://x/c/{id}", first-audio-timeout-ms = 1, stall-timeout-ms = 2, back-off-ms = 3, back-off-max-ms = 4 }
         sounds.dirs = ["/s"]
@@ -47,6 +47,7 @@ fn every_key_reaches_its_setting() {
         plugins: Plugins {
             dirs: vec!["/a".into()],
             disabled: vec!["tts-tone".into()],
+            inproc: vec!["mine".into()],
         },
         plugin: [(
             "tts-x".to_owned(),

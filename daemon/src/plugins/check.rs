@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use super::check_suite::{self, Line};
+use super::hosted::host_main;
 use super::probe::{probe_main, signal_name};
 
 /// How long one check may take.
@@ -28,6 +29,7 @@ pub fn main(args: &[OsString], allocations: Option<fn() -> u64>) -> i32 {
     let words: Vec<&str> = args.iter().map(|a| a.to_str().unwrap_or("")).collect();
     match words.as_slice() {
         ["--plugin-probe", _] => probe_main(Path::new(&args[1])),
+        ["--plugin-host", _] => host_main(Path::new(&args[1])),
         ["--child", _, config] => check_suite::run(Path::new(&args[1]), config, allocations),
         ["-h" | "--help"] => {
             println!("{USAGE}");

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use utterd_core::hearing::FindingKind;
 use utterd_plugin_api::abi::*;
+
+use super::probe::signal_name;
 
 /// What stands behind a [`Detector`].
 pub(super) trait DetectorCalls: Send + Sync {
@@ -21,11 +24,11 @@ pub(super) trait StreamCalls: Send {
 }
 
 /// What a detector says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DetectorInfo {
     /// The plugin's id.
     pub id: String,
-    /// It may run on a real-time thread.
+    /// It may run on a real-time thread; one in a process of its own may not.
     pub hard_rt: bool,
     /// It hears nothing without the far end.
     pub needs_far: bool,
@@ -192,6 +195,18 @@ pub struct DetectorOutput {
 }
 
 impl DetectorOutput {
+    /// With what cannot be true put right; `end`: that of the frame.
+    pub(super) fn put_right(self, end: u64) -> Self {
+        let share = |x: f32| if x.is_finite() { x.clamp(0.0, 1.0) } else { 0.0 };
+        Self {
+            events: self.events & EVENTS,
+            prob: share(self.prob),
+            confidence: share(self.confidence),
+            t_event: self.t_event.min(end),
+            value: self.value,
+        }
+    }
+
     /// The key that was pressed on a telephone, if one was.
     pub fn dtmf(&self) -> Option<char> {
         (self.events & UT_EV_DTMF != 0).then(|| char::from_u32(self.value))?
@@ -211,6 +226,17 @@ impl DetectorOutput {
         first.into_iter().chain(others).chain(last)
     }
 }
+
+/// What ABI 1.0 has; later ones' are unknown here and ignored (R3).
+const EVENTS: u32 = UT_EV_SPEECH_START
+    | UT_EV_SPEECH_END
+    | UT_EV_BARGE_IN
+    | UT_EV_BACKCHANNEL
+    | UT_EV_TURN_END
+    | UT_EV_DTMF
+    | UT_EV_MACHINE
+    | UT_EV_HUMAN
+    | UT_EV_TONE;
 
 /// All but the end of speech.
 const ORDER: [(u32, FindingKind); 7] = [
@@ -244,6 +270,10 @@ pub enum DetectorFault {
     Panicked,
     /// The plugin failed with this status.
     Failed(i32),
+    /// The process that the plugin has to itself ended, by this signal or, where it is 0, by itself.
+    Crashed(i32),
+    /// That process gave no answer in time, or one that is none, and was killed.
+    Lost,
 }
 
 /// Frames of a stream that may fail before its detector is given up.
@@ -252,7 +282,7 @@ const FAULTS: u32 = 10;
 impl DetectorFault {
     /// Whether the detector is to be given up: so many frames of the stream failed, this one included.
     pub fn is_fatal(self, faults: u32) -> bool {
-        self == Self::Panicked || faults > FAULTS
+        matches!(self, Self::Panicked | Self::Crashed(_) | Self::Lost) || faults > FAULTS
     }
 }
 
@@ -262,6 +292,9 @@ impl fmt::Display for DetectorFault {
             Self::Frame => f.write_str("a frame that does not fit the stream"),
             Self::Panicked => f.write_str("the plugin panicked"),
             Self::Failed(status) => write!(f, "the plugin failed with status {status}"),
+            Self::Crashed(0) => f.write_str("the plugin ended its process"),
+            Self::Crashed(signal) => write!(f, "the plugin crashed its process with {}", signal_name(*signal)),
+            Self::Lost => f.write_str("the plugin hangs: its process was killed"),
         }
     }
 }
@@ -307,6 +340,21 @@ impl DetectorTally {
             worst: Duration::from_nanos(read(&self.worst_ns)),
         }
     }
+
+    /// What a tally kept elsewhere has grown by.
+    pub(super) fn add(&self, before: &DetectorCounts, now: &DetectorCounts) {
+        let add = |to: &AtomicU64, before: u64, now: u64| to.fetch_add(now.saturating_sub(before), Ordering::Relaxed);
+        add(&self.frames, before.frames, now.frames);
+        add(&self.faults, before.faults, now.faults);
+        add(&self.non_finite_in, before.non_finite_in, now.non_finite_in);
+        add(&self.mended, before.mended, now.mended);
+        add(&self.busy_ns, nanos(before.busy), nanos(now.busy));
+        self.worst_ns.fetch_max(nanos(now.worst), Ordering::Relaxed);
+    }
+}
+
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -220,16 +220,16 @@ impl StreamCalls for Stream {
 impl Stream {
     /// The answer, with what cannot be true put right.
     fn checked(&self, out: &UtDetOut, end: u64) -> DetectorOutput {
-        let share = |x: f32| if x.is_finite() { x.clamp(0.0, 1.0) } else { 0.0 };
-        let told = DetectorOutput {
-            events: out.events & EVENTS,
-            prob: share(out.prob),
-            confidence: share(out.confidence),
-            t_event: out.t_event.min(end),
+        let said = DetectorOutput {
+            events: out.events,
+            prob: out.prob,
+            confidence: out.confidence,
+            t_event: out.t_event,
             value: out.value,
         };
+        let told = said.put_right(end);
         // Compared so that NaN counts; -0.0 does not.
-        if told.prob != out.prob || told.confidence != out.confidence || (told.events != 0 && told.t_event != out.t_event) {
+        if told.prob != said.prob || told.confidence != said.confidence || (told.events != 0 && told.t_event != said.t_event) {
             self.tally.mended.fetch_add(1, Relaxed);
         }
         told
@@ -242,17 +242,6 @@ impl Drop for Stream {
         unsafe { (self.close)(self.stream) };
     }
 }
-
-/// What ABI 1.0 has; later ones' are unknown here and ignored (R3).
-const EVENTS: u32 = UT_EV_SPEECH_START
-    | UT_EV_SPEECH_END
-    | UT_EV_BARGE_IN
-    | UT_EV_BACKCHANNEL
-    | UT_EV_TURN_END
-    | UT_EV_DTMF
-    | UT_EV_MACHINE
-    | UT_EV_HUMAN
-    | UT_EV_TONE;
 
 fn flags(flags: InputFlags) -> u32 {
     let bit = |on: bool, bit: u32| if on { bit } else { 0 };

@@ -6,8 +6,9 @@
 //! Whatever fails on the way is a [`Rejected`] that says what to do; nothing here panics, blocks for ever, or takes the daemon along.
 //!
 //! Why copies: `cp` over a mapped file is a SIGSEGV, truncation a SIGBUS, and glibc hands out the old library when a path is used twice.
-//! Why never `dlclose`: TLS destructors and threads of a plugin outlive it; a generation costs 400 KiB. Not here: watching the folder and
-//! running plugins in a process of their own (`isolation`), which come with a later release.
+//! Why never `dlclose`: TLS destructors and threads of a plugin outlive it; a generation costs 400 KiB. Not here: watching the folder
+//! and running voices in a process of their own, which come with a later release; detectors have one (`isolated`) unless the configuration
+//! names them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -17,7 +18,9 @@ mod check_suite;
 mod detector;
 mod elf;
 mod host;
+mod hosted;
 mod instance;
+mod isolated;
 mod library;
 mod listen;
 mod pcm;
@@ -29,6 +32,7 @@ mod stage;
 mod table;
 mod tts;
 mod types;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,11 +42,14 @@ use std::time::Duration;
 
 use utterd_plugin_api::json::Manifest;
 
+use isolated::Isolated;
+
 pub use detector::{
     Detector, DetectorCounts, DetectorError, DetectorFault, DetectorInfo, DetectorInput, DetectorOutput, DetectorStream,
     DetectorStreamSpec, InputFlags,
 };
 pub use host::CancelAcks;
+pub use hosted::host_main;
 pub use probe::probe_main;
 pub use tts::{TtsBackend, TtsCalls, TtsInfo};
 pub use types::{BackendCounts, CancelWay, MarkKind, SpeakEnd, SpeakRequest, SpeakSink, SynthError, Voice};
@@ -64,7 +71,9 @@ pub struct LoadOptions {
     pub sensitivity: Option<f32>,
     /// The folder of our own program: its files are trusted as far as the program itself is, so that a developer's build works as it lies there.
     pub own_dir: Option<PathBuf>,
-    /// Who runs a plugin's code for the first time.
+    /// The ids of the detectors that run in this process, others having one of their own; `None` = all of them.
+    pub inproc: Option<Vec<String>>,
+    /// Who runs a plugin's code for the first time, and detectors that have a process of their own.
     pub probe: Probe,
     /// How long that may take.
     pub probe_timeout: Duration,
@@ -84,6 +93,7 @@ impl Default for LoadOptions {
             only: None,
             sensitivity: None,
             own_dir: None,
+            inproc: None,
             probe: Probe::OwnProgram,
             probe_timeout: Duration::from_secs(10),
             private_dir: None,
@@ -92,15 +102,26 @@ impl Default for LoadOptions {
     }
 }
 
-/// Who runs a plugin's code for the first time.
+/// Who runs a plugin's code for the first time, and detectors that have a process of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// `/proc/self/exe --plugin-probe FILE`: a child of the daemon's own program, which must call [`probe_main`].
+    /// `/proc/self/exe --plugin-probe FILE`: a child of the daemon's own program, which must call [`probe_main`], and for `--plugin-host FILE`
+    /// [`host_main`].
     OwnProgram,
-    /// `PROGRAM --plugin-probe FILE`, for programs that are not utterd, such as tests.
+    /// `PROGRAM` with the same, for programs that are not utterd, such as tests.
     Program(PathBuf),
     /// Nobody: straight into this process. For the child itself, and for tests that trust their plugin.
     Skip,
+}
+
+impl Probe {
+    fn program(&self) -> Option<PathBuf> {
+        match self {
+            Probe::Skip => None,
+            Probe::OwnProgram => Some(PathBuf::from("/proc/self/exe")),
+            Probe::Program(program) => Some(program.clone()),
+        }
+    }
 }
 
 /// What came of it.
@@ -157,12 +178,18 @@ pub struct Plugin {
     pub path: PathBuf,
     tts: Option<Arc<TtsBackend>>,
     detector: Option<Arc<Detector>>,
+    is_isolated: bool,
 }
 
 impl Plugin {
     /// Its TTS backend, if it has one. `[any]`
     pub fn tts(&self) -> Option<&Arc<TtsBackend>> {
         self.tts.as_ref()
+    }
+
+    /// Its detector has a process of its own for each stream. `[any]`
+    pub fn is_isolated(&self) -> bool {
+        self.is_isolated
     }
 
     /// Its detector, if it has one. `[any]`
@@ -278,19 +305,49 @@ fn start(
         Some(value) => value.to_string(),
     };
     let told = |refused: schema::Refused| refused.told(options.places.get(id));
-    probe::run(&options.probe, &staged.path, &config, options.probe_timeout).map_err(told)?;
+    let program = options.probe.program();
+    let info = match &program {
+        Some(program) => probe::run(program, &staged.path, &config, options.probe_timeout).map_err(told)?,
+        None => None,
+    };
     if stage::rehash(&staged.path)? != staged.hash {
         return Err(format!(
             "its private copy {} was changed while it was probed",
             staged.path.display()
         ));
     }
-    let mapped = library::map(&staged.path, staged.hash, &manifest, path)?;
-    // Its code stays mapped for good, and so the copy is in use for good.
+    let is_apart = options.inproc.as_ref().is_some_and(|inproc| !inproc.contains(id));
+    let apart = program.zip(info).filter(|_| is_apart).map(|(program, info)| {
+        let isolated = Isolated {
+            program,
+            copy: staged.path.clone(),
+            found: path.to_path_buf(),
+            config: config.clone(),
+            sensitivity: options.sensitivity,
+            cleans: info.cleans,
+        };
+        // Who calls it waits for another process.
+        (DetectorInfo { hard_rt: false, ..info }, isolated)
+    });
+    let here: Vec<&str> = kinds
+        .iter()
+        .copied()
+        .filter(|kind| *kind != "detector" || apart.is_none())
+        .collect();
+    let mut parts = Parts::default();
+    if !here.is_empty() {
+        let mapped = library::map(&staged.path, staged.hash, &manifest, path)?;
+        parts = Parts::create(mapped, &here, id, path, &config, options).map_err(told)?;
+    }
+    // The copy is in use for good: its code stays mapped, or each of its processes maps it anew.
     std::mem::forget(staged.lock);
-    let parts = Parts::create(mapped, kinds, id, path, &config, options).map_err(told)?;
     let voices = parts.tts.as_ref().map(|(info, _)| info.voices.len());
-    tracing::info!(plugin = id.as_str(), version = manifest.version, ?kinds, voices, path = %path.display(), "loaded");
+    let isolated = apart.is_some();
+    tracing::info!(plugin = id.as_str(), version = manifest.version, ?kinds, voices, isolated, path = %path.display(), "loaded");
+    let detector = match apart {
+        Some((info, isolated)) => Some(Detector::new(info, Box::new(isolated))),
+        None => parts.detector.map(|(info, listener)| Detector::new(info, Box::new(listener))),
+    };
     Ok(Found::Plugin(Box::new(Plugin {
         id: manifest.id,
         version: manifest.version,
@@ -299,13 +356,13 @@ fn start(
         tts: parts
             .tts
             .map(|(info, instance)| Arc::new(TtsBackend::new(info, Box::new(instance)))),
-        detector: parts
-            .detector
-            .map(|(info, listener)| Arc::new(Detector::new(info, Box::new(listener)))),
+        detector: detector.map(Arc::new),
+        is_isolated: isolated,
     })))
 }
 
-/// The instances of a plugin, one a kind.
+/// The instances of a plugin in this process, one a kind.
+#[derive(Default)]
 struct Parts {
     tts: Option<(TtsInfo, table::Instance)>,
     detector: Option<(DetectorInfo, listen::Listener)>,
@@ -320,7 +377,7 @@ impl Parts {
         config: &str,
         options: &LoadOptions,
     ) -> Result<Self, schema::Refused> {
-        let mut parts = Self { tts: None, detector: None };
+        let mut parts = Self::default();
         if kinds.contains(&"tts") {
             let instance = table::Instance::create(mapped, id, found, config, &options.cancel_acks)?;
             parts.tts = Some((instance.describe(id)?, instance));

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,20 +17,15 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use serde_json::{Value, json};
 
 use super::schema::Refused;
-use super::{Detector, DetectorInput, DetectorStreamSpec, LoadOptions, Parts, Probe, elf, library, stage};
+use super::{Detector, DetectorInfo, DetectorInput, DetectorStreamSpec, LoadOptions, Parts, elf, library, stage};
 
 /// Stands before the answer.
 const ANSWER: &str = "utterd-plugin-probe ";
 /// What a child may write; more is refused by the kernel.
 const MAX_OUTPUT: u64 = 1 << 20;
 
-/// Lets a child load `copy` and make an instance with `config`. `Err`: why not.
-pub(super) fn run(probe: &Probe, copy: &Path, config: &str, timeout: Duration) -> Result<(), Refused> {
-    let program = match probe {
-        Probe::Skip => return Ok(()),
-        Probe::OwnProgram => PathBuf::from("/proc/self/exe"),
-        Probe::Program(program) => program.clone(),
-    };
+/// Lets a child of `program` load `copy` and make an instance with `config`; what its detector, if it has one, says of itself. `Err`: why not.
+pub(super) fn run(program: &Path, copy: &Path, config: &str, timeout: Duration) -> Result<Option<DetectorInfo>, Refused> {
     let trouble = |e: std::io::Error| format!("it could not be probed: {}: {e}", program.display());
     let mut input = memfd("probe-config").map_err(trouble)?;
     input
@@ -42,7 +37,7 @@ pub(super) fn run(probe: &Probe, copy: &Path, config: &str, timeout: Duration) -
         bounded_memfd("probe-err").map_err(trouble)?,
     );
     let stream = |file: &File| file.try_clone().map(Stdio::from).map_err(trouble);
-    let mut child = Command::new(&program)
+    let mut child = Command::new(program)
         .arg("--plugin-probe")
         .arg(copy)
         .stdin(stream(&input)?)
@@ -73,7 +68,9 @@ pub(super) fn run(probe: &Probe, copy: &Path, config: &str, timeout: Duration) -
         .into());
     }
     match answer {
-        Some(answer) if answer["ok"] == true && status.success() => Ok(()),
+        Some(answer) if answer["ok"] == true && status.success() => {
+            serde_json::from_value(answer["detector"].clone()).map_err(|e| format!("its probe's answer is none: {e}").into())
+        }
         Some(answer) if answer["ok"] == true => Err(format!("its probe ended with {status}{}", last_line(&complaint)).into()),
         Some(answer) => Err(Refused {
             reason: answer["error"].as_str().unwrap_or("its probe failed").to_owned(),
@@ -95,7 +92,7 @@ pub fn probe_main(path: &Path) -> i32 {
     }
     let config = if config.trim().is_empty() { "{}" } else { config.as_str() };
     let answer = match attempt(path, config) {
-        Ok(()) => json!({ "ok": true }),
+        Ok(detector) => json!({ "ok": true, "detector": detector }),
         Err(refused) => json!({ "ok": false, "error": refused.reason, "key": refused.key }),
     };
     // A plugin may have filled the stream: then there is no answer, and that is one.
@@ -103,19 +100,21 @@ pub fn probe_main(path: &Path) -> i32 {
     i32::from(told.is_err() || answer["ok"] != true)
 }
 
-fn attempt(path: &Path, config: &str) -> Result<(), Refused> {
+fn attempt(path: &Path, config: &str) -> Result<Option<DetectorInfo>, Refused> {
     let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let manifest = elf::inspect(&bytes)?;
     let hash = stage::rehash(path)?;
     let mapped = library::map(path, hash, &manifest, path)?;
     let kinds: Vec<&str> = manifest.kinds.iter().map(String::as_str).collect();
     let parts = Parts::create(mapped, &kinds, &manifest.id, path, config, &LoadOptions::default())?;
+    let mut detector = None;
     if let Some((info, listener)) = parts.detector {
-        first_words(Detector::new(info, Box::new(listener)))?;
+        first_words(Detector::new(info.clone(), Box::new(listener)))?;
+        detector = Some(info);
     }
     drop(parts.tts);
     mapped.deinit();
-    Ok(())
+    Ok(detector)
 }
 
 /// A detector is opened and hears silence: what falls over at once shall do so here.
@@ -141,7 +140,7 @@ fn first_words(detector: Detector) -> Result<(), String> {
 }
 
 /// Dies with its parent (the thread that spawned it waits for it), leaves no core.
-fn limit_self() {
+pub(super) fn limit_self() {
     let mut failed = Vec::new();
     let mut note = |what, result: rustix::io::Result<()>| failed.extend(result.err().map(|e| format!("{what}: {e}")));
     note("pdeathsig", rustix::process::set_parent_process_death_signal(Some(Signal::KILL)));
@@ -151,12 +150,12 @@ fn limit_self() {
     };
     note("core", rustix::process::setrlimit(Resource::Core, none));
     for line in failed {
-        eprintln!("the probe is not limited: {line}");
+        eprintln!("a plugin's process is not limited: {line}");
     }
 }
 
 /// `None`: it did not end in time and was killed.
-fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
+pub(super) fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
     let pid = i32::try_from(child.id())
         .ok()
         .and_then(Pid::from_raw)
