@@ -216,6 +216,7 @@ fn one_that_ends_its_own_process_or_hangs_there_is_deaf_and_another_stream_hears
         assert_eq!(here(), "", "{mode}: its process is gone");
         stream.reset();
         assert_eq!(hear(&mut stream, 160, &[0.0; 80]), Err(fault), "{mode}");
+        assert_eq!(detector.counts().faults, 1, "{mode}: it was not asked again");
 
         let mut other = open(&detector, 8_000, 80);
         hear(&mut other, 0, &[0.0; 80]).unwrap();

@@ -11,6 +11,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -179,6 +180,7 @@ impl StreamCalls for Stream {
             clean.iter_mut().filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
         }
         if let Err(fault @ (DetectorFault::Crashed(_) | DetectorFault::Lost)) = result {
+            self.tally.faults.fetch_add(1, Relaxed);
             self.fault = Some(fault);
         }
         // A process that a plugin has spoilt may say anything.

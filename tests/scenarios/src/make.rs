@@ -46,6 +46,8 @@ pub enum Purpose {
 pub enum Manner {
     /// One thing at a time, as in the test.
     Alone,
+    /// And that mostly in a crowd about as loud as the user, which is the hardest.
+    Crowded,
     /// Many things at once, and soft onsets.
     Plain,
     /// And fainter users, from farther away, over worse lines than those of the test.
@@ -63,7 +65,17 @@ impl Recipe {
 
     /// Several things happen at once.
     fn is_full(&self) -> bool {
-        self.is_training() && self.purpose != Purpose::Training(Manner::Alone)
+        matches!(self.purpose, Purpose::Training(Manner::Plain | Manner::Rough))
+    }
+
+    /// How likely the noise is about as loud as the user, and how likely it is a crowd; else both are as in the test.
+    fn noisy(&self) -> (f32, f32) {
+        match self.purpose {
+            Purpose::Test => (0.0, 0.0),
+            Purpose::Training(Manner::Alone | Manner::Plain) => (0.4, 0.35),
+            Purpose::Training(Manner::Crowded) => (0.8, 0.8),
+            Purpose::Training(Manner::Rough) => (0.35, 0.15),
+        }
     }
 }
 
@@ -132,7 +144,8 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
 
     let level = (-24.0 + 6.0 * dice.normal()).clamp(-42.0, -9.0);
     let level = level.max(far_level - path.erl_db - FAINTEST_DB[usize::from(rough)]);
-    let snr_db = if training && dice.chance(if rough { 0.35 } else { 0.4 }) {
+    let (loud, crowded) = recipe.noisy();
+    let snr_db = if training && dice.chance(loud) {
         dice.between(-2.0, 12.0)
     } else {
         dice.between(0.0, 30.0)
@@ -148,7 +161,7 @@ pub fn make(recipe: &Recipe, corpus: &Corpus, seed: u64) -> Scenario {
         agent: sounding(&far),
         erl_db: path.erl_db,
         snr_db,
-        noise: if training && dice.chance(if rough { 0.15 } else { 0.35 }) {
+        noise: if training && dice.chance(crowded) {
             "crowd"
         } else {
             dice.pick::<&str>(if corpus.split == "test" {

@@ -1,6 +1,6 @@
 //! Training data: what the detector's front end sees of scenarios, one row every 10 ms, with labels.
 //!
-//! usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain|--alone]
+//! usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain|--alone|--crowded]
 //!
 //! OUT gets, per scenario, `FRAMES` rows of `FEATURES + 4` little-endian half floats: the features, then user speech (0 or 1),
 //! backchannel, frames since the user's onset (capped), and the kind of scenario.
@@ -21,10 +21,11 @@ fn main() -> Result<(), String> {
         None => Manner::Rough,
         Some("--plain") => Manner::Plain,
         Some("--alone") => Manner::Alone,
-        Some(other) => return Err(format!("{other}: --plain, --alone or neither")),
+        Some("--crowded") => Manner::Crowded,
+        Some(other) => return Err(format!("{other}: --plain, --alone, --crowded or none")),
     };
     let [corpus, split, first, count, out] = &args[..] else {
-        return Err("usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain|--alone]".into());
+        return Err("usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain|--alone|--crowded]".into());
     };
     let number = |s: &str| s.parse::<u64>().map_err(|e| format!("{s}: {e}"));
     let (first, count) = (number(first)?, number(count)?);
@@ -33,7 +34,7 @@ fn main() -> Result<(), String> {
     for seed in first..first + count {
         let mut dice = Dice::new(seed ^ 0xabcd);
         let kind = match manner {
-            Manner::Alone => kind(&mut dice),
+            Manner::Alone | Manner::Crowded => kind(&mut dice),
             _ => KINDS[dice.below(KINDS.len())],
         };
         let recipe = Recipe {
