@@ -144,7 +144,12 @@ impl Stream {
 
     /// The signal by which it ended within this time, 0 for none; else it is killed.
     fn end(&mut self, within: Duration) -> Option<i32> {
-        match probe::wait(&mut self.child, within) {
+        // One that was waited for has no pid any more.
+        let ended = self.child.try_wait().and_then(|ended| match ended {
+            Some(_) => Ok(ended),
+            None => probe::wait(&mut self.child, within),
+        });
+        match ended {
             Ok(status) => status.map(|status| status.signal().unwrap_or(0)),
             Err(error) => {
                 tracing::warn!(%error, "a detector's process cannot be waited for");
