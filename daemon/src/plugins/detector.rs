@@ -91,6 +91,16 @@ impl Detector {
         self.tally.read()
     }
 
+    /// A stream as good as any, to try it by: 20 ms a frame at its first rate.
+    pub(super) fn usual_stream(&self) -> DetectorStreamSpec<'static> {
+        let rate = self.info.rates.first().copied().unwrap_or(16_000);
+        DetectorStreamSpec {
+            rate,
+            frame: (rate / 50).max(1) as usize,
+            ..DetectorStreamSpec::default()
+        }
+    }
+
     /// A stream for one session; takes all the memory that it will need. `[control]`
     pub fn open(&self, spec: DetectorStreamSpec<'_>) -> Result<DetectorStream, DetectorError> {
         if spec.rate == 0 || spec.frame == 0 || spec.frame > MAX_FRAME {

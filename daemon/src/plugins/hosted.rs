@@ -1,8 +1,10 @@
 //! The child's side of a detector that has a process to itself (`isolated.rs`): maps the plugin's private copy, opens one stream, and hears
 //! frame by frame until its socket, which comes as standard input, is closed.
 
+use std::ffi::OsStr;
 use std::io::{self, BufReader, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -65,9 +67,12 @@ fn serve(copy: &Path) -> io::Result<()> {
 fn open(copy: &Path, opening: &Opening) -> Result<(Detector, DetectorStream), String> {
     let bytes = std::fs::read(copy).map_err(|e| format!("{}: {e}", copy.display()))?;
     let manifest = elf::inspect(&bytes)?;
-    let mapped = library::map(copy, stage::rehash(copy)?, &manifest, &opening.found)?;
-    let listener =
-        Listener::create(mapped, &manifest.id, &opening.found, &opening.config, opening.sensitivity).map_err(|refused| refused.reason)?;
+    if stage::rehash(copy)? != opening.hash {
+        return Err(format!("its private copy {} was changed", copy.display()));
+    }
+    let found = Path::new(OsStr::from_bytes(&opening.found));
+    let mapped = library::map(copy, opening.hash, &manifest, found)?;
+    let listener = Listener::create(mapped, &manifest.id, found, &opening.config, opening.sensitivity).map_err(|refused| refused.reason)?;
     let detector = Detector::new(listener.describe(&manifest.id)?, Box::new(listener));
     let spec = DetectorStreamSpec {
         session: opening.session,

@@ -1,11 +1,12 @@
 //! A detector in a process of its own: what crashes or hangs there costs its session the detector and nobody anything else.
 //!
-//! A stream is a process: this very program (`/proc/self/exe`, so that an upgraded package never mixes versions) with `--plugin-host FILE`,
+//! A stream is a process, which dies with the thread that opened it: this very program (`/proc/self/exe`, so that an upgraded package never mixes versions) with `--plugin-host FILE`,
 //! which maps the private copy (`hosted.rs`). A frame goes there and its answer comes back over a socket (`wire.rs`): 100 a second of a few
 //! kilobytes each, so what shared memory would save cannot be measured. The call waits for the answer, and for none longer than [`PATIENCE`].
 
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
@@ -16,15 +17,17 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tracing::level_filters::LevelFilter;
 
 use super::detector::*;
 use super::probe;
+use super::stage::Hash;
 use super::wire::{self, Opened, Opening};
 
-/// An answer takes no longer: half of what a session waits for a detector in our own process (rx/listener.rs), and so for opening.
+/// An answer takes no longer, and opening no longer than that: less than a session waits for a detector in our own process (rx/listener.rs).
 const PATIENCE: Duration = Duration::from_secs(1);
-const OPENS: Duration = Duration::from_secs(5);
+const OPENS: Duration = Duration::from_secs(8);
 /// A process that is no longer wanted has so long to end by itself.
 const ENDS: Duration = Duration::from_millis(200);
 
@@ -33,6 +36,7 @@ pub(super) struct Isolated {
     pub(super) program: PathBuf,
     /// The plugin's private copy, and where its original stands.
     pub(super) copy: PathBuf,
+    pub(super) hash: Hash,
     pub(super) found: PathBuf,
     pub(super) config: String,
     pub(super) sensitivity: Option<f32>,
@@ -48,9 +52,9 @@ impl DetectorCalls for Isolated {
             .arg("--plugin-host")
             .arg(&self.copy)
             .stdin(Stdio::from(OwnedFd::from(theirs)));
-        // What is typed at our terminal is for us.
+        // What is typed at our terminal is for us; and what the plugin starts ends with it.
         command.process_group(0);
-        if std::env::var_os("UTTERD_LOG").is_none() {
+        if ["UTTERD_LOG", "RUST_LOG"].iter().all(|name| std::env::var_os(name).is_none()) {
             command.env("UTTERD_LOG", LevelFilter::current().to_string());
         }
         let child = command.spawn().map_err(trouble)?;
@@ -58,6 +62,7 @@ impl DetectorCalls for Isolated {
         drop(command);
         let mut stream = Stream {
             child,
+            has_ended: false,
             socket,
             packet: Vec::new(),
             cleans: self.cleans,
@@ -67,7 +72,8 @@ impl DetectorCalls for Isolated {
             frame: spec.frame,
         };
         let opening = Opening {
-            found: self.found.clone(),
+            found: self.found.as_os_str().as_bytes().to_vec(),
+            hash: self.hash,
             config: self.config.clone(),
             sensitivity: self.sensitivity,
             session: spec.session,
@@ -79,7 +85,10 @@ impl DetectorCalls for Isolated {
         match stream.begin(&opening) {
             Ok(Ok(())) => Ok(Box::new(stream)),
             Ok(Err(why)) => Err(DetectorError(why)),
-            Err(error) => Err(DetectorError(stream.lost(&error).to_string())),
+            Err(error) => Err(DetectorError(match stream.lost(&error) {
+                DetectorFault::Lost => format!("it does not start in a process of its own: {error}"),
+                fault => fault.to_string(),
+            })),
         }
     }
 }
@@ -87,6 +96,8 @@ impl DetectorCalls for Isolated {
 /// One stream and its process.
 struct Stream {
     child: Child,
+    /// And was waited for.
+    has_ended: bool,
     socket: UnixStream,
     packet: Vec<u8>,
     cleans: bool,
@@ -127,7 +138,7 @@ impl Stream {
         self.packet.resize(wire::ANSWER + 4 * clean, 0);
         self.socket.read_exact(&mut self.packet)?;
         let head = self.packet.first_chunk().ok_or(io::ErrorKind::InvalidData)?;
-        Ok(wire::answer(head))
+        wire::answer(head)
     }
 
     /// Ends its process after it gave no answer, and says what became of it.
@@ -142,15 +153,25 @@ impl Stream {
         }
     }
 
-    /// The signal by which it ended within this time, 0 for none; else it is killed.
+    /// The signal by which it ended within this time, 0 for none; else it is killed. What it has started ends with it.
     fn end(&mut self, within: Duration) -> Option<i32> {
-        // One that was waited for has no pid any more.
-        let ended = self.child.try_wait().and_then(|ended| match ended {
-            Some(_) => Ok(ended),
-            None => probe::wait(&mut self.child, within),
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .filter(|_| !self.has_ended)?;
+        let in_time = probe::ends_within(&self.child, within).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a detector's process is not waited for but killed");
+            false
         });
-        match ended {
-            Ok(status) => status.map(|status| status.signal().unwrap_or(0)),
+        // It leads its group, and keeps its number until it is waited for.
+        let status = kill_process_group(pid, Signal::KILL)
+            .map_err(io::Error::from)
+            .and_then(|()| self.child.wait());
+        match status {
+            Ok(status) => {
+                self.has_ended = true;
+                in_time.then(|| status.signal().unwrap_or(0))
+            }
             Err(error) => {
                 tracing::warn!(%error, "a detector's process cannot be waited for");
                 None

@@ -321,6 +321,7 @@ fn start(
         let isolated = Isolated {
             program,
             copy: staged.path.clone(),
+            hash: staged.hash,
             found: path.to_path_buf(),
             config: config.clone(),
             sensitivity: options.sensitivity,
@@ -345,7 +346,12 @@ fn start(
     let isolated = apart.is_some();
     tracing::info!(plugin = id.as_str(), version = manifest.version, ?kinds, voices, isolated, path = %path.display(), "loaded");
     let detector = match apart {
-        Some((info, isolated)) => Some(Detector::new(info, Box::new(isolated))),
+        Some((info, isolated)) => {
+            let detector = Detector::new(info, Box::new(isolated));
+            // Once, so that what does not work there is told now and not by the first session.
+            detector.open(detector.usual_stream()).map_err(|e| e.to_string())?;
+            Some(detector)
+        }
         None => parts.detector.map(|(info, listener)| Detector::new(info, Box::new(listener))),
     };
     Ok(Found::Plugin(Box::new(Plugin {

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde_json::{Value, json};
 
 use super::schema::Refused;
-use super::{Detector, DetectorInfo, DetectorInput, DetectorStreamSpec, LoadOptions, Parts, elf, library, stage};
+use super::{Detector, DetectorInfo, DetectorInput, LoadOptions, Parts, elf, library, stage};
 
 /// Stands before the answer.
 const ANSWER: &str = "utterd-plugin-probe ";
@@ -119,15 +120,9 @@ fn attempt(path: &Path, config: &str) -> Result<Option<DetectorInfo>, Refused> {
 
 /// A detector is opened and hears silence: what falls over at once shall do so here.
 fn first_words(detector: Detector) -> Result<(), String> {
-    let rate = detector.info().rates.first().copied().unwrap_or(16_000);
-    let frame = (rate / 50).max(1) as usize;
-    let silence = vec![0.0; frame];
-    let spec = DetectorStreamSpec {
-        rate,
-        frame,
-        ..DetectorStreamSpec::default()
-    };
-    let mut stream = detector.open(spec).map_err(|e| format!("no stream at {rate} Hz: {e}"))?;
+    let spec = detector.usual_stream();
+    let silence = vec![0.0; spec.frame];
+    let mut stream = detector.open(spec).map_err(|e| format!("no stream at {} Hz: {e}", spec.rate))?;
     let heard = DetectorInput {
         near: &silence,
         far: Some(&silence),
@@ -139,23 +134,48 @@ fn first_words(detector: Detector) -> Result<(), String> {
         .map_err(|e| format!("it does not hear silence: {e}"))
 }
 
-/// Dies with its parent (the thread that spawned it waits for it), leaves no core.
+/// Dies with its parent, which is the thread that spawned it; leaves no core, is the first to go when memory runs out, and may neither be real-time nor
+/// anything else that only the daemon may.
 pub(super) fn limit_self() {
     let mut failed = Vec::new();
     let mut note = |what, result: rustix::io::Result<()>| failed.extend(result.err().map(|e| format!("{what}: {e}")));
-    note("pdeathsig", rustix::process::set_parent_process_death_signal(Some(Signal::KILL)));
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
+    let limit = |most| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
     };
-    note("core", rustix::process::setrlimit(Resource::Core, none));
+    // At 1 the kernel does not ask a program that takes dumps from a pipe either, at 0 it would: core(5).
+    note("core", rustix::process::setrlimit(Resource::Core, limit(1)));
+    note("rtprio", rustix::process::setrlimit(Resource::Rtprio, limit(0)));
+    note("ambient capabilities", rustix::thread::clear_ambient_capability_set());
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    note("capabilities", rustix::thread::set_capabilities(None, none));
+    let expendable = std::fs::write("/proc/self/oom_score_adj", "500");
+    note(
+        "oom_score_adj",
+        expendable.map_err(|e| rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO)),
+    );
+    note("pdeathsig", rustix::process::set_parent_process_death_signal(Some(Signal::KILL)));
     for line in failed {
         eprintln!("a plugin's process is not limited: {line}");
     }
 }
 
 /// `None`: it did not end in time and was killed.
-pub(super) fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
+fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let in_time = ends_within(child, timeout)?;
+    if !in_time {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    Ok(in_time.then_some(status))
+}
+
+/// Whether it ends in time; it is still to be waited for.
+pub(super) fn ends_within(child: &Child, timeout: Duration) -> std::io::Result<bool> {
     let pid = i32::try_from(child.id())
         .ok()
         .and_then(Pid::from_raw)
@@ -169,12 +189,7 @@ pub(super) fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Opti
             tv_nsec: i64::from(left.subsec_nanos()),
         };
         match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
-            Ok(0) => {
-                child.kill()?;
-                child.wait()?;
-                return Ok(None);
-            }
-            Ok(_) => return child.wait().map(Some),
+            Ok(ready) => return Ok(ready > 0),
             Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }

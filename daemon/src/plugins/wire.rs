@@ -3,13 +3,13 @@
 //! machine, so numbers are as they lie in memory.
 
 use std::io::{self, BufRead, Read};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::detector::{DetectorCounts, DetectorFault, DetectorInput, DetectorOutput, InputFlags, nanos};
+use super::stage::Hash;
 
 /// No line is longer.
 const MAX_LINE: u64 = 4 << 20;
@@ -20,8 +20,10 @@ pub(super) const ANSWER: usize = 80;
 /// A stream to be opened.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Opening {
-    /// Where the plugin's original stands.
-    pub(super) found: PathBuf,
+    /// Where the plugin's original stands: a path, which need be no text.
+    pub(super) found: Vec<u8>,
+    /// Of the private copy.
+    pub(super) hash: Hash,
     pub(super) config: String,
     pub(super) sensitivity: Option<f32>,
     pub(super) session: u64,
@@ -159,7 +161,7 @@ pub(super) fn put_answer(to: &mut Vec<u8>, result: Result<DetectorOutput, Detect
 }
 
 /// Reads an answer from its first [`ANSWER`] bytes.
-pub(super) fn answer(head: &[u8; ANSWER]) -> (Result<DetectorOutput, DetectorFault>, DetectorCounts) {
+pub(super) fn answer(head: &[u8; ANSWER]) -> io::Result<(Result<DetectorOutput, DetectorFault>, DetectorCounts)> {
     let mut fields = Fields(head);
     let fault = u32::from_ne_bytes(fields.next());
     let status = i32::from_ne_bytes(fields.next());
@@ -184,9 +186,9 @@ pub(super) fn answer(head: &[u8; ANSWER]) -> (Result<DetectorOutput, DetectorFau
         1 => Err(DetectorFault::Failed(status)),
         2 => Err(DetectorFault::Panicked),
         3 => Err(DetectorFault::Frame),
-        _ => Err(DetectorFault::Lost),
+        _ => return Err(io::ErrorKind::InvalidData.into()),
     };
-    (result, counts)
+    Ok((result, counts))
 }
 
 fn put_samples(to: &mut Vec<u8>, samples: &[f32]) {
@@ -290,11 +292,11 @@ mod tests {
             let mut bytes = Vec::new();
             put_answer(&mut bytes, result, &counts, &[0.5, -0.5]);
             let (head, samples) = bytes.split_first_chunk::<ANSWER>().unwrap();
-            assert_eq!(answer(head), (result, counts));
+            assert_eq!(answer(head).unwrap(), (result, counts));
             let mut clean = [0.0; 2];
             take_samples(samples, &mut clean);
             assert_eq!(clean, [0.5, -0.5]);
         }
-        assert_eq!(answer(&[0xff; ANSWER]).0, Err(DetectorFault::Lost), "no answer at all");
+        assert!(answer(&[0xff; ANSWER]).is_err(), "no answer at all");
     }
 }

@@ -42,6 +42,8 @@ pub struct Thresholds {
     pub pace: f32,
     /// Enough to be sure when a suspicion must be decided.
     pub late: f32,
+    /// The same two for who is suspected again soon after a suspicion that came to nothing: noise seldom is.
+    pub again: [f32; 2],
     /// Below it, of the mean of the first output, speech has ended.
     pub over: f32,
 }
@@ -58,6 +60,8 @@ const DOUBTED: f32 = 0.75;
 const FORGOTTEN: f32 = 0.3;
 /// … and what sounds for so many frames in a row as new.
 const BORNE_OUT: u32 = 4;
+/// Frames after a suspicion that came to nothing in which another is one of the same speech.
+const SOON: u32 = 100;
 /// Speech shorter than this may have been "mhm".
 const ASSENT: u32 = 70;
 
@@ -78,6 +82,10 @@ pub struct Decision {
     assent: f32,
     /// Frames in which a new suspicion needs more than usual: nobody is paused twice by one cough.
     wary: u32,
+    /// Frames in which another suspicion comes soon.
+    soon: u32,
+    /// The suspicion came soon after another.
+    is_again: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -97,7 +105,8 @@ impl Thresholds {
             first_pace: if one_stage { FIRST_PACE } else { 0.0 },
             sure: logistic(sure + shift),
             pace: 0.3,
-            late: logistic(sure - 2.7 + shift),
+            late: logistic(sure + LATE + shift),
+            again: [sure + AGAIN, sure + LATE + AGAIN].map(|bar| logistic(bar + shift)),
             over: 0.05f32.min(logistic(suspect + shift)),
         }
     }
@@ -108,6 +117,8 @@ const SUSPECT: f32 = -0.6;
 const ONE_STAGE: f32 = -0.3;
 const FIRST_PACE: f32 = 0.5;
 const SURE: f32 = 1.4;
+const LATE: f32 = -2.7;
+const AGAIN: f32 = -1.0;
 /// So much of the way from the threshold to certainty the bar is raised after a suspicion that came to nothing.
 const WARY: f32 = 0.2;
 /// From the least to the most sensitive, in log odds.
@@ -134,6 +145,8 @@ impl Decision {
             sure: 0.0,
             assent: 0.0,
             wary: 0,
+            soon: 0,
+            is_again: false,
         }
     }
 
@@ -170,6 +183,7 @@ impl Decision {
         self.first += self.thresholds.first_pace * (p[1] - self.first);
         self.frames = self.frames.saturating_add(1);
         self.wary = self.wary.saturating_sub(1);
+        self.soon = self.soon.saturating_sub(1);
         self.quiet = if self.speech < self.thresholds.over {
             self.quiet.saturating_add(1)
         } else {
@@ -190,21 +204,19 @@ impl Decision {
                     return None;
                 }
                 self.stage = Stage::Suspected;
+                self.is_again = self.soon > 0;
                 self.frames = 0;
                 self.quiet = 0;
                 self.speech = self.speech.max(p[0] * 0.7);
                 Some(Edge::Start(2))
             }
-            Stage::Suspected if self.sure > self.thresholds.sure => {
-                self.stage = Stage::Speaking;
-                Some(Edge::BargeIn(self.frames + 2))
-            }
-            Stage::Suspected if self.frames >= LONGEST && self.sure > self.thresholds.late => {
+            Stage::Suspected if self.is_sure() => {
                 self.stage = Stage::Speaking;
                 Some(Edge::BargeIn(self.frames + 2))
             }
             Stage::Suspected if self.quiet > QUIET[0] || self.frames >= LONGEST => {
                 self.wary = 40;
+                self.soon = SOON;
                 Some(self.ended())
             }
             Stage::Speaking if self.quiet > QUIET[1] => Some(self.ended()),
@@ -215,6 +227,13 @@ impl Decision {
             }
             Stage::Suspected | Stage::Speaking => None,
         }
+    }
+
+    /// Of the suspicion, by the bar that holds for it now.
+    fn is_sure(&self) -> bool {
+        let Thresholds { sure, late, again, .. } = self.thresholds;
+        let [sure, late] = if self.is_again { again } else { [sure, late] };
+        self.sure > sure || self.frames >= LONGEST && self.sure > late
     }
 
     fn ended(&mut self) -> Edge {
@@ -334,6 +353,26 @@ mod tests {
         };
         assert!(!quietly(0.05));
         assert!(quietly(0.95));
+    }
+
+    #[test]
+    fn who_is_suspected_again_soon_is_believed_sooner_and_later_is_not() {
+        let doubtful = [0.6, 0.15, 0.0];
+        for (between, second) in [(0, Edge::BargeIn(LONGEST + 2)), (SOON as usize, Edge::End)] {
+            let mut decision = Decision::new(Thresholds::new(0.5, false));
+            let mut edges = |p: [f32; OUTPUTS], frames: usize| {
+                let told = (0..frames).filter_map(|_| {
+                    decision.level(Level::Sound);
+                    decision.feed(p)
+                });
+                told.collect::<Vec<_>>()
+            };
+            let heard = 1 + LONGEST as usize;
+            assert_eq!(edges(doubtful, heard), [Edge::Start(2), Edge::End]);
+            assert_eq!(edges([0.0; OUTPUTS], between), []);
+            // Until the mean has come up again.
+            assert_eq!(edges(doubtful, heard), [Edge::Start(2), second], "after {between} frames");
+        }
     }
 
     #[test]

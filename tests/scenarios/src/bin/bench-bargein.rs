@@ -251,10 +251,15 @@ fn sweep(tracks: &[Track], draws: usize) -> Result<(), Box<dyn std::error::Error
         let settings = if one_stage { at_once() } else { two_phases(Backchannel::Cancel) };
         let mut all = Vec::new();
         for _ in 0..draws {
-            let (suspect, sure, late) = if one_stage {
-                (dice.between(-1.0, 3.5), 0.0, 0.4)
+            let (suspect, sure, late, again) = if one_stage {
+                (dice.between(-1.0, 3.5), 0.0, 0.4, 0.0)
             } else {
-                (dice.between(-1.5, 2.5), dice.between(-1.5, 3.5), dice.between(0.0, 1.5))
+                (
+                    dice.between(-1.5, 2.5),
+                    dice.between(-1.5, 3.5),
+                    dice.between(0.0, 3.0),
+                    dice.between(0.0, 3.0),
+                )
             };
             let thresholds = Thresholds {
                 suspect: odds(suspect),
@@ -262,6 +267,7 @@ fn sweep(tracks: &[Track], draws: usize) -> Result<(), Box<dyn std::error::Error
                 sure: odds(sure),
                 pace: if one_stage { 0.18 } else { dice.scale(0.06, 0.6) },
                 late: odds(sure - late),
+                again: [sure - again, sure - late - again].map(odds),
                 over: if one_stage { 0.1 } else { dice.scale(0.03, 0.3) },
             };
             let score = total(tracks, |t| acts(&t.heard, t.scenario.rate, thresholds, settings));
@@ -282,7 +288,7 @@ fn sweep(tracks: &[Track], draws: usize) -> Result<(), Box<dyn std::error::Error
                     + beyond(cancels, 0.05)
             };
             let name = format!(
-                "{cost:.2}: {suspect:.2} {:.2} sure {sure:.2} pace {:.2} late {late:.2} over {:.2}",
+                "{cost:.2}: {suspect:.2} {:.2} sure {sure:.2} pace {:.2} late {late:.2} again {again:.2} over {:.2}",
                 thresholds.first_pace,
                 thresholds.pace,
                 thresholds.over,
