@@ -108,15 +108,19 @@ fn tell_bothered(got: &Bothered) {
     }
     for (name, of_assent) in [("", false), (" of assent", true)] {
         let [pauses, cancels] = got.counts(of_assent);
-        let lengths = got.lengths(of_assent);
         println!(
-            "  pauses{name} {pauses} ({:.2} a minute), {cancels} of them cancels ({:.3} a minute); silent for p50 {:.0}, p95 {:.0}, at most {:.0} ms",
+            "  pauses{name} {pauses} ({:.2} a minute), {cancels} of them cancels ({:.3} a minute)",
             a_minute(pauses),
-            a_minute(cancels),
-            lengths.p50(),
-            lengths.percentile(95.0),
-            lengths.max()
+            a_minute(cancels)
         );
+        for (what, lengths) in ["silent at the ear", "in doubt by the bus"].iter().zip(got.lengths(of_assent)) {
+            println!(
+                "    {what}: p50 {:.0}, p95 {:.0}, at most {:.0} ms",
+                lengths.p50(),
+                lengths.percentile(95.0),
+                lengths.max()
+            );
+        }
     }
     println!("  missed periods at the ear {}, underruns {:.0} us", got.ear_xruns, got.underrun_us);
     let cost = &got.cost;

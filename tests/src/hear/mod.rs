@@ -138,7 +138,10 @@ pub struct Happened {
 /// A pause that nobody asked for.
 #[derive(Clone, Debug)]
 pub struct FalsePause {
+    /// Of silence at the ear, with what the agent would have been silent for there anyway.
     pub ms: f64,
+    /// From the suspicion to its end, as the bus tells them.
+    pub doubted_ms: f64,
     /// What sounded then or just before; nothing: the agent's own echo.
     pub after: Vec<&'static str>,
     pub was_cancelled: bool,
@@ -172,10 +175,16 @@ impl Bothered {
         [of_kind().count(), of_kind().filter(|p| p.was_cancelled).count()]
     }
 
-    /// How long the agent was silent for nothing.
-    pub fn lengths(&self, of_assent: bool) -> Distribution {
-        let resumed = |p: &&FalsePause| p.is_assent() == of_assent && !p.was_cancelled;
-        Distribution::of(self.pauses.iter().filter(resumed).map(|p| p.ms))
+    /// How long the agent was silent for nothing, and how long in doubt.
+    pub fn lengths(&self, of_assent: bool) -> [Distribution; 2] {
+        let resumed = || {
+            let all = self.pauses.iter();
+            all.filter(move |p| p.is_assent() == of_assent && !p.was_cancelled)
+        };
+        [
+            Distribution::of(resumed().map(|p| p.ms)),
+            Distribution::of(resumed().map(|p| p.doubted_ms)),
+        ]
     }
 }
 
@@ -235,6 +244,7 @@ fn judge_bothered(stage: &Stage, heard: &Recording, happened: Vec<Happened>, cos
                 let sounded = |h: &&Happened| h.from_us < from_us && from_us < h.to_us + 300_000;
                 pauses.push(FalsePause {
                     ms: silence_ms(heard, from_us, at_us),
+                    doubted_ms: (at_us - from_us) as f64 / 1_000.0,
                     after: happened.iter().filter(sounded).map(|h| h.kind).collect(),
                     was_cancelled: verdict == "confirmed",
                 });
