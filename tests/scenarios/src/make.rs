@@ -48,6 +48,8 @@ pub enum Manner {
     Alone,
     /// And that mostly in a crowd about as loud as the user, which is the hardest.
     Crowded,
+    /// And that mostly a sound, music or somebody else, which is what agents are cancelled by.
+    Bothered,
     /// Many things at once, and soft onsets.
     Plain,
     /// And fainter users, from farther away, over worse lines than those of the test.
@@ -72,7 +74,7 @@ impl Recipe {
     fn noisy(&self) -> (f32, f32) {
         match self.purpose {
             Purpose::Test => (0.0, 0.0),
-            Purpose::Training(Manner::Alone | Manner::Plain) => (0.4, 0.35),
+            Purpose::Training(Manner::Alone | Manner::Bothered | Manner::Plain) => (0.4, 0.35),
             Purpose::Training(Manner::Crowded) => (0.8, 0.8),
             Purpose::Training(Manner::Rough) => (0.35, 0.15),
         }

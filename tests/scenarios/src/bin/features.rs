@@ -1,6 +1,6 @@
 //! Training data: what the detector's front end sees of scenarios, one row every 10 ms, with labels.
 //!
-//! usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain|--alone|--crowded]
+//! usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain|--alone|--crowded|--bothered]
 //!
 //! OUT gets, per scenario, `FRAMES` rows of `FEATURES + 4` little-endian half floats: the features, then user speech (0 or 1),
 //! backchannel, frames since the user's onset (capped), and the kind of scenario.
@@ -14,6 +14,7 @@ use utterd_scenarios::make::{KINDS, Manner, Purpose, Recipe, make};
 use utterd_scenarios::tracks::kind;
 
 const FRAMES: usize = 1_000;
+const BOTHERS: [&str; 8] = ["effect", "effect", "effect", "music", "music", "talker", "interrupt", "interrupt"];
 
 fn main() -> Result<(), String> {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
@@ -22,10 +23,11 @@ fn main() -> Result<(), String> {
         Some("--plain") => Manner::Plain,
         Some("--alone") => Manner::Alone,
         Some("--crowded") => Manner::Crowded,
-        Some(other) => return Err(format!("{other}: --plain, --alone, --crowded or none")),
+        Some("--bothered") => Manner::Bothered,
+        Some(other) => return Err(format!("{other}: --plain, --alone, --crowded, --bothered or none")),
     };
     let [corpus, split, first, count, out] = &args[..] else {
-        return Err("usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain|--alone|--crowded]".into());
+        return Err("usage: features CORPUS SPLIT FIRST_SEED SCENARIOS OUT [--plain|--alone|--crowded|--bothered]".into());
     };
     let number = |s: &str| s.parse::<u64>().map_err(|e| format!("{s}: {e}"));
     let (first, count) = (number(first)?, number(count)?);
@@ -35,7 +37,8 @@ fn main() -> Result<(), String> {
         let mut dice = Dice::new(seed ^ 0xabcd);
         let kind = match manner {
             Manner::Alone | Manner::Crowded => kind(&mut dice),
-            _ => KINDS[dice.below(KINDS.len())],
+            Manner::Bothered => BOTHERS[dice.below(BOTHERS.len())],
+            Manner::Plain | Manner::Rough => KINDS[dice.below(KINDS.len())],
         };
         let recipe = Recipe {
             kind,
