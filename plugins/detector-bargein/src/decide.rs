@@ -49,7 +49,7 @@ pub struct Thresholds {
 }
 
 /// Frames of 10 ms until a suspicion must be decided.
-const LONGEST: u32 = 32;
+const LONGEST: u32 = 36;
 /// An end needs so many quiet frames: of a suspicion, and of confirmed speech.
 const QUIET: [u32; 2] = [8, 24];
 /// Nothing but the line's own noise for so many frames: sure speech is over, whatever the network still remembers of it.
@@ -113,12 +113,12 @@ impl Thresholds {
 }
 
 /// As log odds.
-const SUSPECT: f32 = -0.8;
-const ONE_STAGE: f32 = -0.3;
+const SUSPECT: f32 = -0.7;
+const ONE_STAGE: f32 = -0.4;
 const FIRST_PACE: f32 = 0.5;
 const SURE: f32 = 0.8;
 const LATE: f32 = -2.1;
-const AGAIN: f32 = -2.0;
+const AGAIN: f32 = -1.0;
 /// So much of the way from the threshold to certainty the bar is raised after a suspicion that came to nothing.
 const WARY: f32 = 0.2;
 /// From the least to the most sensitive, in log odds.
