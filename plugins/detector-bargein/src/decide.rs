@@ -113,7 +113,7 @@ impl Thresholds {
 }
 
 /// As log odds.
-const SUSPECT: f32 = -0.7;
+const SUSPECT: f32 = -1.0;
 const ONE_STAGE: f32 = -0.4;
 const FIRST_PACE: f32 = 0.5;
 const SURE: f32 = 0.8;
