@@ -381,7 +381,7 @@ mod tests {
         let mut dead = |frames: usize| {
             (0..frames).any(|_| {
                 decision.level(Level::Nothing);
-                decision.feed([0.3; OUTPUTS]).is_some()
+                decision.feed([0.2; OUTPUTS]).is_some()
             })
         };
         assert!(!dead(30));
