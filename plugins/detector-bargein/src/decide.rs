@@ -117,6 +117,7 @@ const SUSPECT: f32 = -1.0;
 const ONE_STAGE: f32 = -0.4;
 const FIRST_PACE: f32 = 0.5;
 const SURE: f32 = 0.8;
+/// Added to that: when a suspicion must be decided, and for one that comes soon after another.
 const LATE: f32 = -2.1;
 const AGAIN: f32 = -1.0;
 /// So much of the way from the threshold to certainty the bar is raised after a suspicion that came to nothing.
