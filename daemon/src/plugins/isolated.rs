@@ -1,8 +1,8 @@
 //! A detector in a process of its own: what crashes or hangs there costs its session the detector and nobody anything else.
 //!
-//! A stream is a process, which dies with the thread that opened it: this very program (`/proc/self/exe`, so that an upgraded package never mixes versions) with `--plugin-host FILE`,
-//! which maps the private copy (`hosted.rs`). A frame goes there and its answer comes back over a socket (`wire.rs`): 100 a second of a few
-//! kilobytes each, so what shared memory would save cannot be measured. The call waits for the answer, and for none longer than [`PATIENCE`].
+//! A stream is a process, which dies with the thread that opened it: this very program (`/proc/self/exe`, so that an upgraded package never
+//! mixes versions) with `--plugin-host FILE`, which maps the private copy (`hosted.rs`). A frame goes there and its answer comes back over a
+//! socket (`wire.rs`): 100 a second of a few kilobytes each. The call waits for the answer, and for none longer than [`PATIENCE`].
 
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
